@@ -1,0 +1,148 @@
+"""The plan of a search, and the folder in which it runs.
+
+    RUN/settings.json   the plan: the same command continues, another is refused
+        journal.log     Optuna's storage: one study a strategy and budget
+        pareto.json     the result, rewritten after every trial
+        weights/        the state of each training, and the weights of the networks on the front
+        workers/        locks, logs and pulses of the worker processes
+        data.npz        only where arrays were given instead of a data set
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nas.budget import Budget
+from nas.errors import RunError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a search finds. Counts are per strategy and budget."""
+
+    dataset: str
+    data_checksum: str
+    image_size: int | None
+    validation_share: float | None
+    augmentation: tuple[str, ...]
+    space: str
+    space_class: str
+    space_checksum: str
+    budgets: tuple[int, ...]
+    max_macs: int | None
+    strategies: tuple[str, ...]
+    trials: int
+    epochs: int
+    below: float
+    seed: int
+    batch_size: int
+    learning_rate: float
+
+    def budget(self, parameters: int) -> Budget:
+        """The budget of one study."""
+        return Budget(parameters, self.max_macs)
+
+    @property
+    def studies(self) -> tuple[tuple[str, int], ...]:
+        """(strategy, budget) of every study, in the order in which they take turns."""
+        return tuple((strategy, budget) for budget in self.budgets for strategy in self.strategies)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The plan as JSON."""
+        return self.path / "settings.json"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal file."""
+        return self.path / "journal.log"
+
+    @property
+    def pareto(self) -> Path:
+        """The result."""
+        return self.path / "pareto.json"
+
+    @property
+    def data(self) -> Path:
+        """The arrays given through the Python API."""
+        return self.path / "data.npz"
+
+    def weights(self, network: str) -> Path:
+        """State of the training of the network with this fingerprint."""
+        return self.path / "weights" / f"{network}.pt"
+
+    def worker(self, slot: int, kind: str) -> Path:
+        """Lock, log or pulse of the worker in a slot."""
+        return self.path / "workers" / f"{slot}.{kind}"
+
+    def read_plan(self) -> Plan:
+        """The plan of the run. Raises RunError if the folder holds none."""
+        if not self.settings.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no settings.json")
+        try:
+            stored = json.loads(self.settings.read_text())
+            return Plan(**{f.name: _tuple(stored[f.name]) for f in fields(Plan)})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
+
+    def enter(self, plan: Plan) -> None:
+        """Creates the folder for the plan, or finds that it holds the same plan. Raises RunError naming what differs."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; give --out a folder")
+        if not self.settings.exists():
+            if self.path.is_dir() and any(entry.name != "data.npz" for entry in self.path.iterdir()):
+                raise RunError(f"{self.path} is no run folder and not empty; give --out another folder")
+            for inner in ("weights", "workers"):
+                (self.path / inner).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.settings, json.dumps(asdict(plan), indent=2) + "\n")
+        if differences := _differences(self.read_plan(), plan):
+            raise RunError(
+                f"{self.path} holds a search with other settings: {'; '.join(differences)}. "
+                "Repeat its own command to continue it, or give --out another folder."
+            )
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Holds the named lock of this run; without waiting, yields whether it could be had. Freed when we die."""
+        with open(self.path / "workers" / f"{name}.lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _differences(stored: Plan, asked: Plan) -> list[str]:
+    return [
+        f"{f.name} was {_shown(getattr(stored, f.name))}, now {_shown(getattr(asked, f.name))}"
+        for f in fields(Plan)
+        if getattr(stored, f.name) != getattr(asked, f.name)
+    ]
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

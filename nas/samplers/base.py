@@ -1,0 +1,106 @@
+"""The contract of every strategy: an Optuna sampler whose proposals are within budget by construction.
+
+A strategy answers one question, `propose`: which settings to try next. The base fits the answer to the budget, avoids
+networks that the study already has, and keeps no state: a proposal is a function of the seed, the trial's number and
+the trials told so far, so that a killed search resumes exactly and workers are interchangeable.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.budget import Budget
+from nas.draw import check_satisfiable, draw, draw_target, fit
+from nas.seeds import derive_seed
+from nas.space import Knob, Searchable, Settings, Value
+
+ATTEMPTS = 30
+"""How often a proposal is varied when, once fitted, it is a network that the study has."""
+
+
+class FeasibleSampler(BaseSampler, ABC):
+    """Samples every knob of the space jointly; the network is never over budget.
+
+    A share `below` of the trials aims at smaller networks (see `draw_target`). Raises BudgetError if the space has no
+    network within budget. When every attempt gives a network that the study has, the last is proposed all the same
+    and is for the caller to replay.
+    """
+
+    def __init__(self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25) -> None:
+        self.space, self.budget, self.seed, self.below = space, budget, seed, below
+        self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
+        self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
+        self._identities: dict[int, str] = {}
+
+    @abstractmethod
+    def propose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Settings:
+        """Settings to try next; they need not be within budget, nor their numbers among the options' own."""
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every knob, always: the search space is fixed."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One option a knob, of a network within budget."""
+        seen = self._seen(study, trial)
+        rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
+        target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
+        proposed = self._snapped(self.propose(study, trial, rng))
+        settings = fit(self.space, proposed, target, rng)
+        for attempt in range(ATTEMPTS):
+            if self.space.identity(settings) not in seen:
+                break
+            settings = fit(self.space, self._varied(proposed, 1 + attempt // 4, rng), target, rng)
+        return settings
+
+    def _varied(self, settings: Settings, changes: int, rng: np.random.Generator) -> dict[str, Value]:
+        """The settings with that many knobs drawn again."""
+        chosen = rng.permutation(len(self.space.knobs))[:changes]
+        fresh = draw(self.space, rng)
+        return dict(settings) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never: a knob sampled alone could break the budget."""
+        raise ValueError(f"{param_name!r} is no knob of the space; its knobs are {', '.join(self._distributions)}")
+
+    def _snapped(self, settings: Settings) -> dict[str, Value]:
+        return {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}
+
+    def _seen(self, study: Study, trial: FrozenTrial) -> set[str]:
+        """Networks of the study's other trials."""
+        for other in study.get_trials(deepcopy=False):
+            complete = len(other.params) == len(self._distributions)
+            if complete and other.number not in self._identities and other.number != trial.number:
+                self._identities[other.number] = self.space.identity(other.params)
+        return {identity for number, identity in self._identities.items() if number != trial.number}
+
+
+def distribution(knob: Knob) -> BaseDistribution:
+    """The knob for Optuna: numbers as a range in which the options lie (log where they spread over a factor of 8)."""
+    if knob.role == "choice":
+        return CategoricalDistribution(knob.options)
+    low, high = knob.options[0], knob.options[-1]
+    log = float(low) > 0 and float(high) / float(low) >= 8
+    if not all(isinstance(option, int) for option in knob.options):
+        return FloatDistribution(float(low), float(high), log=log)
+    return IntDistribution(int(low), int(high), log=log)
+
+
+def told(study: Study) -> list[FrozenTrial]:
+    """The completed trials, in the order of their numbers."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _snap(knob: Knob, value: Value) -> Value:
+    if knob.role == "choice" or isinstance(value, str):
+        return value
+    return knob.options[knob.nearest(float(value))]

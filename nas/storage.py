@@ -1,0 +1,134 @@
+"""Optuna's storage of a run: one study a strategy and budget in a journal file, and what we write on each trial.
+
+User attributes of a trial: "network" (fingerprint), "parameters", "macs", "worker" (slot), "curve" (an epoch a row:
+train loss, validation loss, validation accuracy), "seconds" (an epoch), "replayed" (study and number of the twin),
+"awaits" (its twin is still in training), "failure" (the reason), "deaths" (where its workers died).
+"""
+
+import fcntl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.plan import Plan, RunFolder
+from nas.space import Value
+
+State = Literal["running", "waiting", "trained", "replayed", "failed"]
+
+
+class _FlockLock(BaseJournalFileLock):
+    """A lock that dies with its holder. Optuna's own leave a file behind that blocks everyone for 30 seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        self._file = open(self._path, "a")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        assert self._file is not None
+        self._file.close()
+
+
+def open_storage(folder: RunFolder) -> JournalStorage:
+    """The journal of the run."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    lock = _FlockLock(folder.path / "workers" / "journal.lock")
+    return JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=lock))
+
+
+def study_name(strategy: str, budget: int) -> str:
+    """Name of the study of a strategy at a budget."""
+    return f"{strategy}-{budget}"
+
+
+def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: BaseSampler | None = None) -> Study:
+    """The study, created if need be."""
+    return optuna.create_study(
+        storage=storage,
+        study_name=study_name(strategy, budget),
+        direction="maximize",
+        load_if_exists=True,
+        sampler=sampler,
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial as the storage has it. Accuracies are 0–1 on the validation split."""
+
+    strategy: str
+    budget: int
+    number: int
+    state: State
+    knobs: Mapping[str, Value]
+    network: str
+    parameters: int
+    macs: int
+    accuracies: tuple[float, ...]
+    curve: tuple[tuple[float, float, float], ...]
+    seconds: float
+    worker: int
+    failure: str
+
+    @property
+    def accuracy(self) -> float:
+        """Validation accuracy after the last epoch so far; 0 before the first."""
+        return self.accuracies[-1] if self.accuracies else 0.0
+
+
+def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
+    """Every trial whose network is known, in the order of budgets, strategies and numbers."""
+    return [
+        _record(strategy, budget, trial)
+        for strategy, budget in plan.studies
+        for trial in studies[strategy, budget].get_trials(deepcopy=False)
+        if "network" in trial.user_attrs
+    ]
+
+
+def _record(strategy: str, budget: int, trial: FrozenTrial) -> Record:
+    noted: dict[str, Any] = trial.user_attrs
+    curve = tuple(tuple(row) for row in noted.get("curve", ()))
+    reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
+    return Record(
+        strategy=strategy,
+        budget=budget,
+        number=trial.number,
+        state=_state(trial),
+        knobs=dict(trial.params),
+        network=noted["network"],
+        parameters=noted["parameters"],
+        macs=noted["macs"],
+        accuracies=tuple(row[2] for row in curve) or reported,
+        curve=curve,
+        seconds=sum(noted.get("seconds", ())),
+        worker=noted.get("worker", -1),
+        failure=noted.get("failure", ""),
+    )
+
+
+def _state(trial: FrozenTrial) -> State:
+    if trial.state == TrialState.FAIL:
+        return "failed"
+    if trial.state == TrialState.COMPLETE:
+        return "replayed" if "replayed" in trial.user_attrs else "trained"
+    return "waiting" if "awaits" in trial.user_attrs else "running"
+
+
+def common_failure(records: Iterable[Record], at_least: int) -> str | None:
+    """The reason for which every finished trial failed, once `at_least` have finished."""
+    finished = [record for record in records if record.state in ("trained", "replayed", "failed")]
+    reasons = {record.failure if record.state == "failed" else "" for record in finished}
+    return reasons.pop() or None if len(finished) >= at_least and len(reasons) == 1 else None

@@ -1,0 +1,208 @@
+"""Training as a generator of epochs: stopping is not drawing the next one."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from nas.augment import DeviceData, DeviceSplit, normalised, training_batches
+from nas.layers import Layer
+from nas.module import to_module
+from nas.seeds import derive_seed
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum at a constant rate after a linear warm-up, judged by an
+    exponential moving average of its weights.
+
+    The rate does not depend on the number of epochs, so the curves of two trials, or of a short and a long run, share
+    their beginnings and can be compared. The average looks back over a fixed share of the steps so far
+    (`average_share`), which anneals without a schedule.
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_steps: int = 100
+    average_share: float = 0.1
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+class Diverged(ArithmeticError):
+    """The training loss is no longer a number."""
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bf16 where the hardware multiplies it natively (else it is emulated, and many times slower), fp32 elsewhere."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+def train(
+    network: Layer,
+    data: DeviceData,
+    recipe: Recipe,
+    *,
+    epochs: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    pulse: Callable[[int, int], None] | None = None,
+) -> Iterator[Epoch]:
+    """Trains on the data's device and yields every epoch from the first to the last.
+
+    With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
+    from it (yielding its epochs again) exactly as if it had never stopped. `pulse(epoch, step)` is called before every
+    step. Equal seeds give equal initial weights, batches and augmentation. Raises Diverged.
+    """
+    run = _Training(network, data, recipe, seed)
+    done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
+    yield from done[:epochs]
+    for number in range(len(done) + 1, epochs + 1):
+        epoch = run.epoch(number, pulse or _no_pulse)
+        done.append(epoch)
+        if checkpoint:
+            run.save(checkpoint, done)
+        yield epoch
+
+
+def _no_pulse(epoch: int, step: int) -> None:
+    """Nobody listens."""
+
+
+class _Training:
+    """The mutable state of one training: weights, their average, the optimiser's momenta."""
+
+    def __init__(self, network: Layer, data: DeviceData, recipe: Recipe, seed: int) -> None:
+        torch.manual_seed(derive_seed(seed, "weights"))
+        device = data.mean.device
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.module = to_module(network).to(device).to(memory_format=torch.channels_last)
+        self.average = AveragedModel(self.module, multi_avg_fn=_moving_average(recipe.average_share), use_buffers=True)
+        self.precision = best_precision(device)
+        self.optimiser = torch.optim.SGD(
+            _weight_decay_groups(self.module, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=True,
+            foreach=True,
+        )
+
+    def epoch(self, number: int, pulse: Callable[[int, int], None]) -> Epoch:
+        """One pass over the training split, then one over the validation split."""
+        started = time.perf_counter()
+        train_loss = self._learn(number, pulse)
+        loss, accuracy = self._judge(self.data.validation)
+        return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
+
+    def _learn(self, number: int, pulse: Callable[[int, int], None]) -> float:
+        torch.manual_seed(derive_seed(self.seed, "noise", number))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "batches", number))
+        self.module.train()
+        total = torch.zeros((), device=self.data.mean.device)
+        images_seen = 0
+        for step, (images, labels) in enumerate(training_batches(self.data, self.recipe.batch_size, generator)):
+            pulse(number, step)
+            total += self._step(images, labels) * len(labels)
+            images_seen += len(labels)
+        loss = total.item() / images_seen
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} in epoch {number}")
+        return loss
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        step = int(self.average.n_averaged)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.learning_rate * min(1.0, (step + 1) / (self.recipe.warmup_steps + 1))
+        with self._autocast():
+            scores = self.module(images)
+        loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.average.update_parameters(self.module)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _judge(self, split: DeviceSplit) -> tuple[float, float]:
+        """(cross-entropy in nats, accuracy) of the averaged weights."""
+        self.average.eval()
+        loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
+        correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+        for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+            with self._autocast():
+                scores = self.average(normalised(images, self.data))
+            loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
+            correct += (scores.argmax(1) == labels).sum()
+        return loss.item() / len(split.labels), correct.item() / len(split.labels)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.data.mean.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def save(self, path: Path, done: list[Epoch]) -> None:
+        """Writes the state atomically."""
+        state = {
+            "epochs": [asdict(epoch) for epoch in done],
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def restore(self, path: Path) -> list[Epoch]:
+        """Reads the state and returns the epochs that led to it."""
+        state = torch.load(path, map_location=self.data.mean.device, weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        return [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, scales and shifts do not."""
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _moving_average(share: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """An average whose memory grows as `share` of the steps so far, so that it neither lags early nor forgets late."""
+
+    @torch.no_grad()
+    def update(averaged: _Tensors, current: _Tensors, steps: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 / (1 + share * int(steps)))
+        else:
+            for target, source in zip(averaged, current, strict=True):
+                target.copy_(source)
+
+    return update
