@@ -1,0 +1,1 @@
+"""Finds the best small image classifiers under a hard parameter budget."""

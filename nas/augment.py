@@ -1,4 +1,4 @@
-"""Batches straight out of the uint8 data set: selection, crop, flip, cutout and normalisation as batched tensor code."""
+"""Batches straight out of the uint8 data set: selection, crop, flip, cutout, normalisation as batched tensor code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class DeviceData:
     augmentation: tuple[str, ...]
 
     @classmethod
-    def of(cls, data: SearchData, device: torch.device) -> "DeviceData":
-        """The data set copied to the device."""
+    def of(cls, data: SearchData, device: torch.device, augmentation: tuple[str, ...]) -> "DeviceData":
+        """The data set copied to the device, to be augmented in the given ways."""
         train = DeviceSplit.of(data.train, device)
         count = train.images[..., 0].numel()
         sums = [
@@ -45,7 +45,7 @@ class DeviceData:
         mean = torch.stack([total for total, _ in sums]).sum(0) / count
         variance = torch.stack([squares for _, squares in sums]).sum(0) / count - mean.square()
         deviation = variance.clamp(min=1.0).sqrt()
-        return cls(train, DeviceSplit.of(data.validation, device), mean.float(), deviation.float(), data.augmentation)
+        return cls(train, DeviceSplit.of(data.validation, device), mean.float(), deviation.float(), augmentation)
 
 
 def normalised(images: Tensor, data: DeviceData) -> Tensor:

@@ -178,7 +178,7 @@ def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu"
 def classifier(
     inputs: int, classes: int, *, pool: Statistic = "average", rank: int | None = None, dropout: float = 0.0
 ) -> Sequence:
-    """Global pooling and a linear classifier; with a rank, a product of two thin ones: inputs x rank, rank x classes."""
+    """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes."""
     linear = [Linear(inputs, classes)] if rank is None else [Linear(inputs, rank, bias=False), Linear(rank, classes)]
     return Sequence((GlobalPool(pool), Flatten(), *([Dropout(dropout)] if dropout else []), *linear), "head")
 

@@ -162,7 +162,7 @@ def _leaf_macs(layer: Layer, before: Shape, after: Shape) -> int:
 
 
 def macs(layer: Layer, shape: Shape) -> int:
-    """Multiply-adds of one forward pass on one image: convolutions, linear layers and gates; sums and norms are none."""
+    """Multiply-adds of a forward pass on one image: convolutions, linear layers and gates; sums and norms are none."""
     return _macs(layer, shape)[0]
 
 

@@ -1,4 +1,4 @@
-"""A network is plain data: one frozen tree of layers. Everything known about it is a fold over that tree (nas/folds.py).
+"""A network is plain data: one frozen tree of layers. All that is known about it is a fold over it (nas/folds.py).
 
     >>> Sequence((Conv(3, 8, 3), BatchNorm(8), Activation("relu"), GlobalPool("average"), Flatten(), Linear(8, 10)))
     Sequence(layers=(Conv(inputs=3, outputs=8, kernel=3, stride=1, padding=1, ...

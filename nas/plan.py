@@ -1,11 +1,11 @@
 """The plan of a search, and the folder in which it runs.
 
-    RUN/settings.json   the plan: the same command continues, another is refused
-        journal.log     Optuna's storage: one study a strategy and budget
-        pareto.json     the result, rewritten after every trial
-        weights/        the state of each training, and the weights of the networks on the front
-        workers/        locks, logs and pulses of the worker processes
-        data.npz        only where arrays were given instead of a data set
+RUN/settings.json   the plan: the same command continues, another is refused
+    journal.log     Optuna's storage: one study a strategy and budget
+    pareto.json     the result, rewritten after every trial
+    weights/        the state of each training, and the weights of the networks on the front
+    workers/        locks, logs and pulses of the worker processes
+    data.npz        only where arrays were given instead of a data set
 """
 
 import fcntl
@@ -98,7 +98,7 @@ class RunFolder:
             raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
 
     def enter(self, plan: Plan) -> None:
-        """Creates the folder for the plan, or finds that it holds the same plan. Raises RunError naming what differs."""
+        """Creates the folder for the plan or finds the same plan in it. Raises RunError naming what differs."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; give --out a folder")
         if not self.settings.exists():

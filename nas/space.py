@@ -16,7 +16,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +170,20 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
     if foreign:
         raise SpaceError(f"{where}: field {foreign[0]!r} must be a knob; write {foreign[0]} = knob(…)")
     return tuple(Knob(f.name, f.metadata["options"], f.metadata["role"]) for f in fields(architecture))
+
+
+def parse_settings(knobs: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
+    """Settings written as "knob=value", each value one of the knob's options as Python prints it."""
+    options = {knob.name: {str(option).lower(): option for option in knob.options} for knob in knobs}
+    settings: dict[str, Value] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in options:
+            raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
+        if text.lower() not in options[name]:
+            raise SpaceError(f"knob {name!r} must be one of {_brief(tuple(options[name].values()))} but got {text!r}")
+        settings[name] = options[name][text.lower()]
+    return settings
 
 
 def shipped_spaces() -> dict[str, Path]:

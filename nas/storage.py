@@ -6,15 +6,17 @@ train loss, validation loss, validation accuracy), "seconds" (an epoch), "replay
 """
 
 import fcntl
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,27 +26,39 @@ from nas.space import Value
 State = Literal["running", "waiting", "trained", "replayed", "failed"]
 
 
-class _FlockLock(BaseJournalFileLock):
-    """A lock that dies with its holder. Optuna's own leave a file behind that blocks everyone for 30 seconds."""
+class _FlockLock(JournalFileOpenLock):
+    """A lock that dies with its holder (Optuna's own leave a file behind that blocks everyone for 30 seconds), and
+    under which a last line torn by a power cut is cut off before anything is appended to it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
+    def __init__(self, journal: Path, lock: Path) -> None:
+        self._journal = journal
+        self._path = lock
+        self._descriptor = -1
 
     def acquire(self) -> bool:
-        self._file = open(self._path, "a")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        """Waits for the lock."""
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        _cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:
-        assert self._file is not None
-        self._file.close()
+        """Frees the lock."""
+        os.close(self._descriptor)
+
+
+def _cut_torn_line(journal: Path) -> None:
+    with open(journal, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def open_storage(folder: RunFolder) -> JournalStorage:
     """The journal of the run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lock = _FlockLock(folder.path / "workers" / "journal.lock")
+    lock = _FlockLock(folder.journal, folder.path / "workers" / "journal.lock")
     return JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=lock))
 
 
@@ -128,7 +142,7 @@ def _state(trial: FrozenTrial) -> State:
 
 
 def common_failure(records: Iterable[Record], at_least: int) -> str | None:
-    """The reason for which every finished trial failed, once `at_least` have finished."""
+    """The reason for which every finished trial failed (numbers in it aside), once `at_least` have finished."""
     finished = [record for record in records if record.state in ("trained", "replayed", "failed")]
-    reasons = {record.failure if record.state == "failed" else "" for record in finished}
-    return reasons.pop() or None if len(finished) >= at_least and len(reasons) == 1 else None
+    reasons = {re.sub(r"[0-9]+", "#", record.failure) for record in finished}
+    return finished[0].failure or None if len(finished) >= at_least and len(reasons) == 1 else None

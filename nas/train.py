@@ -51,8 +51,8 @@ class Epoch:
     seconds: float
 
 
-class Diverged(ArithmeticError):
-    """The training loss is no longer a number."""
+class DivergenceError(ArithmeticError):
+    """The training or validation loss is no longer a finite number."""
 
 
 def best_precision(device: torch.device) -> Precision:
@@ -77,7 +77,7 @@ def train(
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) exactly as if it had never stopped. `pulse(epoch, step)` is called before every
-    step. Equal seeds give equal initial weights, batches and augmentation. Raises Diverged.
+    step. Equal seeds give equal initial weights, batches and augmentation. Raises DivergenceError.
     """
     run = _Training(network, data, recipe, seed)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
@@ -117,6 +117,8 @@ class _Training:
         started = time.perf_counter()
         train_loss = self._learn(number, pulse)
         loss, accuracy = self._judge(self.data.validation)
+        if not (math.isfinite(train_loss) and math.isfinite(loss)):
+            raise DivergenceError(f"the loss became {train_loss} in training, {loss} in validation, in epoch {number}")
         return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
 
     def _learn(self, number: int, pulse: Callable[[int, int], None]) -> float:
@@ -129,10 +131,7 @@ class _Training:
             pulse(number, step)
             total += self._step(images, labels) * len(labels)
             images_seen += len(labels)
-        loss = total.item() / images_seen
-        if not math.isfinite(loss):
-            raise Diverged(f"the training loss became {loss} in epoch {number}")
-        return loss
+        return total.item() / images_seen
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         step = int(self.average.n_averaged)

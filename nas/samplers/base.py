@@ -12,7 +12,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.budget import Budget
 from nas.draw import check_satisfiable, draw, draw_target, fit
@@ -93,6 +93,16 @@ def distribution(knob: Knob) -> BaseDistribution:
     if not all(isinstance(option, int) for option in knob.options):
         return FloatDistribution(float(low), float(high), log=log)
     return IntDistribution(int(low), int(high), log=log)
+
+
+def suggest(trial: Trial, knob: Knob) -> Value:
+    """The trial's option of the knob, through Optuna's own calls."""
+    kind = distribution(knob)
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(knob.name, kind.low, kind.high, log=kind.log)
+    if isinstance(kind, FloatDistribution):
+        return trial.suggest_float(knob.name, kind.low, kind.high, log=kind.log)
+    return knob.options[knob.options.index(trial.suggest_categorical(knob.name, knob.options))]
 
 
 def told(study: Study) -> list[FrozenTrial]:

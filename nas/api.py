@@ -1,0 +1,216 @@
+"""`nas.search`: the main job as one function, the same that the command line calls."""
+
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.data import SearchData, array_search_data, load_search_data
+from nas.draw import check_satisfiable
+from nas.errors import RunError, SpaceError, UserError
+from nas.folds import parameters
+from nas.front import read_result
+from nas.layers import Layer
+from nas.plan import Plan, RunFolder
+from nas.samplers import STRATEGIES
+from nas.serial import from_json
+from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
+from nas.storage import common_failure, open_storage, open_study, read_records
+from nas.supervise import Ending, Supervisor, View
+
+MANY_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished (or interrupted) search. `content` is what pareto.json holds."""
+
+    folder: Path
+    ending: Ending
+    content: dict[str, Any]
+    failure: str | None = None
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """The Pareto front, ascending in parameters and accuracy."""
+        front: list[dict[str, Any]] = self.content["front"]
+        return front
+
+    def network(self, budget: int | None = None) -> Layer:
+        """The most accurate network found, or that with at most `budget` parameters. Raises RunError if none is."""
+        within = [entry for entry in self.front if budget is None or entry["parameters"] <= budget]
+        if not within:
+            raise RunError(f"the search in {self.folder} found no network" + (f" within {budget:,}" if budget else ""))
+        return from_json(within[-1]["layers"])
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A view that shows nothing."""
+
+    def update(self, snapshot: object) -> None:
+        """Nothing."""
+
+
+def search(
+    *,
+    budget: int | Sequence[int],
+    trials: int = 200,
+    dataset: str | None = None,
+    arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
+    space: str | type[Architecture] = "mixed",
+    strategies: Sequence[str] = ("tpe",),
+    epochs: int | None = None,
+    max_macs: int | None = None,
+    seed: int = 0,
+    below: float = 0.25,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    time_limit: float | None = None,
+    image_size: int | None = None,
+    validation_share: float | None = None,
+    augmentation: Sequence[str] | None = None,
+    view: View | None = None,
+) -> Result:
+    """Searches for the most accurate networks with at most `budget` parameters and returns the Pareto front.
+
+    The data are a data set as `--dataset` takes it, or `arrays=(images, labels)`: training images [N, H, W] or
+    [N, H, W, C] and labels [N], of which a validation split is set aside. `trials` are per strategy and budget.
+    `epochs` defaults to 12 from 10,000 images on and to 8 below. `time_limit` is in seconds. An interrupted search
+    goes on when it is called again with the same arguments.
+
+    Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
+    """
+    budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
+    _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit)
+    data = _load(dataset, arrays, seed, validation_share, image_size)
+    file, class_name = _locate(space)
+    bound = bind(load_architecture(file, class_name), data.shape, data.classes)
+    many = len(data.train.images) >= MANY_IMAGES
+    plan = Plan(
+        dataset=data.name if arrays else _absolute(dataset or data.name),
+        data_checksum=data.checksum,
+        image_size=image_size,
+        validation_share=validation_share,
+        augmentation=data.augmentation if augmentation is None else tuple(augmentation),
+        space=str(space) if isinstance(space, str) and not space.endswith(".py") else str(file),
+        space_class=bound.architecture.__name__,
+        space_checksum=space_checksum(file),
+        budgets=budgets,
+        max_macs=max_macs,
+        strategies=tuple(strategies),
+        trials=trials,
+        epochs=epochs or (12 if many else 8),
+        below=below,
+        seed=seed,
+        batch_size=128 if many else 64,
+        learning_rate=0.1,
+    )
+    for parameters_cap in budgets:
+        check_satisfiable(bound, plan.budget(parameters_cap), bound.name)
+    folder = RunFolder(Path(out) if out else default_folder(plan))
+    folder.enter(plan)
+    if arrays:
+        np.savez(folder.data, x_train=arrays[0], y_train=arrays[1], x_test=arrays[0][:0], y_test=arrays[1][:0])
+    return _run(plan, folder, bound, workers, device, time_limit, view or Silent())
+
+
+def _run(
+    plan: Plan,
+    folder: RunFolder,
+    space: Space,
+    workers: int | None,
+    device: str,
+    time_limit: float | None,
+    view: View,
+) -> Result:
+    storage = open_storage(folder)
+    studies = {key: open_study(storage, *key) for key in plan.studies}
+    count = min(workers or default_workers(device), plan.trials * len(plan.studies))
+    supervisor = Supervisor(plan, folder, space, studies, count, device, view, time_limit)
+    ending = supervisor.run()
+    failure = common_failure(read_records(plan, studies), at_least=1)
+    return Result(folder.path, ending, read_result(folder.path), failure)
+
+
+def default_folder(plan: Plan) -> Path:
+    """Where a search goes by default: named after what it searches, so that the same command finds it again."""
+    budgets = "-".join(map(str, plan.budgets))
+    name = f"{Path(plan.dataset).stem}-{plan.space_class.lower()}-{budgets}-{plan.trials}x{plan.epochs}-seed{plan.seed}"
+    return Path("runs") / name
+
+
+def default_workers(device: str) -> int:
+    """One a GPU, or one a core that we may use."""
+    if device != "cpu" and Path("/dev/nvidia0").exists():
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load(
+    dataset: str | None,
+    arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
+    seed: int,
+    validation_share: float | None,
+    image_size: int | None,
+) -> SearchData:
+    if (dataset is None) == (arrays is None):
+        raise UserError("give either dataset=… or arrays=(images, labels)")
+    if arrays is not None:
+        return array_search_data(*arrays, seed=seed, validation_share=validation_share)
+    assert dataset is not None
+    return load_search_data(dataset, seed=seed, validation_share=validation_share, image_size=image_size)
+
+
+def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
+    """The file and, for a class, its name."""
+    if isinstance(space, str):
+        return space_file(space), None
+    try:
+        file = inspect.getsourcefile(space)
+    except (TypeError, OSError):
+        file = None
+    if file is None or not Path(file).is_file():
+        raise SpaceError(f"space {space.__name__!r} must be defined in a .py file: the workers import it from there")
+    return Path(file).resolve(), space.__name__
+
+
+def _absolute(dataset: str) -> str:
+    return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
+
+
+def _check(
+    budgets: tuple[int, ...],
+    trials: int,
+    strategies: Sequence[str],
+    epochs: int | None,
+    below: float,
+    seed: int,
+    workers: int | None,
+    time_limit: float | None,
+) -> None:
+    if not budgets or min(budgets) < 1:
+        raise UserError(f"budget must be at least 1 parameter but got {budgets}")
+    if unknown := [name for name in strategies if name not in STRATEGIES] or not strategies:
+        raise UserError(f"strategies must be of {', '.join(STRATEGIES)} but got {unknown}")
+    for name, value in (("trials", trials), ("epochs", epochs), ("workers", workers)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1 but got {value}")
+    if not 0 <= below <= 1:
+        raise UserError(f"below must be a share between 0 and 1 but got {below}")
+    if seed < 0:
+        raise UserError(f"seed must be 0 or more but got {seed}")
+    if time_limit is not None and time_limit <= 0:
+        raise UserError(f"the time limit must be above 0 seconds but got {time_limit}")
+
+
+__all__ = ["Result", "parameters", "search"]

@@ -1,0 +1,191 @@
+"""The parent of a search: starts the workers, replaces the dead, writes pareto.json, shows, and never trains."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from optuna.study import Study
+
+from nas.errors import RunError, UserError
+from nas.front import sweep_weights, write_result
+from nas.plan import Plan, RunFolder
+from nas.space import Space
+from nas.storage import Record, read_records
+
+POLL_SECONDS = 0.2
+FAILED_STARTS = 3
+KILLED_STARTS = 20
+EXIT_WRONG_USE = 2
+
+Ending = Literal["complete", "interrupted", "time limit"]
+
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""Keeps freed activations in the process, on huge pages: mapping them anew costs a fifth of the time on a CPU."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What there is to show of a run at one moment."""
+
+    plan: Plan
+    records: list[Record]
+    workers: int
+    seconds: float
+    finished_before: int
+
+    @property
+    def total(self) -> int:
+        """Trials of the whole search."""
+        return self.plan.trials * len(self.plan.studies)
+
+    @property
+    def finished(self) -> int:
+        """Trials trained, replayed or failed."""
+        return sum(record.state in ("trained", "replayed", "failed") for record in self.records)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate since this process began; None before its first trial."""
+        done_here = self.finished - self.finished_before
+        return self.seconds / done_here * (self.total - self.finished) if done_here else None
+
+
+class View(Protocol):
+    """Shows the search while it runs."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Shows this moment."""
+
+
+@dataclass
+class _Slot:
+    """One worker process after another."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    deaths_in_a_row: int = 0
+    progress_at_start: int = 0
+
+
+@dataclass
+class Supervisor:
+    """Runs the workers of one run folder to the end of the plan."""
+
+    plan: Plan
+    folder: RunFolder
+    space: Space
+    studies: Mapping[tuple[str, int], Study]
+    workers: int
+    device: str
+    view: View
+    time_limit: float | None = None
+    _slots: list[_Slot] = field(default_factory=list)
+    _stopping: Ending | None = None
+
+    def run(self) -> Ending:
+        """Returns when every trial is told, at the time limit, or at the next epoch after Ctrl-C.
+
+        Raises RunError if another search holds the folder or workers cannot be kept alive, UserError if a worker
+        cannot carry out the plan.
+        """
+        with self.folder.lock("run", wait=False) as held:
+            if not held:
+                raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
+            records = read_records(self.plan, self.studies)
+            finished_before = Snapshot(self.plan, records, self.workers, 0, 0).finished
+            write_result(self.folder, records, self.plan, self.space)
+            if finished_before == self.plan.trials * len(self.plan.studies):
+                return "complete"
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                return self._supervise(finished_before)
+            finally:
+                self._kill()
+
+    def _supervise(self, finished_before: int) -> Ending:
+        started = time.monotonic()
+        self._slots = [_Slot(number, self._start(number)) for number in range(self.workers)]
+        written = finished_before
+        while True:
+            try:
+                snapshot = self._look(time.monotonic() - started, finished_before)
+                alive = self._keep_alive(done=snapshot.finished == snapshot.total)
+                if snapshot.finished != written or not alive:
+                    write_result(self.folder, snapshot.records, self.plan, self.space)
+                    sweep_weights(self.folder, snapshot.records)
+                    written = snapshot.finished
+                self.view.update(snapshot)
+                if not alive:
+                    return self._stopping or "complete"
+                if self.time_limit and time.monotonic() - started > self.time_limit:
+                    self._stop("time limit")
+                time.sleep(POLL_SECONDS)
+            except KeyboardInterrupt:
+                if self._stopping == "interrupted":
+                    self._kill()
+                self._stop("interrupted")
+
+    def _look(self, seconds: float, finished_before: int) -> Snapshot:
+        return Snapshot(self.plan, read_records(self.plan, self.studies), len(self._slots), seconds, finished_before)
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        """A worker in a session of its own, so that Ctrl-C reaches it only through us; it ends if our pipe closes."""
+        with open(self.folder.worker(number, "log"), "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "nas.worker", str(self.folder.path), str(number), self.device],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=os.environ | ALLOCATOR,
+                start_new_session=True,
+            )
+
+    def _keep_alive(self, *, done: bool) -> bool:
+        """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
+        for slot in list(self._slots):
+            code = slot.process.poll()
+            if code is None:
+                continue
+            if code == 0 or done or self._stopping:
+                self._slots.remove(slot)
+            else:
+                self._replace(slot, code)
+        return bool(self._slots)
+
+    def _replace(self, slot: _Slot, code: int) -> None:
+        last_line = self._last_line(slot.number)
+        if code == EXIT_WRONG_USE:
+            raise UserError(last_line)
+        progress = self.folder.journal.stat().st_size
+        slot.deaths_in_a_row = slot.deaths_in_a_row + 1 if progress == slot.progress_at_start else 1
+        slot.progress_at_start = progress
+        if slot.deaths_in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
+            raise RunError(
+                f"worker {slot.number} died {slot.deaths_in_a_row} times without doing anything (exit {code}): "
+                f"{last_line}; see {self.folder.worker(slot.number, 'log')}"
+            )
+        slot.process = self._start(slot.number)
+
+    def _last_line(self, number: int) -> str:
+        lines = self.folder.worker(number, "log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def _stop(self, why: Ending) -> None:
+        self._stopping = self._stopping or why
+        for slot in self._slots:
+            slot.process.terminate()
+
+    def _kill(self) -> None:
+        for slot in self._slots:
+            slot.process.kill()
+        for slot in self._slots:
+            slot.process.wait()

@@ -1,0 +1,264 @@
+"""What a person sees: the live view of a search, its summary, tables. It reads records only, and writes to stderr."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.folds import Row
+from nas.front import best_within, count, pareto_front
+from nas.layers import Layer
+from nas.storage import Record
+from nas.supervise import Snapshot
+
+BARS = "▁▂▃▄▅▆▇█"
+LEADERS = 3
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """The values as a row of bars between the smallest and the largest.
+
+    >>> sparkline([0.1, 0.2, 0.4])
+    '▁▃█'
+    """
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0
+    return "".join(BARS[int((value - low) * scale)] for value in values)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds as people write them.
+
+    >>> duration(3725)
+    '1h 02m'
+    """
+    seconds = int(seconds)
+    if seconds >= 3600:
+        return f"{seconds // 3600}h {seconds % 3600 // 60:02d}m"
+    return f"{seconds // 60}m {seconds % 60:02d}s" if seconds >= 60 else f"{seconds}s"
+
+
+def describe(record: Record) -> str:
+    """The knobs that matter most, in a few words: the kinds of block and widths, or all knobs of a small space."""
+    knobs = record.knobs
+    stages = sorted(name[5:] for name in knobs if name.startswith("width") and name[5:].isdigit())
+    if not stages:
+        return " ".join(f"{name}={value}" for name, value in knobs.items())
+    parts = [f"{knobs.get('kind' + s, '')} {knobs['width' + s]}×{knobs.get('blocks' + s, 1)}".strip() for s in stages]
+    return " · ".join(parts)
+
+
+def summary(snapshot: Snapshot) -> RenderableType:
+    """The whole picture: progress, counts, workers, leaders by budget."""
+    return Group(_progress(snapshot), _workers(snapshot), leaders(snapshot))
+
+
+def _progress(snapshot: Snapshot) -> RenderableType:
+    best = max((record.accuracy for record in pareto_front(snapshot.records)), default=None)
+    left = snapshot.seconds_left
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        ProgressBar(total=snapshot.total, completed=snapshot.finished, width=30),
+        f"{snapshot.finished}/{snapshot.total} trials",
+        f"{duration(left)} left" if left else "",
+        f"best {best:.2%}" if best is not None else "no network yet",
+    )
+    return Group(line, Text(counts_line(snapshot), style="dim"))
+
+
+def counts_line(snapshot: Snapshot) -> str:
+    """The counts in words."""
+    counts = asdict(count(snapshot.records, snapshot.plan))
+    return " · ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items())
+
+
+def _workers(snapshot: Snapshot) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, justify in (("worker", "left"), ("trial", "left"), ("parameters", "right"), ("network", "left")):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    for name in ("epoch", "accuracy", "curve"):
+        table.add_column(name, justify="left" if name == "curve" else "right", no_wrap=True)
+    for record in snapshot.records:
+        if record.state == "running":
+            table.add_row(
+                str(record.worker),
+                f"{record.strategy} #{record.number}",
+                f"{record.parameters:,}",
+                describe(record),
+                f"{len(record.accuracies)}/{snapshot.plan.epochs}",
+                f"{record.accuracy:.2%}" if record.accuracies else "",
+                sparkline(record.accuracies),
+            )
+    return table
+
+
+def leaders(snapshot: Snapshot) -> Table:
+    """The best networks of each budget."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("budget", "accuracy", "parameters", "of budget", "multiply-adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("network", no_wrap=True)
+    for budget in snapshot.plan.budgets:
+        within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
+        for place, record in enumerate(reversed(within[-LEADERS:])):
+            table.add_row(
+                f"{budget:,}" if place == 0 else "",
+                f"{record.accuracy:.2%}",
+                f"{record.parameters:,}",
+                f"{record.parameters / budget:.1%}",
+                f"{record.macs:,}",
+                describe(record),
+            )
+    return table
+
+
+def finished_line(record: Record, snapshot: Snapshot) -> str:
+    """One finished trial in one line, for logs."""
+    outcome = {
+        "trained": f"{record.accuracy:.2%}",
+        "replayed": f"{record.accuracy:.2%} (replayed)",
+        "failed": f"failed: {record.failure}",
+    }[record.state]
+    best = best_within(snapshot.records, record.budget)
+    return (
+        f"[{snapshot.finished}/{snapshot.total}] {record.strategy} #{record.number} of {record.budget:,}: "
+        f"{record.parameters:,} parameters, {describe(record)}: {outcome}"
+        + (f" (best {best.accuracy:.2%})" if best else "")
+    )
+
+
+@dataclass
+class LiveView:
+    """A view that redraws itself in a terminal. Use as a context manager."""
+
+    console: Console
+
+    def __enter__(self) -> "LiveView":
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.__exit__(*exception)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Redraws."""
+        self._live.update(summary(snapshot), refresh=True)
+
+
+@dataclass
+class PlainView:
+    """A view that prints a line for every finished trial."""
+
+    console: Console
+    _printed: set[tuple[str, int, int]] | None = field(default=None)
+
+    def __enter__(self) -> "PlainView":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Prints what has finished since the last update; trials of an earlier process are passed over."""
+        finished = {
+            (record.strategy, record.budget, record.number): record
+            for record in snapshot.records
+            if record.state in ("trained", "replayed", "failed")
+        }
+        first = self._printed is None
+        printed = self._printed or set()
+        if first and snapshot.finished_before:
+            self.console.print(
+                f"continuing after {snapshot.finished_before} of {snapshot.total} trials", highlight=False
+            )
+            printed = set(finished)
+        for key in finished.keys() - printed if not first or not snapshot.finished_before else ():
+            self.console.print(finished_line(finished[key], snapshot), highlight=False, markup=False, soft_wrap=True)
+        self._printed = printed | set(finished)
+
+
+def layer_table(rows: Iterable[Row]) -> Table:
+    """One row a layer: where it lies, what it is, output shape, parameters, multiply-adds."""
+    listed = list(rows)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
+    table.add_column("part", footer="total")
+    table.add_column("layer")
+    table.add_column("output", justify="right")
+    table.add_column("parameters", justify="right", footer=f"{sum(row.parameters for row in listed):,}")
+    table.add_column("multiply-adds", justify="right", footer=f"{sum(row.macs for row in listed):,}")
+    for row in listed:
+        table.add_row(
+            " / ".join(row.path),
+            layer_text(row.layer),
+            "×".join(map(str, row.output)),
+            f"{row.parameters:,}" if row.parameters else "",
+            f"{row.macs:,}" if row.macs else "",
+        )
+    return table
+
+
+def layer_text(layer: Layer) -> str:
+    """A layer in one cell.
+
+    >>> layer_text(Conv(8, 8, 3, stride=2, groups=8))
+    'Conv 8→8 3×3 stride 2 groups 8'
+    """
+    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
+    words = [type(layer).__name__]
+    if "inputs" in values:
+        words.append(f"{values.pop('inputs')}→{values.pop('outputs')}")
+    if "kernel" in values:
+        words.append("{0}×{0}".format(values.pop("kernel")))
+    defaults = {f.name: f.default for f in fields(layer)} | {"padding": values.get("padding"), "bias": False}
+    for name, value in values.items():
+        if value is True or isinstance(value, str):
+            words.append(name if value is True else value)
+        elif value != defaults[name]:
+            words.append(f"{name} {value}")
+    return " ".join(words)
+
+
+def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> str:
+    """The front as text: parameters (log) to the right, accuracy upwards."""
+    front = pareto_front(records)
+    if len(front) < 2:
+        return ""
+    xs = [math.log10(record.parameters) for record in front]
+    ys = [record.accuracy for record in front]
+    grid = [[" "] * width for _ in range(height)]
+    for x, y in zip(xs, ys, strict=True):
+        column = round((x - xs[0]) / (xs[-1] - xs[0]) * (width - 1))
+        grid[height - 1 - round((y - ys[0]) / (ys[-1] - ys[0]) * (height - 1))][column] = "●"
+    labels = [f"{ys[-1]:6.1%} ", *["       "] * (height - 2), f"{ys[0]:6.1%} "]
+    lines = [label + "│" + "".join(row).rstrip() for label, row in zip(labels, grid, strict=True)]
+    ends = f"{front[0].parameters:,}", f"{front[-1].parameters:,} parameters"
+    return "\n".join([*lines, "       └" + "─" * width, f"        {ends[0]}{ends[1]:>{width - len(ends[0])}}"])
+
+
+def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
+    """One row a run."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("run", "data", "space", "budgets", "trials", "best"):
+        table.add_column(name)
+    for path, snapshot in folders:
+        plan = snapshot.plan
+        best = best_within(snapshot.records, max(plan.budgets))
+        table.add_row(
+            str(path),
+            Path(plan.dataset).name,
+            Path(plan.space).stem,
+            ", ".join(f"{budget:,}" for budget in plan.budgets),
+            f"{snapshot.finished}/{snapshot.total}",
+            f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
+        )
+    return table

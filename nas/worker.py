@@ -1,0 +1,309 @@
+"""A worker process: claims a trial, trains it epoch by epoch, tells its value, until nothing is left to claim.
+
+    python -m nas.worker RUN SLOT DEVICE
+
+One worker holds a slot at a time. It ends at once when its standard input closes (its parent has died), after the
+current epoch on SIGTERM, and its trial is taken over by whoever claims next.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.augment import DeviceData
+from nas.data import SearchData, load_search_data
+from nas.errors import UserError
+from nas.layers import Layer
+from nas.plan import Plan, RunFolder
+from nas.samplers import STRATEGIES, suggest
+from nas.seeds import derive_seed
+from nas.serial import fingerprint
+from nas.space import Space, bind, load_architecture, space_file
+from nas.storage import common_failure, open_storage, open_study, read_records
+from nas.train import Recipe, train
+
+EXIT_WRONG_USE = 2
+DEATHS_AT_ONE_STEP = 2
+DEATHS_IN_ONE_EPOCH = 5
+SAME_FAILURES = 3
+
+
+def load_plan_data(plan: Plan, folder: RunFolder) -> SearchData:
+    """Training and validation split of a plan."""
+    dataset = str(folder.data) if folder.data.exists() else plan.dataset
+    return load_search_data(
+        dataset, seed=plan.seed, validation_share=plan.validation_share, image_size=plan.image_size, progress=False
+    )
+
+
+def open_studies(plan: Plan, folder: RunFolder, space: Space) -> dict[tuple[str, int], Study]:
+    """Every study of the plan with its sampler."""
+    storage = open_storage(folder)
+    samplers = {
+        (strategy, budget): STRATEGIES[strategy](
+            space, plan.budget(budget), seed=derive_seed(plan.seed, strategy, budget), below=plan.below
+        )
+        for strategy, budget in plan.studies
+    }
+    return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
+
+
+@dataclass
+class Pulse:
+    """Where the training of this slot is, on disk before every step: what is left tells where a worker died."""
+
+    path: Path
+
+    @cached_property
+    def _file(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT)
+
+    def write(self, trial: str, epoch: int, step: int) -> None:
+        """Overwrites the last position."""
+        os.pwrite(self._file, f"{trial} {epoch} {step}".ljust(64).encode(), 0)
+
+    def clear(self) -> None:
+        """Nothing is in training."""
+        os.pwrite(self._file, b" " * 64, 0)
+
+    def read(self, trial: str) -> str | None:
+        """ "epoch step" of the trial, None if the slot was not training it."""
+        words = self.path.read_text().split() if self.path.exists() else []
+        return " ".join(words[1:]) if words[:1] == [trial] else None
+
+
+_Claimed = tuple[Trial, Layer, str]
+
+
+@dataclass
+class Worker:
+    """What a worker holds while it lives."""
+
+    plan: Plan
+    folder: RunFolder
+    slot: int
+    space: Space
+    data: DeviceData
+    studies: Mapping[tuple[str, int], Study]
+    pulse: Pulse
+    stopping: threading.Event
+
+    def run(self) -> None:
+        """Trials until there is nothing left or the worker is asked to stop."""
+        while not self.stopping.is_set():
+            with self.folder.lock("claim", wait=True):
+                claimed = self._claim()
+            if claimed == "nothing":
+                return
+            if claimed == "wait":
+                time.sleep(0.2)
+            elif claimed != "settled":
+                self._train(*claimed)
+
+    def _claim(self) -> "_Claimed | Literal['settled', 'wait', 'nothing']":
+        """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
+        bring the search forward; "nothing": it is done."""
+        if common_failure(read_records(self.plan, self.studies), SAME_FAILURES):
+            return "nothing"
+        waiting = self._settle_waiting()
+        trial = self._take_over() or self._ask()
+        if trial is None:
+            return "wait" if waiting else "nothing"
+        return self._prepare(trial) or "settled"
+
+    def _settle_waiting(self) -> int:
+        """Tells the trials whose twin has finished; returns how many still wait."""
+        waiting = 0
+        for study in self.studies.values():
+            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if "awaits" in frozen.user_attrs:
+                    twin = self._twin(frozen.user_attrs["network"], study, frozen.number)
+                    if twin and twin[1].state.is_finished():
+                        _replay(Trial(study, frozen._trial_id), *twin)
+                    else:
+                        waiting += 1
+        return waiting
+
+    def _take_over(self) -> Trial | None:
+        """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
+        for study in self.studies.values():
+            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if "awaits" in frozen.user_attrs or not self._is_orphan(frozen):
+                    continue
+                trial = Trial(study, frozen._trial_id)
+                if not self._bury(trial, frozen):
+                    return trial
+        return None
+
+    def _is_orphan(self, frozen: FrozenTrial) -> bool:
+        slot = frozen.user_attrs.get("worker", self.slot)
+        if slot == self.slot:
+            return True
+        with self.folder.lock(f"slot-{slot}", wait=False) as free:
+            return free
+
+    def _bury(self, trial: Trial, frozen: FrozenTrial) -> bool:
+        """Notes where the trial's worker died; fails a trial that has killed its workers, and says whether it did."""
+        slot = frozen.user_attrs.get("worker", self.slot)
+        place = Pulse(self.folder.worker(slot, "pulse")).read(_trial_key(trial))
+        deaths: list[str] = [*frozen.user_attrs.get("deaths", []), *([place] if place else [])]
+        if place:
+            trial.set_user_attr("deaths", deaths)
+        epoch = [death for death in deaths if death.split()[0] == (place or " ").split(" ")[0]]
+        if deaths.count(place or "") < DEATHS_AT_ONE_STEP and len(epoch) < DEATHS_IN_ONE_EPOCH:
+            return False
+        number, step = (place or "0 0").split()
+        _fail(trial, f"it killed its worker {len(epoch)} times, last in epoch {number} at step {step}")
+        return True
+
+    def _ask(self) -> Trial | None:
+        """A new trial of the study with the fewest; None if every study has all of its trials."""
+        counts = {key: len(study.get_trials(deepcopy=False)) for key, study in self.studies.items()}
+        key = min(counts, key=lambda k: counts[k])
+        return self.studies[key].ask() if counts[key] < self.plan.trials else None
+
+    def _prepare(self, trial: Trial) -> _Claimed | None:
+        """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
+        trial.set_user_attr("worker", self.slot)
+        settings = {knob.name: suggest(trial, knob) for knob in self.space.knobs}
+        network = self.space.network(settings)
+        cost = self.space.cost(settings)
+        budget = self.plan.budget(int(trial.study.study_name.rpartition("-")[2]))
+        if cost is None or not budget.admits(network, self.space.shape):
+            raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {settings}")
+        identity = fingerprint(network, self.space.shape)
+        for name, value in (("parameters", cost.parameters), ("macs", cost.macs), ("network", identity)):
+            trial.set_user_attr(name, value)
+        twin = self._twin(identity, trial.study, trial.number)
+        if twin is None:
+            return trial, network, identity
+        if twin[1].state.is_finished():
+            _replay(trial, *twin)
+        else:
+            trial.set_user_attr("awaits", study_trial(*twin))
+        return None
+
+    def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
+        """The trial that trains or trained the same network, if it is not this one."""
+        for other in self.studies.values():
+            for frozen in other.get_trials(deepcopy=False):
+                noted = frozen.user_attrs
+                original = "awaits" not in noted and "replayed" not in noted
+                itself = other is study and frozen.number == number
+                if original and not itself and noted.get("network") == identity:
+                    return other, frozen
+        return None
+
+    def _train(self, trial: Trial, network: Layer, identity: str) -> None:
+        """Trains to the last epoch and tells the value, or tells the reason of a failure."""
+        key = _trial_key(trial)
+        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        curve, seconds = [], []
+        self.pulse.write(key, 0, 0)
+        try:
+            for epoch in train(
+                network,
+                self.data,
+                Recipe(batch_size=self.plan.batch_size, learning_rate=self.plan.learning_rate),
+                epochs=self.plan.epochs,
+                seed=derive_seed(self.plan.seed, "training"),
+                checkpoint=self.folder.weights(identity),
+                pulse=lambda epoch, step: self.pulse.write(key, epoch, step),
+            ):
+                curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
+                seconds.append(epoch.seconds)
+                if epoch.epoch not in reported:
+                    trial.report(epoch.validation_accuracy, epoch.epoch)
+                if self.stopping.is_set() and epoch.epoch < self.plan.epochs:
+                    self.pulse.clear()
+                    return
+        except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
+            _fail(trial, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
+        else:
+            trial.set_user_attr("curve", curve)
+            trial.set_user_attr("seconds", seconds)
+            trial.study.tell(trial, curve[-1][2])
+        self.pulse.clear()
+
+
+def study_trial(study: Study, frozen: FrozenTrial) -> str:
+    """ "study/number": how one trial refers to another."""
+    return f"{study.study_name}/{frozen.number}"
+
+
+def _trial_key(trial: Trial) -> str:
+    return f"{trial.study.study_name}/{trial.number}"
+
+
+def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
+    """Tells the trial what its twin was told."""
+    if twin.state == TrialState.FAIL:
+        _fail(trial, twin.user_attrs["failure"])
+        return
+    trial.set_user_attr("replayed", study_trial(study, twin))
+    trial.set_user_attr("curve", twin.user_attrs["curve"])
+    trial.study.tell(trial, twin.value)
+
+
+def _fail(trial: Trial, reason: str) -> None:
+    trial.set_user_attr("failure", reason)
+    trial.study.tell(trial, state=TrialState.FAIL)
+
+
+def pick_device(asked: str, slot: int) -> torch.device:
+    """The device of a worker: workers share the GPUs in turn."""
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(f"--device {asked} was asked for, but torch finds no GPU here; use --device cpu")
+    return torch.device("cuda", slot % torch.cuda.device_count()) if asked in ("auto", "cuda") else torch.device(asked)
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(0)
+
+
+def main() -> int:
+    """Runs one worker; exit code 2 with one line on stderr if the plan cannot be carried out."""
+    parser = argparse.ArgumentParser(description="A worker of `nas search`, started by it.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("slot", type=int)
+    parser.add_argument("device")
+    arguments: Any = parser.parse_args()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    torch.set_num_threads(1)
+    folder = RunFolder(arguments.run)
+    with folder.lock(f"slot-{arguments.slot}", wait=True):
+        try:
+            plan = folder.read_plan()
+            data = load_plan_data(plan, folder)
+            architecture = load_architecture(space_file(plan.space), plan.space_class)
+            space = bind(architecture, data.shape, data.classes)
+            device_data = DeviceData.of(data, pick_device(arguments.device, arguments.slot), plan.augmentation)
+            studies = open_studies(plan, folder, space)
+            pulse = Pulse(folder.worker(arguments.slot, "pulse"))
+            Worker(plan, folder, arguments.slot, space, device_data, studies, pulse, stopping).run()
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return EXIT_WRONG_USE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
