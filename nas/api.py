@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from nas.folds import parameters
 from nas.front import read_result
 from nas.layers import Layer
 from nas.plan import Plan, RunFolder
+from nas.recipe import MANY_IMAGES, recipe_for
 from nas.samplers import STRATEGIES
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
 from nas.storage import common_failure, open_storage, open_study, read_records
 from nas.supervise import Ending, Supervisor, View
-
-MANY_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def search(
 
     The data are a data set as `--dataset` takes it, or `arrays=(images, labels)`: training images [N, H, W] or
     [N, H, W, C] and labels [N], of which a validation split is set aside. `trials` are per strategy and budget.
-    `epochs` defaults to 12 from 10,000 images on and to 8 below. `time_limit` is in seconds. An interrupted search
+    `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds. An interrupted search
     goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
@@ -106,11 +105,10 @@ def search(
         max_macs=max_macs,
         strategies=tuple(strategies),
         trials=trials,
-        epochs=epochs or (12 if many else 8),
+        epochs=epochs or (12 if many else 3),
         below=below,
         seed=seed,
-        batch_size=128 if many else 64,
-        learning_rate=0.1,
+        recipe=asdict(recipe_for(len(data.train.images))),
     )
     for parameters_cap in budgets:
         check_satisfiable(bound, plan.budget(parameters_cap), bound.name)

@@ -141,7 +141,7 @@ def _add_search(commands: Any) -> None:
     parser.add_argument(
         "--max-macs", type=_number(_count_flag), metavar="N", help="most multiply-adds a network (15M); default: no cap"
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="epochs a trial (default: 12; 8 below 10,000 images)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs a trial (default: 12; 3 below 10,000 images)")
     parser.add_argument(
         "--strategies", type=_names, default=("tpe",), metavar="NAME[,NAME]", help="tpe, random (default: tpe)"
     )
@@ -172,7 +172,7 @@ def _add_search(commands: Any) -> None:
 
 def _add_show(commands: Any) -> None:
     parser = _command(
-        commands, "show", _show, "show a finished or running search", "nas show runs/digits-mixed-100000-200x8-seed0"
+        commands, "show", _show, "show a finished or running search", "nas show runs/digits-mixed-100000-200x3-seed0"
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
 

@@ -79,11 +79,37 @@ class GlobalPoolModule(nn.Module):
         return x.mean((2, 3), keepdim=True) if self.statistic == "average" else x.amax((2, 3), keepdim=True)
 
 
+class LeanConv2d(nn.Conv2d):
+    """A convolution that computes only what reaches its output. Weights and results are those of nn.Conv2d.
+
+    Taps of the kernel that only ever meet padding are left out: on a 2 x 2 image a 7 x 7 kernel reaches no further than
+    its inner 3 x 3. Positions that a 1 x 1 kernel's stride skips are dropped first, which also keeps clear of oneDNN's
+    backward pass for strided 1 x 1 kernels: below a block of input channels in channels_last layout it writes past its
+    workspace (https://github.com/uxlfoundation/oneDNN/issues/6035, open in 2026).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H', W']."""
+        kernel, padding, stride = self.kernel_size[0], int(self.padding[0]), self.stride[0]
+        trim = max(0, min(self._dead_taps(x.shape[2]), self._dead_taps(x.shape[3])))
+        weight = self.weight[:, :, trim : kernel - trim, trim : kernel - trim] if trim else self.weight
+        padding -= trim
+        if stride > 1 and weight.shape[2] == 1 and padding == 0:
+            x, stride = x[:, :, ::stride, ::stride], 1
+        return nn.functional.conv2d(x, weight, self.bias, stride, padding, self.dilation, self.groups)
+
+    def _dead_taps(self, side: int) -> int:
+        """How many taps at either end of the kernel lie in the padding at every position along this side."""
+        kernel, padding, stride = self.kernel_size[0], int(self.padding[0]), self.stride[0]
+        last = (side + 2 * padding - kernel) // stride * stride
+        return 0 if self.dilation[0] > 1 else min(padding - last, kernel - padding - side)
+
+
 def to_module(layer: Layer) -> nn.Module:
     """The module that computes the tree, freshly initialised from torch's global generator (torch's own defaults)."""
     match layer:
         case Conv():
-            return nn.Conv2d(
+            return LeanConv2d(
                 layer.inputs,
                 layer.outputs,
                 layer.kernel,

@@ -40,8 +40,7 @@ class Plan:
     epochs: int
     below: float
     seed: int
-    batch_size: int
-    learning_rate: float
+    recipe: dict[str, Any]
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""

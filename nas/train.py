@@ -1,5 +1,6 @@
 """Training as a generator of epochs: stopping is not drawing the next one."""
 
+import copy
 import math
 import os
 import time
@@ -11,33 +12,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from nas.augment import DeviceData, DeviceSplit, normalised, training_batches
 from nas.layers import Layer
 from nas.module import to_module
+from nas.recipe import Recipe
 from nas.seeds import derive_seed
 
 Precision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: SGD with Nesterov momentum at a constant rate after a linear warm-up, judged by an
-    exponential moving average of its weights.
-
-    The rate does not depend on the number of epochs, so the curves of two trials, or of a short and a long run, share
-    their beginnings and can be compared. The average looks back over a fixed share of the steps so far
-    (`average_share`), which anneals without a schedule.
-    """
-
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_steps: int = 100
-    average_share: float = 0.1
-    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,10 @@ class _Training:
         device = data.mean.device
         self.data, self.recipe, self.seed = data, recipe, seed
         self.module = to_module(network).to(device).to(memory_format=torch.channels_last)
-        self.average = AveragedModel(self.module, multi_avg_fn=_moving_average(recipe.average_share), use_buffers=True)
+        self.average = copy.deepcopy(self.module)
+        self.steps = 0
+        self._current = _floating_tensors(self.module)
+        self._averaged = _floating_tensors(self.average)
         self.precision = best_precision(device)
         self.optimiser = torch.optim.SGD(
             _weight_decay_groups(self.module, recipe.weight_decay),
@@ -134,17 +119,22 @@ class _Training:
         return total.item() / images_seen
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        step = int(self.average.n_averaged)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * min(1.0, (step + 1) / (self.recipe.warmup_steps + 1))
+            group["lr"] = self.recipe.learning_rate * min(1.0, (self.steps + 1) / (self.recipe.warmup_steps + 1))
         with self._autocast():
             scores = self.module(images)
         loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        self.average.update_parameters(self.module)
+        self._update_average()
         return loss.detach()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """The memory of the average grows as a share of the steps so far: it neither lags early nor forgets late."""
+        torch._foreach_lerp_(self._averaged, self._current, 1 / (1 + self.recipe.average_share * self.steps))
+        self.steps += 1
 
     @torch.no_grad()
     def _judge(self, split: DeviceSplit) -> tuple[float, float]:
@@ -166,6 +156,7 @@ class _Training:
         """Writes the state atomically."""
         state = {
             "epochs": [asdict(epoch) for epoch in done],
+            "steps": self.steps,
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -177,6 +168,7 @@ class _Training:
     def restore(self, path: Path) -> list[Epoch]:
         """Reads the state and returns the epochs that led to it."""
         state = torch.load(path, map_location=self.data.mean.device, weights_only=True)
+        self.steps = state["steps"]
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -190,18 +182,6 @@ def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[st
     return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-_Tensors = tuple[Tensor, ...] | list[Tensor]
-
-
-def _moving_average(share: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """An average whose memory grows as `share` of the steps so far, so that it neither lags early nor forgets late."""
-
-    @torch.no_grad()
-    def update(averaged: _Tensors, current: _Tensors, steps: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 / (1 + share * int(steps)))
-        else:
-            for target, source in zip(averaged, current, strict=True):
-                target.copy_(source)
-
-    return update
+def _floating_tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and running statistics, for the average."""
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]

@@ -27,12 +27,13 @@ from nas.data import SearchData, load_search_data
 from nas.errors import UserError
 from nas.layers import Layer
 from nas.plan import Plan, RunFolder
+from nas.recipe import Recipe
 from nas.samplers import STRATEGIES, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
 from nas.space import Space, bind, load_architecture, space_file
 from nas.storage import common_failure, open_storage, open_study, read_records
-from nas.train import Recipe, train
+from nas.train import train
 
 EXIT_WRONG_USE = 2
 DEATHS_AT_ONE_STEP = 2
@@ -216,7 +217,7 @@ class Worker:
             for epoch in train(
                 network,
                 self.data,
-                Recipe(batch_size=self.plan.batch_size, learning_rate=self.plan.learning_rate),
+                Recipe(**self.plan.recipe),
                 epochs=self.plan.epochs,
                 seed=derive_seed(self.plan.seed, "training"),
                 checkpoint=self.folder.weights(identity),

@@ -1,0 +1,166 @@
+"""One process of benchmarks/throughput.py: our trainer, the usual script, or a matrix product, timed behind a start line.
+
+    python benchmarks/throughput_process.py JOB
+
+JOB is a JSON object: the fields of `Job`. The process warms up, writes "ready", waits for a line, works, and writes
+the seconds it took (or, for a matrix product, the FLOP/s it reached).
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from nas.augment import DeviceData, DeviceSplit
+from nas.blocks import classifier, stage, stem
+from nas.layers import Layer, Sequence
+from nas.module import to_module
+from nas.recipe import Recipe
+from nas.train import train
+
+SIDE, CLASSES = 32, 100
+DISTINCT_IMAGES = 10_000
+MEAN, DEVIATION = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
+NetworkName = Literal["basic", "mixed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does. `loaders` counts only for the usual script, `size` only for a matrix product."""
+
+    role: Literal["ours", "usual", "fp32", "bf16"]
+    network: NetworkName = "basic"
+    batch_size: int = 128
+    steps: int = 50
+    warmup: int = 10
+    loaders: int = 0
+    size: int = 1024
+
+
+def network(name: NetworkName) -> Layer:
+    """A network of about 95,000 parameters: dense residual blocks, or mostly depthwise ones."""
+    first = stage("basic", 1, 16, 16, kernel=3, stride=1, name="stage 1")
+    if name == "basic":
+        second = stage("basic", 1, 16, 36, kernel=3, stride=2, name="stage 2")
+        third, width = stage("basic", 1, 36, 68, kernel=3, stride=2, name="stage 3"), 68
+    else:
+        second = stage("depthwise", 3, 16, 32, kernel=5, stride=2, expansion=2, name="stage 2")
+        third, width = stage("depthwise", 3, 32, 60, kernel=5, stride=2, expansion=2, name="stage 3"), 60
+    return Sequence((stem(3, 16), first, second, third, classifier(width, CLASSES)))
+
+
+def random_images(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """uint8 [count, side, side, 3] and labels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+    return images, rng.integers(0, CLASSES, count)
+
+
+def wait_for_start() -> float:
+    """Says that we are warm, waits for the word, and returns the time."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return time.perf_counter()
+
+
+def time_ours(job: Job) -> float:
+    """Seconds of the steps after the warm-up in the first epoch of our trainer, its end of an epoch included."""
+    torch.set_num_threads(1)
+    images, labels = random_images((job.warmup + job.steps) * job.batch_size)
+    split = DeviceSplit(torch.from_numpy(images), torch.from_numpy(labels))
+    few = DeviceSplit(split.images[:16], split.labels[:16])
+    mean, deviation = 255 * torch.tensor(MEAN), 255 * torch.tensor(DEVIATION)
+    data = DeviceData(split, few, mean, deviation, ("crop", "flip"))
+    started = 0.0
+
+    def pulse(_: int, step: int) -> None:
+        nonlocal started
+        if step == job.warmup:
+            started = wait_for_start()
+
+    next(train(network(job.network), data, Recipe(batch_size=job.batch_size), epochs=1, seed=0, pulse=pulse))
+    return time.perf_counter() - started
+
+
+class PillowImages(Dataset[tuple[Tensor, int]]):
+    """Images as torchvision's CIFAR classes give them: PIL, transformed one at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.images, self.labels = random_images(min(count, DISTINCT_IMAGES))
+        self.count = count
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(SIDE, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, DEVIATION),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = Image.fromarray(self.images[index % len(self.images)])
+        return self.transform(image), int(self.labels[index % len(self.images)])
+
+
+def time_usual(job: Job) -> float:
+    """Seconds of the steps after the warm-up of the script that everyone writes."""
+    count = (job.warmup + job.steps) * job.batch_size
+    loader = DataLoader(PillowImages(count), job.batch_size, shuffle=True, num_workers=job.loaders)
+    module = to_module(network(job.network))
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    batches = iter(loader)
+    _usual_steps(module, optimiser, batches, job.warmup)
+    started = wait_for_start()
+    _usual_steps(module, optimiser, batches, job.steps)
+    return time.perf_counter() - started
+
+
+def _usual_steps(
+    module: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]], steps: int
+) -> None:
+    module.train()
+    for _ in range(steps):
+        images, labels = next(batches)
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(module(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+def measure_peak(job: Job, seconds: float = 1.5) -> float:
+    """FLOP/s of a square matrix product on one thread."""
+    torch.set_num_threads(1)
+    dtype = torch.float32 if job.role == "fp32" else torch.bfloat16
+    left, right = torch.rand(job.size, job.size).to(dtype), torch.rand(job.size, job.size).to(dtype)
+    out = torch.mm(left, right)
+    started = wait_for_start()
+    products = 0
+    while time.perf_counter() - started < seconds:
+        torch.mm(left, right, out=out)
+        products += 1
+    return 2 * job.size**3 * products / (time.perf_counter() - started)
+
+
+def main() -> int:
+    """Does the job and writes its figure."""
+    job = Job(**json.loads(sys.argv[1]))
+    work = {"ours": time_ours, "usual": time_usual, "fp32": measure_peak, "bf16": measure_peak}[job.role]
+    print(work(job), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
