@@ -58,7 +58,9 @@ def images_per_second(job: Job, processes: int) -> float:
     return processes * job.steps * job.batch_size / max(run_together(job, processes))
 
 
-def compare(ours: Job, usual: dict[str, Job], processes: int, rounds: int) -> tuple[list[float], dict[str, list[float]]]:
+def compare(
+    ours: Job, usual: dict[str, Job], processes: int, rounds: int
+) -> tuple[list[float], dict[str, list[float]]]:
     """Images a second of each round, ours and usual in turn."""
     own: list[float] = []
     others: dict[str, list[float]] = {name: [] for name in usual}

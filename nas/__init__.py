@@ -1,1 +1,80 @@
-"""Finds the best small image classifiers under a hard parameter budget."""
+"""Finds the best small image classifiers under a hard parameter budget.
+
+    import nas
+
+    result = nas.search(budget=10_000, dataset="digits", trials=20)
+    print(nas.parameters(result.network()))
+
+Importing nas is cheap: torch and Optuna are loaded by `nas.search`, when it runs, and by `nas.to_module`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nas.budget import Budget
+from nas.errors import BudgetError, DataError, RunError, SpaceError, UserError
+from nas.folds import macs, output_shape, parameters, peak_activation
+from nas.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Pool,
+    Residual,
+    Sequence,
+    Shape,
+    SqueezeExcitation,
+    Subsample,
+)
+from nas.space import Architecture, knob, width_knob
+
+if TYPE_CHECKING:
+    from nas.api import Result, search
+    from nas.module import to_module
+
+_HEAVY = {"search": "nas.api", "Result": "nas.api", "to_module": "nas.module"}
+
+__all__ = [
+    "Activation",
+    "Architecture",
+    "BatchNorm",
+    "Budget",
+    "BudgetError",
+    "Conv",
+    "DataError",
+    "Dropout",
+    "Flatten",
+    "GlobalPool",
+    "Identity",
+    "Layer",
+    "Linear",
+    "Pool",
+    "Residual",
+    "Result",
+    "RunError",
+    "Sequence",
+    "Shape",
+    "SpaceError",
+    "SqueezeExcitation",
+    "Subsample",
+    "UserError",
+    "knob",
+    "macs",
+    "output_shape",
+    "parameters",
+    "peak_activation",
+    "search",
+    "to_module",
+    "width_knob",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HEAVY:
+        return getattr(importlib.import_module(_HEAVY[name]), name)
+    raise AttributeError(f"module 'nas' has no attribute {name!r}")

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 ran but has no answer; 2 wrong use; 130 interrupted. JSON 
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -430,13 +431,14 @@ def _stored_network(path: Any, select: str | None) -> Any:
 
     content = read_result(path)
     front = content["front"]
-    by_fingerprint = [entry for entry in front if entry["network"] == select]
-    if not by_fingerprint:
+    if select and re.fullmatch("[0-9a-f]{16}", select):
+        selected = [entry for entry in front if entry["network"] == select]
+    else:
         most = parse_count(select) if select else float("inf")
-        by_fingerprint = [entry for entry in front if entry["parameters"] <= most][-1:]
-    if not by_fingerprint:
+        selected = [entry for entry in front if entry["parameters"] <= most][-1:]
+    if not selected:
         raise UserError(f"{path} has no network {select or ''}".rstrip() + f"; its front has {len(front)}")
-    return from_json(by_fingerprint[0]["layers"]), tuple(content["data"]["shape"])
+    return from_json(selected[0]["layers"]), tuple(content["data"]["shape"])
 
 
 def _data(flags: argparse.Namespace) -> int:

@@ -19,6 +19,10 @@ from nas.space import Knob, Searchable, Settings, Value
 GOAL = 0.985
 """Share of the budget at which a fit is good enough."""
 
+ENOUGH = 0.95
+"""Share of the budget below which another knob is changed. Asking for more would turn every shape of a small space
+into the one that happens to fill best."""
+
 EVALUATIONS = 400
 """Networks counted for one fit, about, before the best one so far is taken."""
 
@@ -51,7 +55,7 @@ def fit(space: Searchable, settings: Settings, budget: Budget, rng: np.random.Ge
     start = fitting.repair(fitting.indices(settings))
     best = fitting.fill(start)
     for _ in range(CHANGES):
-        if fitting.use(best) >= GOAL or fitting.evaluations >= EVALUATIONS or not fitting.can_change:
+        if fitting.use(best) >= ENOUGH or fitting.evaluations >= EVALUATIONS or not fitting.can_change:
             break
         best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
     return fitting.settings(best)
@@ -86,14 +90,18 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
         cost = space.cost(settings)
         return math.inf if cost is None else sign * budget.load(cost)
 
+    starts = (
+        {knob.name: knob.options[0] for knob in space.knobs},
+        {knob.name: knob.options[-1] for knob in space.knobs},
+        {knob.name: knob.options[knob.start] for knob in space.knobs},
+    )
     best: dict[str, Value] | None = None
-    for end in (0, -1):
-        current = {knob.name: knob.options[end] for knob in space.knobs}
+    for current in starts:
         improved = True
         while improved:
             before = score(current)
             for knob in space.knobs:
-                options = _ends(knob) if knob.role == "width" else knob.options
+                options = (*_ends(knob), current[knob.name]) if knob.role == "width" else knob.options
                 current = min((current | {knob.name: option} for option in options), key=score)
             improved = score(current) < before
         if best is None or score(current) < score(best):
@@ -187,6 +195,8 @@ class _Fitting:
 
     def _rescale(self, indices: Indices) -> Indices:
         """The widest multiple of the widths within budget, by bisection on the logarithm of the factor."""
+        if not self.widths:
+            return indices
         values = [float(self.knobs[i].options[indices[i]]) for i in self.widths]
         low = math.log(
             min((float(self.knobs[i].options[0]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))

@@ -105,8 +105,12 @@ def _window(layer: Conv | Pool, shape: Shape, extent: int) -> tuple[int, int]:
     """(height, width) behind a sliding window that covers `extent` positions."""
     if isinstance(layer, Conv):
         _expect_channels(layer, layer.inputs, shape)
+        if layer.inputs % layer.groups or layer.outputs % layer.groups:
+            raise ShapeError(f"{layer} cannot divide its channels into {layer.groups} groups")
     else:
         _expect_image(layer, shape)
+        if 2 * layer.padding > layer.size:
+            raise ShapeError(f"{layer} pads more than half of its window")
     height = (shape[1] + 2 * layer.padding - extent) // layer.stride + 1
     width = (shape[2] + 2 * layer.padding - extent) // layer.stride + 1
     if height < 1 or width < 1:

@@ -32,8 +32,8 @@ def _value_to_json(value: Any) -> Any:
 
 def from_json(tree: Any) -> Layer:
     """The layer tree written by `to_json`. Raises LayerJSONError naming the first thing that is wrong."""
-    if not isinstance(tree, dict) or tree.get("layer") not in KINDS:
-        found = tree.get("layer") if isinstance(tree, dict) else tree
+    found = tree.get("layer") if isinstance(tree, dict) else tree
+    if not isinstance(tree, dict) or not isinstance(found, str) or found not in KINDS:
         raise LayerJSONError(f"a layer must be one of {', '.join(KINDS)}, but the JSON has {found!r:.80}")
     kind = KINDS[tree["layer"]]
     hints = get_type_hints(kind)

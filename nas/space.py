@@ -42,34 +42,40 @@ class Knob:
     name: str
     options: tuple[Value, ...]
     role: Role
+    start: int = 0
+    """Index of the default: the option that every search begins with."""
 
     def nearest(self, value: float) -> int:
         """Index of the option nearest to the value on a ratio scale (the lower one of a tie). Ordered knobs only."""
         return min(range(len(self.options)), key=lambda i: abs(math.log((float(self.options[i]) + 1) / (value + 1))))
 
 
-def knob(*options: Value) -> Any:
-    """A decision between the options; the first is the default. Ascending numbers make it ordered."""
+def knob(*options: Value, default: Value | None = None) -> Any:
+    """A decision between the options. The default (else the first) is where a search begins. Ascending numbers
+    from 0 on make the knob ordered."""
     numbers = [option for option in options if isinstance(option, int | float) and not isinstance(option, bool)]
-    ordered = len(numbers) == len(options) > 1 and numbers == sorted(numbers)
-    return _knob_field(options, "ordered" if ordered else "choice")
+    ordered = len(numbers) == len(options) > 1 and numbers == sorted(numbers) and numbers[0] >= 0
+    return _knob_field(options, "ordered" if ordered else "choice", default)
 
 
-def width_knob(*options: int) -> Any:
+def width_knob(*options: int, default: int | None = None) -> Any:
     """An ordered knob that may be rescaled to use the budget: channels, hidden units, ranks."""
     if not all(type(option) is int and option > 0 for option in options) or list(options) != sorted(set(options)):
         raise SpaceError(f"a width knob needs ascending positive whole numbers but got {options!r:.80}")
-    return _knob_field(options, "width")
+    return _knob_field(options, "width", default)
 
 
-def _knob_field(options: tuple[Value, ...], role: Role) -> Any:
+def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -> Any:
     if not options:
         raise SpaceError("a knob needs at least one option but got none; write knob(1, 2, 3)")
     if len(set(map(repr, options))) != len(options):
         raise SpaceError(f"a knob needs distinct options but got {options!r:.80}")
     if not all(isinstance(option, int | float | bool | str) for option in options):
         raise SpaceError(f"a knob's options must be numbers, booleans or strings but are {options!r:.80}")
-    return field(default=options[0], metadata={"options": options, "role": role})
+    if default is not None and default not in options:
+        raise SpaceError(f"a knob's default must be one of its options but is {default!r}")
+    start = 0 if default is None else options.index(default)
+    return field(default=options[start], metadata={"options": options, "role": role, "start": start})
 
 
 class Architecture:
@@ -114,8 +120,8 @@ class Space:
 
     @property
     def defaults(self) -> dict[str, Value]:
-        """The first option of every knob."""
-        return {k.name: k.options[0] for k in self.knobs}
+        """The default of every knob."""
+        return {k.name: k.options[k.start] for k in self.knobs}
 
     def check(self, settings: Settings) -> dict[str, Value]:
         """The settings completed with defaults. Raises SpaceError for a knob or an option that the space lacks."""
@@ -169,7 +175,7 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
     foreign = [f.name for f in fields(architecture) if "options" not in f.metadata]
     if foreign:
         raise SpaceError(f"{where}: field {foreign[0]!r} must be a knob; write {foreign[0]} = knob(…)")
-    return tuple(Knob(f.name, f.metadata["options"], f.metadata["role"]) for f in fields(architecture))
+    return tuple(Knob(name=f.name, **f.metadata) for f in fields(architecture))
 
 
 def parse_settings(knobs: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
@@ -248,7 +254,7 @@ def _run_foreign_code(what: str, code: Callable[[], T]) -> T:
     except SpaceError as error:
         raise SpaceError(f"{what}: {error}") from error
     except Exception as error:
-        raise SpaceError(f"{what}: {type(error).__name__}: {error}") from error
+        raise SpaceError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _brief(options: tuple[Value, ...]) -> str:

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.plan import Plan, RunFolder
 from nas.space import Value
@@ -68,14 +68,11 @@ def study_name(strategy: str, budget: int) -> str:
 
 
 def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: BaseSampler | None = None) -> Study:
-    """The study, created if need be."""
-    return optuna.create_study(
-        storage=storage,
-        study_name=study_name(strategy, budget),
-        direction="maximize",
-        load_if_exists=True,
-        sampler=sampler,
-    )
+    """The study, created if need be. Opening one that is there writes nothing."""
+    name = study_name(strategy, budget)
+    if name in optuna.get_all_study_names(storage):
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+    return optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
 
 
 @dataclass(frozen=True)
@@ -103,12 +100,12 @@ class Record:
 
 
 def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
-    """Every trial whose network is known, in the order of budgets, strategies and numbers."""
+    """Every trial that has a network or has failed without one, in the order of budgets, strategies and numbers."""
     return [
         _record(strategy, budget, trial)
         for strategy, budget in plan.studies
         for trial in studies[strategy, budget].get_trials(deepcopy=False)
-        if "network" in trial.user_attrs
+        if "network" in trial.user_attrs or trial.state.is_finished()
     ]
 
 
@@ -122,9 +119,9 @@ def _record(strategy: str, budget: int, trial: FrozenTrial) -> Record:
         number=trial.number,
         state=_state(trial),
         knobs=dict(trial.params),
-        network=noted["network"],
-        parameters=noted["parameters"],
-        macs=noted["macs"],
+        network=noted.get("network", ""),
+        parameters=noted.get("parameters", 0),
+        macs=noted.get("macs", 0),
         accuracies=tuple(row[2] for row in curve) or reported,
         curve=curve,
         seconds=sum(noted.get("seconds", ())),
@@ -139,6 +136,16 @@ def _state(trial: FrozenTrial) -> State:
     if trial.state == TrialState.COMPLETE:
         return "replayed" if "replayed" in trial.user_attrs else "trained"
     return "waiting" if "awaits" in trial.user_attrs else "running"
+
+
+def note_death(studies: Mapping[tuple[str, int], Study], trial: str, place: str) -> None:
+    """Adds to the trial ("study/number") that a worker died over it at that place."""
+    name, _, number = trial.rpartition("/")
+    for key, study in studies.items():
+        trials = study.get_trials(deepcopy=False) if study_name(*key) == name else []
+        if int(number) < len(trials) and trials[int(number)].state == TrialState.RUNNING:
+            frozen = trials[int(number)]
+            Trial(study, frozen._trial_id).set_user_attr("deaths", [*frozen.user_attrs.get("deaths", []), place])
 
 
 def common_failure(records: Iterable[Record], at_least: int) -> str | None:

@@ -14,11 +14,12 @@ from optuna.study import Study
 from nas.errors import RunError, UserError
 from nas.front import sweep_weights, write_result
 from nas.plan import Plan, RunFolder
+from nas.pulse import Pulse
 from nas.space import Space
-from nas.storage import Record, read_records
+from nas.storage import Record, note_death, read_records
 
 POLL_SECONDS = 0.2
-FAILED_STARTS = 3
+FAILED_STARTS = 5
 KILLED_STARTS = 20
 EXIT_WRONG_USE = 2
 
@@ -53,6 +54,11 @@ class Snapshot:
         return sum(record.state in ("trained", "replayed", "failed") for record in self.records)
 
     @property
+    def epochs(self) -> int:
+        """Epochs trained so far, replays aside."""
+        return sum(len(record.accuracies) for record in self.records if record.state != "replayed")
+
+    @property
     def seconds_left(self) -> float | None:
         """At the rate since this process began; None before its first trial."""
         done_here = self.finished - self.finished_before
@@ -73,7 +79,7 @@ class _Slot:
     number: int
     process: subprocess.Popen[bytes]
     deaths_in_a_row: int = 0
-    progress_at_start: int = 0
+    progress_at_death: int = -1
 
 
 @dataclass
@@ -105,6 +111,8 @@ class Supervisor:
             write_result(self.folder, records, self.plan, self.space)
             if finished_before == self.plan.trials * len(self.plan.studies):
                 return "complete"
+            for number in range(self.workers):
+                Pulse(self.folder.worker(number, "pulse")).clear()
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 return self._supervise(finished_before)
@@ -118,7 +126,7 @@ class Supervisor:
         while True:
             try:
                 snapshot = self._look(time.monotonic() - started, finished_before)
-                alive = self._keep_alive(done=snapshot.finished == snapshot.total)
+                alive = self._keep_alive(snapshot)
                 if snapshot.finished != written or not alive:
                     write_result(self.folder, snapshot.records, self.plan, self.space)
                     sweep_weights(self.folder, snapshot.records)
@@ -149,28 +157,33 @@ class Supervisor:
                 start_new_session=True,
             )
 
-    def _keep_alive(self, *, done: bool) -> bool:
+    def _keep_alive(self, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
         for slot in list(self._slots):
             code = slot.process.poll()
             if code is None:
                 continue
-            if code == 0 or done or self._stopping:
+            assert slot.process.stdin is not None
+            slot.process.stdin.close()
+            if code == 0 or snapshot.finished == snapshot.total or self._stopping:
                 self._slots.remove(slot)
             else:
-                self._replace(slot, code)
+                self._replace(slot, code, snapshot.epochs + snapshot.finished)
         return bool(self._slots)
 
-    def _replace(self, slot: _Slot, code: int) -> None:
+    def _replace(self, slot: _Slot, code: int, progress: int) -> None:
+        pulse = Pulse(self.folder.worker(slot.number, "pulse"))
+        if place := pulse.read():
+            note_death(self.studies, *place)
+        pulse.clear()
         last_line = self._last_line(slot.number)
         if code == EXIT_WRONG_USE:
             raise UserError(last_line)
-        progress = self.folder.journal.stat().st_size
-        slot.deaths_in_a_row = slot.deaths_in_a_row + 1 if progress == slot.progress_at_start else 1
-        slot.progress_at_start = progress
+        slot.deaths_in_a_row = slot.deaths_in_a_row + 1 if progress == slot.progress_at_death else 1
+        slot.progress_at_death = progress
         if slot.deaths_in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
             raise RunError(
-                f"worker {slot.number} died {slot.deaths_in_a_row} times without doing anything (exit {code}): "
+                f"worker {slot.number} died {slot.deaths_in_a_row} times without an epoch done (exit {code}): "
                 f"{last_line}; see {self.folder.worker(slot.number, 'log')}"
             )
         slot.process = self._start(slot.number)
@@ -186,6 +199,5 @@ class Supervisor:
 
     def _kill(self) -> None:
         for slot in self._slots:
-            slot.process.kill()
-        for slot in self._slots:
-            slot.process.wait()
+            with slot.process:  # waits for it and closes its pipe
+                slot.process.kill()

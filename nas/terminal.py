@@ -82,31 +82,33 @@ def counts_line(snapshot: Snapshot) -> str:
 
 
 def _workers(snapshot: Snapshot) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("worker", "left"), ("trial", "left"), ("parameters", "right"), ("network", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-    for name in ("epoch", "accuracy", "curve"):
-        table.add_column(name, justify="left" if name == "curve" else "right", no_wrap=True)
+    table = _table(("worker", 6), ("trial", 8), ("parameters", -10), ("epoch", -5), ("accuracy", -8), ("curve", 8))
     for record in snapshot.records:
         if record.state == "running":
             table.add_row(
                 str(record.worker),
                 f"{record.strategy} #{record.number}",
                 f"{record.parameters:,}",
-                describe(record),
                 f"{len(record.accuracies)}/{snapshot.plan.epochs}",
                 f"{record.accuracy:.2%}" if record.accuracies else "",
                 sparkline(record.accuracies),
+                describe(record),
             )
+    return table
+
+
+def _table(*columns: tuple[str, int]) -> Table:
+    """Columns of a least width (negative: flush right) and, last, the network, which gives way in a narrow terminal."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, width in columns:
+        table.add_column(name, justify="right" if width < 0 else "left", no_wrap=True, min_width=abs(width))
+    table.add_column("network", no_wrap=True)
     return table
 
 
 def leaders(snapshot: Snapshot) -> Table:
     """The best networks of each budget."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("budget", "accuracy", "parameters", "of budget", "multiply-adds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("network", no_wrap=True)
+    table = _table(("budget", -9), ("accuracy", -8), ("parameters", -10), ("of budget", -9), ("multiply-adds", -13))
     for budget in snapshot.plan.budgets:
         within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
         for place, record in enumerate(reversed(within[-LEADERS:])):

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ from nas.data import SearchData, load_search_data
 from nas.errors import UserError
 from nas.layers import Layer
 from nas.plan import Plan, RunFolder
+from nas.pulse import Pulse, fatal
 from nas.recipe import Recipe
 from nas.samplers import STRATEGIES, suggest
 from nas.seeds import derive_seed
@@ -36,8 +36,6 @@ from nas.storage import common_failure, open_storage, open_study, read_records
 from nas.train import train
 
 EXIT_WRONG_USE = 2
-DEATHS_AT_ONE_STEP = 2
-DEATHS_IN_ONE_EPOCH = 5
 SAME_FAILURES = 3
 
 
@@ -59,30 +57,6 @@ def open_studies(plan: Plan, folder: RunFolder, space: Space) -> dict[tuple[str,
         for strategy, budget in plan.studies
     }
     return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
-
-
-@dataclass
-class Pulse:
-    """Where the training of this slot is, on disk before every step: what is left tells where a worker died."""
-
-    path: Path
-
-    @cached_property
-    def _file(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT)
-
-    def write(self, trial: str, epoch: int, step: int) -> None:
-        """Overwrites the last position."""
-        os.pwrite(self._file, f"{trial} {epoch} {step}".ljust(64).encode(), 0)
-
-    def clear(self) -> None:
-        """Nothing is in training."""
-        os.pwrite(self._file, b" " * 64, 0)
-
-    def read(self, trial: str) -> str | None:
-        """ "epoch step" of the trial, None if the slot was not training it."""
-        words = self.path.read_text().split() if self.path.exists() else []
-        return " ".join(words[1:]) if words[:1] == [trial] else None
 
 
 _Claimed = tuple[Trial, Layer, str]
@@ -144,7 +118,9 @@ class Worker:
                 if "awaits" in frozen.user_attrs or not self._is_orphan(frozen):
                     continue
                 trial = Trial(study, frozen._trial_id)
-                if not self._bury(trial, frozen):
+                if reason := fatal(frozen.user_attrs.get("deaths", [])):
+                    _fail(trial, reason)
+                else:
                     return trial
         return None
 
@@ -155,20 +131,6 @@ class Worker:
         with self.folder.lock(f"slot-{slot}", wait=False) as free:
             return free
 
-    def _bury(self, trial: Trial, frozen: FrozenTrial) -> bool:
-        """Notes where the trial's worker died; fails a trial that has killed its workers, and says whether it did."""
-        slot = frozen.user_attrs.get("worker", self.slot)
-        place = Pulse(self.folder.worker(slot, "pulse")).read(_trial_key(trial))
-        deaths: list[str] = [*frozen.user_attrs.get("deaths", []), *([place] if place else [])]
-        if place:
-            trial.set_user_attr("deaths", deaths)
-        epoch = [death for death in deaths if death.split()[0] == (place or " ").split(" ")[0]]
-        if deaths.count(place or "") < DEATHS_AT_ONE_STEP and len(epoch) < DEATHS_IN_ONE_EPOCH:
-            return False
-        number, step = (place or "0 0").split()
-        _fail(trial, f"it killed its worker {len(epoch)} times, last in epoch {number} at step {step}")
-        return True
-
     def _ask(self) -> Trial | None:
         """A new trial of the study with the fewest; None if every study has all of its trials."""
         counts = {key: len(study.get_trials(deepcopy=False)) for key, study in self.studies.items()}
@@ -178,6 +140,7 @@ class Worker:
     def _prepare(self, trial: Trial) -> _Claimed | None:
         """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
         trial.set_user_attr("worker", self.slot)
+        self.pulse.write(_trial_key(trial), 0, 0)
         settings = {knob.name: suggest(trial, knob) for knob in self.space.knobs}
         network = self.space.network(settings)
         cost = self.space.cost(settings)
@@ -190,6 +153,7 @@ class Worker:
         twin = self._twin(identity, trial.study, trial.number)
         if twin is None:
             return trial, network, identity
+        self.pulse.clear()
         if twin[1].state.is_finished():
             _replay(trial, *twin)
         else:
@@ -212,7 +176,6 @@ class Worker:
         key = _trial_key(trial)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         curve, seconds = [], []
-        self.pulse.write(key, 0, 0)
         try:
             for epoch in train(
                 network,

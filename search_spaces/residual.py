@@ -16,15 +16,15 @@ class Residual(Architecture):
 
     halve: str = knob("2 3", "2", "3", "1 2", "1 3", "1 2 3")
     blocks1: int = knob(1, 2, 3, 4)
-    width1: int = width_knob(*WIDTHS)
+    width1: int = width_knob(*WIDTHS, default=16)
     kernel1: int = knob(3, 5)
     residual1: bool = knob(True, False)
     blocks2: int = knob(1, 2, 3, 4)
-    width2: int = width_knob(*WIDTHS)
+    width2: int = width_knob(*WIDTHS, default=36)
     kernel2: int = knob(3, 5)
     residual2: bool = knob(True, False)
     blocks3: int = knob(1, 2, 3, 4)
-    width3: int = width_knob(*WIDTHS)
+    width3: int = width_knob(*WIDTHS, default=64)
     kernel3: int = knob(3, 5)
     residual3: bool = knob(True, False)
 

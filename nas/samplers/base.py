@@ -20,15 +20,16 @@ from nas.seeds import derive_seed
 from nas.space import Knob, Searchable, Settings, Value
 
 ATTEMPTS = 30
-"""How often a proposal is varied when, once fitted, it is a network that the study has."""
+"""How often a proposal is varied when, once fitted, it is a network that the study has; the later half of the time
+for smaller networks too."""
 
 
 class FeasibleSampler(BaseSampler, ABC):
     """Samples every knob of the space jointly; the network is never over budget.
 
-    A share `below` of the trials aims at smaller networks (see `draw_target`). Raises BudgetError if the space has no
-    network within budget. When every attempt gives a network that the study has, the last is proposed all the same
-    and is for the caller to replay.
+    The first trial is the space's default, fitted. A share `below` of the others aims at smaller networks (see
+    `draw_target`). When every attempt gives a network that the study has, the last is proposed all the same and is for
+    the caller to replay. Raises BudgetError if the space has no network within budget.
     """
 
     def __init__(self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25) -> None:
@@ -52,11 +53,14 @@ class FeasibleSampler(BaseSampler, ABC):
         seen = self._seen(study, trial)
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
-        proposed = self._snapped(self.propose(study, trial, rng))
-        settings = fit(self.space, proposed, target, rng)
+        first = trial.number == 0
+        proposed = self._defaults() if first else self._snapped(self.propose(study, trial, rng))
+        settings = fit(self.space, proposed, self.budget if first else target, rng)
         for attempt in range(ATTEMPTS):
             if self.space.identity(settings) not in seen:
                 break
+            if attempt >= ATTEMPTS // 2:
+                target = draw_target(self.budget, self._smallest.parameters, 1.0, rng)
             settings = fit(self.space, self._varied(proposed, 1 + attempt // 4, rng), target, rng)
         return settings
 
@@ -71,6 +75,10 @@ class FeasibleSampler(BaseSampler, ABC):
     ) -> Any:
         """Never: a knob sampled alone could break the budget."""
         raise ValueError(f"{param_name!r} is no knob of the space; its knobs are {', '.join(self._distributions)}")
+
+    def _defaults(self) -> dict[str, Value]:
+        """The space's own idea of a good network: where every search begins."""
+        return {knob.name: knob.options[knob.start] for knob in self.space.knobs}
 
     def _snapped(self, settings: Settings) -> dict[str, Value]:
         return {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}

@@ -1,0 +1,302 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.cli import main
+from nas.front import write_result
+from nas.plan import RunFolder
+from nas.serial import from_json
+from records import PLAN, SPACE, record
+
+COMMANDS = ["search", "show", "list", "space", "count", "data"]
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of one command."""
+    try:
+        code = main(arguments)
+    except SystemExit as ended:  # as argparse does
+        code = int(ended.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def pareto(tmp_path: Path) -> Path:
+    """A run folder that holds two networks, of 570 and of 3,000-odd parameters."""
+    records = [
+        record({"width": 4, "kernel": 3, "gate": False}, 0.5),
+        record({"width": 8, "kernel": 5, "gate": True}, 0.75, number=1),
+    ]
+    write_result(RunFolder(tmp_path), records, PLAN, SPACE)
+    return tmp_path / "pareto.json"
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[str]):
+    code, out, err = run([command, "--help"], capsys)
+    assert (code, err) == (0, "")
+    *_, title, example = out.rstrip().splitlines()
+    assert title == "example:"
+    assert example.startswith(f"  nas {command} ")
+
+
+def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = run(["--help"], capsys)
+    assert code == 0
+    listed = re.findall(r"^    (\w+) ", out, re.MULTILINE)
+    assert listed == COMMANDS
+    assert out.rstrip().endswith("example:\n  nas search --budget 100000 --trials 200")
+
+
+@pytest.mark.parametrize("command", ["space", "count", "data"])
+def test_the_example_of_a_command_works_when_pasted(command: str, capsys: pytest.CaptureFixture[str]):
+    _, out, _ = run([command, "--help"], capsys)
+    example = out.rstrip().splitlines()[-1].split()
+    assert run(example[1:], capsys)[0] == 0
+
+
+def test_nas_runs_as_a_program():
+    done = subprocess.run([sys.executable, "-m", "nas.cli", "list", "/nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "nas: there is no folder '/nowhere'; run a search first or name another folder\n"
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("space nowhere", "no space is named 'nowhere'; shipped are mixed, mobile, plain, residual; or give a .py file"),
+        ("space nowhere.py", "there is no space file 'nowhere.py'"),
+        ("space mixed --max-macs 1K", "--max-macs needs --budget"),
+        ("space mixed --dataset digits --classes 3", "give either --dataset or --shape and --classes"),
+        ("space mixed --image-size 8", "--image-size needs --dataset; without one, give --shape"),
+        ("space mixed --classes 1", "--classes must be at least 2 but got 1"),
+        ("space mixed --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
+        ("count mixed depth=3", "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
+        ("count mixed width1", "settings must be KNOB=VALUE with a knob of stem"),
+        ("count mixed kernel1=4", "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
+        ("count nowhere", "no space is named 'nowhere'"),
+        ("count mixed --select 10K", "--select needs a pareto.json"),
+        ("count nowhere.json", "there is no pareto.json at nowhere.json"),
+        ("data --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
+        ("list nowhere", "there is no folder 'nowhere'; run a search first or name another folder"),
+        ("show nowhere", "nowhere is no run folder: it has no settings.json"),
+        ("search --budget 1K --dataset nowhere", "data set 'nowhere' is no known name"),
+        ("search --budget 1K --dataset digits --space nowhere", "no space is named 'nowhere'"),
+        ("search --budget 1K --dataset digits --strategies luck", "strategies must be of tpe, random but got ['luck']"),
+        ("search --budget 1K --dataset digits --trials 0", "trials must be at least 1 but got 0"),
+        ("search --budget 1K --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
+        ("search --budget 1K --dataset digits --workers 0", "workers must be at least 1 but got 0"),
+        ("search --budget 1K --dataset digits --below 2", "below must be a share between 0 and 1 but got 2.0"),
+        ("search --budget 1K --dataset digits --seed -1", "seed must be 0 or more but got -1"),
+        ("search --budget 1K --dataset digits --validation-share 0.9", "--validation-share is 0.9; it must be above 0"),
+        (
+            "search --budget 10 --dataset digits",
+            "no network of space 'mixed' has at most 10 parameters; its smallest has 144 parameters. "
+            "Raise --budget or choose another --space.",
+        ),
+        ("search --budget 1K,10 --dataset digits", "no network of space 'mixed' has at most 10 parameters"),
+        ("search --budget 1K --max-macs 10 --dataset digits", "1,000 parameters and 10 multiply-adds; its smallest has"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line_with_exit_code_2(
+    arguments: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(arguments.split(), capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("nas: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("train", "invalid choice: 'train'"),
+        ("search", "the following arguments are required: --budget"),
+        ("search --budget 12x", "argument --budget: a count must be a number like 100000, 100K or 1.5M but got '12x'"),
+        ("search --budget 0", "argument --budget: a count must be a whole number of at least 1 but got '0'"),
+        ("search --budget 1K --trials many", "argument --trials: invalid int value: 'many'"),
+        ("search --budget 1K --time-limit soon", "a time must be like 90, 90s, 30m or 2h but got 'soon'"),
+        ("search --budget 1K --time-limit 0s", "a time must be above 0 seconds but got '0s'"),
+        ("search --budget 1K --time-limit nan", "a time must be above 0 seconds but got 'nan'"),
+        ("search --budget 1K --color", "unrecognized arguments: --color"),
+        ("space --shape 3x32", "a shape must be channels,height,width like 3,32,32 but got '3x32'"),
+        ("space --shape 3,0,32", "a shape must be channels,height,width like 3,32,32 but got '3,0,32'"),
+        ("space --shape a,b,c", "a shape must be channels,height,width like 3,32,32 but got 'a,b,c'"),
+        ("space --budget 1.5", "a count must be a whole number of at least 1 but got '1.5'"),
+        ("count", "the following arguments are required: NETWORK"),
+        ("show", "the following arguments are required: RUN"),
+    ],
+)
+def test_flags_that_cannot_be_read_end_with_their_complaint_and_exit_code_2(
+    arguments: str, words: str, capsys: pytest.CaptureFixture[str]
+):
+    code, out, err = run(arguments.split(), capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: nas")
+    assert words in err.splitlines()[-1]
+
+
+# nas space
+
+
+def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run("space residual --budget 20K --shape 1x8x8 --classes 10 --json".split(), capsys)
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert (content["space"], content["shape"], content["classes"]) == ("residual", [1, 8, 8], 10)
+    assert content["knobs"][0] == {
+        "name": "halve",
+        "options": ["2 3", "2", "3", "1 2", "1 3", "1 2 3"],
+        "role": "choice",
+        "start": 0,
+    }
+    assert content["smallest"]["parameters"] < content["median"]["parameters"] < content["largest"]["parameters"]
+    assert 0 < content["share_feasible"] < 0.2
+    assert content["satisfiable"] is True
+
+
+def test_a_space_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run("space plain --budget 20K --shape 1,8,8 --classes 10".split(), capsys)
+    assert (code, out) == (0, "")
+    assert "images 1×8×8, 10 classes" in err
+    assert "the budget can be met" in " ".join(err.split())
+
+
+def test_a_budget_that_a_space_cannot_meet_is_an_answer_and_exit_code_1(capsys: pytest.CaptureFixture[str]):
+    code, _, err = run("space plain --budget 10".split(), capsys)
+    assert code == 1
+    assert "the budget cannot be met" in " ".join(err.split())
+
+
+def test_a_space_of_ones_own_is_described_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    code, out, _ = run(["space", str(file), "--classes", "10", "--json"], capsys)
+    assert code == 0
+    assert json.loads(out)["distinct_networks"] == 2
+    assert json.loads(out)["smallest"] == {"parameters": 66, "macs": 52}
+
+
+MINE = """
+from dataclasses import dataclass
+
+from nas import Architecture, Flatten, GlobalPool, Linear, Sequence, width_knob
+
+
+@dataclass(frozen=True)
+class Mine(Architecture):
+    hidden: int = width_knob(4, 8)
+
+    def network(self, shape, classes):
+        return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.hidden), Linear(self.hidden, classes)))
+"""
+
+
+# nas count
+
+
+def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    code, out, err = run(["count", str(file), "hidden=8", "--classes", "10"], capsys)
+    assert (code, out) == (0, "")
+    lines = [line.split() for line in err.splitlines()]
+    assert lines[0] == ["part", "layer", "output", "parameters", "multiply-adds"]
+    assert lines[3] == ["Linear", "3→8", "bias", "8", "32", "24"]
+    assert lines[4] == ["Linear", "8→10", "bias", "10", "90", "80"]
+    assert ["total", "122", "104"] in lines
+    assert err.splitlines()[-1] == "peak activation: 3,075 values (12 KiB in fp32) an image"
+
+
+def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run("count mixed kind2=depthwise width2=32 --classes 10 --json".split(), capsys)
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert set(content) == {"parameters", "macs", "peak_activation", "rows"}
+    assert content["parameters"] == sum(row["parameters"] for row in content["rows"])
+    assert content["macs"] == sum(row["macs"] for row in content["rows"])
+    assert content["rows"][0]["layer"] == {
+        "layer": "Conv",
+        "inputs": 3,
+        "outputs": 16,
+        "kernel": 3,
+        "stride": 1,
+        "padding": 1,
+        "dilation": 1,
+        "groups": 1,
+        "bias": False,
+    }
+    assert content["rows"][0]["path"] == ["stem"]
+    assert {from_json(row["layer"]) for row in content["rows"]}
+
+
+def counted(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    code, out, _ = run([*arguments, "--json"], capsys)
+    assert code == 0
+    return json.loads(out)["parameters"]
+
+
+def test_a_stored_network_is_selected_by_fingerprint_or_by_most_parameters(
+    pareto: Path, capsys: pytest.CaptureFixture[str]
+):
+    front = json.loads(pareto.read_text())["front"]
+    small, large = (entry["parameters"] for entry in front)
+    assert counted(["count", str(pareto)], capsys) == large
+    assert counted(["count", str(pareto.parent)], capsys) == large
+    assert counted(["count", str(pareto), "--select", "570"], capsys) == small == 570
+    assert counted(["count", str(pareto), "--select", str(large - 1)], capsys) == small
+    assert counted(["count", str(pareto), "--select", front[0]["network"]], capsys) == small
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--select", "569"], "has no network 569; its front has 2"),
+        (["--select", "0123456789abcdef"], "has no network 0123456789abcdef; its front has 2"),
+        (["width=4"], "a network of a pareto.json has its own knobs, shape and classes; leave them out"),
+        (["--classes", "10"], "a network of a pareto.json has its own knobs, shape and classes; leave them out"),
+    ],
+)
+def test_a_network_that_is_not_stored_is_refused(
+    pareto: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    code, out, err = run(["count", str(pareto), *arguments], capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("nas: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+# nas data, nas list
+
+
+def test_a_data_set_is_described(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run(["data", "--dataset", "digits", "--json"], capsys)
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert (content["name"], content["shape"], content["classes"]) == ("digits", [1, 8, 8], 10)
+    assert content["training_images"] + content["test_images"] == 1_797
+    code, out, err = run(["data", "--dataset", "digits"], capsys)
+    assert (code, out) == (0, "")
+    assert "1×8×8" in err or "(1, 8, 8)" in err
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["list", str(tmp_path)], capsys) == (2, "", f"nas: {tmp_path} holds no runs\n")

@@ -1,0 +1,208 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+from nas.blocks import classifier, stage, stem
+from nas.folds import Cost, ShapeError, cost, macs, output_shape, parameters, peak_activation, rows
+from nas.layers import (
+    KINDS,
+    Activation,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Pool,
+    Residual,
+    Sequence,
+    Shape,
+    SqueezeExcitation,
+    Subsample,
+)
+from nas.module import to_module
+from strategies import Drawn, drawn_networks
+
+EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
+    # layer, input, parameters, multiply-adds, output, peak activation
+    (Conv(3, 8, 3), (3, 32, 32), 216, 221_184, (8, 32, 32), 11_264),
+    (Conv(3, 8, 3, bias=True), (3, 32, 32), 224, 221_184, (8, 32, 32), 11_264),
+    (Conv(8, 16, 3, stride=2), (8, 32, 32), 1_152, 294_912, (16, 16, 16), 12_288),
+    (Conv(8, 16, 3, stride=2), (8, 7, 7), 1_152, 18_432, (16, 4, 4), 648),
+    (Conv(4, 4, 5, groups=4), (4, 8, 8), 100, 6_400, (4, 8, 8), 512),
+    (Conv(4, 6, 3, groups=2), (4, 8, 8), 108, 6_912, (6, 8, 8), 640),
+    (Conv(2, 6, 3, dilation=2), (2, 8, 8), 108, 6_912, (6, 8, 8), 512),
+    (Conv(1, 2, 2, padding=0), (1, 5, 7), 8, 192, (2, 4, 6), 83),
+    (BatchNorm(16), (16, 4, 4), 32, 0, (16, 4, 4), 256),
+    (Activation("silu"), (16, 4, 4), 0, 0, (16, 4, 4), 256),
+    (Pool("max", 2), (4, 7, 7), 0, 0, (4, 3, 3), 232),
+    (Pool("average", 3, 2, 1), (4, 7, 7), 0, 0, (4, 4, 4), 260),
+    (GlobalPool("max"), (4, 7, 7), 0, 0, (4, 1, 1), 200),
+    (Flatten(), (4, 7, 7), 0, 0, (196,), 196),
+    (Linear(196, 10), (196,), 1_970, 1_960, (10,), 206),
+    (Linear(196, 10, bias=False), (196,), 1_960, 1_960, (10,), 206),
+    (Dropout(0.5), (7,), 0, 0, (7,), 7),
+    (Identity(), (4, 7, 7), 0, 0, (4, 7, 7), 196),
+    (Subsample(4, 6, 2), (4, 7, 7), 0, 0, (6, 4, 4), 292),
+    (Subsample(4, 3, 1), (4, 7, 7), 0, 0, (3, 7, 7), 343),
+    (SqueezeExcitation(8, 2), (8, 4, 4), 42, 32, (8, 4, 4), 128),
+    (Sequence(()), (4, 7, 7), 0, 0, (4, 7, 7), 196),
+    (Sequence((Conv(4, 8, 1), BatchNorm(8))), (4, 7, 7), 48, 1_568, (8, 7, 7), 588),
+    # the input of the body is kept for the sum
+    (Residual(Conv(4, 4, 3)), (4, 8, 8), 144, 9_216, (4, 8, 8), 512),
+    (Residual(Activation()), (4, 8, 8), 0, 0, (4, 8, 8), 512),
+    (Residual(Sequence((Conv(4, 4, 1), Conv(4, 4, 1)))), (4, 8, 8), 32, 2_048, (4, 8, 8), 768),
+    (Residual(Conv(4, 8, 3, 2), Conv(4, 8, 1, 2)), (4, 8, 8), 320, 5_120, (8, 4, 4), 512),
+]
+
+
+def title(value: Any) -> str:
+    return f"{value}"[:40] if type(value) in KINDS.values() else ""
+
+
+@pytest.mark.parametrize(("layer", "shape", "weights", "multiply_adds", "output", "peak"), EXPECTED, ids=title)
+def test_a_layer_counts_what_is_counted_by_hand(
+    layer: Layer, shape: Shape, weights: int, multiply_adds: int, output: Shape, peak: int
+):
+    assert parameters(layer) == weights
+    assert macs(layer, shape) == multiply_adds
+    assert output_shape(layer, shape) == output
+    assert peak_activation(layer, shape) == peak
+    assert cost(layer, shape) == Cost(weights, multiply_adds)
+
+
+def test_every_kind_of_layer_is_counted_by_hand():
+    assert {type(layer).__name__ for layer, *_ in EXPECTED} == set(KINDS)
+
+
+def resnet20() -> Sequence:
+    """ResNet-20 for CIFAR-10 as published: widths 16, 32, 64, three blocks a stage, parameter-free shortcuts."""
+    layers: list[Layer] = [stem(3, 16)]
+    for number, (inputs, outputs, stride) in enumerate([(16, 16, 1), (16, 32, 2), (32, 64, 2)], start=1):
+        name = f"stage {number}"
+        layers.append(stage("basic", 3, inputs, outputs, kernel=3, stride=stride, transition="pad", name=name))
+    return Sequence((*layers, classifier(64, 10)))
+
+
+def test_resnet_20_has_the_published_269_722_parameters():
+    assert parameters(resnet20()) == 269_722
+    assert macs(resnet20(), (3, 32, 32)) == 40_551_040
+    assert output_shape(resnet20(), (3, 32, 32)) == (10,)
+    assert peak_activation(resnet20(), (3, 32, 32)) == 3 * 16 * 32 * 32
+
+
+def test_a_small_cnn_with_99_949_parameters_is_counted_layer_by_layer():
+    network = Sequence(
+        (
+            Sequence((Conv(3, 16, 3, padding=0, bias=True), Pool("max", 2), BatchNorm(16)), "one"),
+            Sequence((Conv(16, 32, 3, padding=0, bias=True), Pool("max", 2), BatchNorm(32)), "two"),
+            Sequence((Conv(32, 64, 3, padding=0, bias=True), Pool("max", 2), BatchNorm(64)), "three"),
+            Flatten(),
+            Sequence((Linear(256, 213), Activation("relu"), Linear(213, 100)), "head"),
+        )
+    )
+    assert parameters(network) == 99_949
+    assert macs(network, (3, 32, 32)) == 1_538_292
+    assert peak_activation(network, (3, 32, 32)) == 18_000
+    listed = list(rows(network, (3, 32, 32)))
+    assert [row.parameters for row in listed] == [448, 0, 32, 4640, 0, 64, 18496, 0, 128, 0, 54741, 0, 21400]
+    assert [row.macs for row in listed if row.macs] == [388_800, 778_752, 294_912, 54_528, 21_300]
+    assert [row.path for row in listed][8:11] == [("three",), (), ("head",)]
+    assert listed[3].input == (16, 15, 15)
+    assert listed[3].output == (32, 13, 13)
+
+
+def test_rows_list_the_body_of_a_residual_before_its_shortcut():
+    body = Sequence((Conv(4, 8, 3, 2), BatchNorm(8)), "body")
+    listed = list(rows(Residual(body, Conv(4, 8, 1, 2)), (4, 8, 8), ("stage",)))
+    assert [(row.path, type(row.layer).__name__, row.input, row.output) for row in listed] == [
+        (("stage", "body"), "Conv", (4, 8, 8), (8, 4, 4)),
+        (("stage", "body"), "BatchNorm", (8, 4, 4), (8, 4, 4)),
+        (("stage", "shortcut"), "Conv", (4, 8, 8), (8, 4, 4)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "words"),
+    [
+        (Conv(3, 8, 3), (4, 8, 8), "needs 3 channels but gets (4, 8, 8)"),
+        (Conv(3, 8, 3), (3,), "needs (channels, height, width) but gets (3,)"),
+        (Conv(3, 8, 9, padding=0), (3, 8, 8), "leaves nothing of the shape (3, 8, 8)"),
+        (Conv(3, 8, 3, dilation=4, padding=0), (3, 8, 8), "leaves nothing of the shape (3, 8, 8)"),
+        (Conv(3, 8, 3, groups=2), (3, 8, 8), "cannot divide its channels into 2 groups"),
+        (Conv(4, 9, 3, groups=2), (4, 8, 8), "cannot divide its channels into 2 groups"),
+        (BatchNorm(4), (3, 8, 8), "needs 4 channels but gets (3, 8, 8)"),
+        (SqueezeExcitation(4, 1), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
+        (Subsample(4, 8, 2), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
+        (Pool("max", 9), (3, 8, 8), "leaves nothing of the shape (3, 8, 8)"),
+        (Pool("max", 2), (8,), "needs (channels, height, width) but gets (8,)"),
+        (Pool("max", 3, padding=2), (3, 8, 8), "pads more than half of its window"),
+        (GlobalPool(), (8,), "needs (channels, height, width) but gets (8,)"),
+        (Linear(8, 10), (9,), "needs the shape (8,) but gets (9,)"),
+        (Linear(8, 10), (8, 1, 1), "needs the shape (8,) but gets (8, 1, 1)"),
+        (Residual(Conv(4, 8, 3)), (4, 8, 8), "body gives (8, 8, 8) but its shortcut (4, 8, 8)"),
+    ],
+    ids=title,
+)
+@pytest.mark.parametrize("fold", [output_shape, macs, lambda *of: list(rows(*of))])
+def test_a_layer_that_does_not_fit_its_input_is_refused(
+    fold: Callable[[Layer, Shape], Any], layer: Layer, shape: Shape, words: str
+):
+    with pytest.raises(ShapeError) as caught:
+        fold(layer, shape)
+    assert words in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """A kind of layer that no fold knows."""
+
+    channels: int = 3
+
+
+@pytest.mark.parametrize("fold", [parameters, to_module])
+def test_an_unknown_kind_of_layer_is_refused_rather_than_counted_as_nothing(fold: Callable[[Any], Any]):
+    with pytest.raises(AssertionError, match="Novelty"):
+        fold(Sequence((Novelty(),)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fold", [output_shape, macs, peak_activation, lambda *of: list(rows(*of))])
+def test_an_unknown_kind_of_layer_has_no_shape_either(fold: Callable[[Any, Shape], Any]):
+    with pytest.raises(AssertionError, match="Novelty"):
+        fold(Novelty(), (3, 8, 8))
+
+
+@settings(max_examples=60)
+@given(drawn_networks())
+def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(drawn: Drawn):
+    with torch.device("meta"):
+        module = to_module(drawn.network).eval()
+        counted: list[int] = []
+        for inner in module.modules():
+            if isinstance(inner, nn.Conv2d | nn.Linear):
+                inner.register_forward_hook(
+                    lambda m, _, output: counted.append(m.weight.numel() * prod(output.shape[2:]))
+                )
+        scores = module(torch.empty(2, *drawn.shape))
+    assert parameters(drawn.network) == sum(p.numel() for p in module.parameters())
+    assert output_shape(drawn.network, drawn.shape) == tuple(scores.shape[1:])
+    assert macs(drawn.network, drawn.shape) == sum(counted)
+
+
+@settings(max_examples=60)
+@given(drawn_networks())
+def test_the_rows_of_a_network_follow_one_another_and_sum_to_its_totals(drawn: Drawn):
+    listed = list(rows(drawn.network, drawn.shape))
+    assert sum(row.parameters for row in listed) == parameters(drawn.network)
+    assert sum(row.macs for row in listed) == macs(drawn.network, drawn.shape)
+    assert listed[0].input == drawn.shape
+    assert listed[-1].output == (drawn.space.classes,)
+    assert peak_activation(drawn.network, drawn.shape) >= max(max(prod(r.input), prod(r.output)) for r in listed)

@@ -1,0 +1,90 @@
+"""Killing is normal: kill -9 at any moment loses nothing and changes nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import searching
+
+KILLS = 20
+WORKER_KILLS = 10
+
+
+def children(process: int) -> list[int]:
+    """Process ids of the workers."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def kill(process: int) -> None:
+    """kill -9, whether or not it is still there."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def journal_size(out: Path) -> int:
+    journal = out / "journal.log"
+    return journal.stat().st_size if journal.exists() else 0
+
+
+def test_a_search_killed_at_twenty_random_moments_gives_the_uninterrupted_result(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    flags = ("--workers", "1", "--budget", "700,2000")
+    arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=30, epochs=3)
+    assert searching.run(arguments).returncode == 0
+    arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=30, epochs=3)
+    for _ in range(KILLS):
+        before = journal_size(tmp_path / "killed")
+        search = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while journal_size(tmp_path / "killed") <= before and search.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 1.2))
+        victims = [*children(search.pid), search.pid]
+        for victim in victims if rng.random() < 0.7 else victims[-1:]:
+            kill(victim)
+        search.wait()
+    done = searching.run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert "continuing after" in done.stderr, "the search was over before the last kill: it proves nothing"
+    assert (tmp_path / "killed" / "pareto.json").read_bytes() == (tmp_path / "whole" / "pareto.json").read_bytes()
+
+
+def test_killing_one_of_two_workers_ten_times_loses_nothing(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=60, epochs=3)
+    search = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    searching.wait_for_trials(tmp_path / "out", 1)
+    killed = 0
+    while killed < WORKER_KILLS and search.poll() is None:
+        workers = children(search.pid)
+        if workers:
+            kill(rng.choice(workers))
+            killed += 1
+        time.sleep(rng.uniform(0.5, 2.5))
+    _, said = search.communicate(timeout=300)
+    assert search.returncode == 0, said
+    assert killed == WORKER_KILLS, "the search was over before the last kill: it proves nothing"
+    counts = searching.result(tmp_path / "out")["counts"]
+    assert counts["proposed"] == 60
+    assert counts["failed"] == 0
+    assert counts["trained"] + counts["replayed"] == 60
+    for entry in searching.result(tmp_path / "out")["front"]:
+        assert [epoch["epoch"] for epoch in entry["curve"]] == [1, 2, 3]
+
+
+def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_goes_on(tmp_path: Path) -> None:
+    suicidal = "import os, signal, sys\n            'worker' in sys.argv[0] and os.kill(os.getpid(), signal.SIGKILL)"
+    head = f'        if self.kind == "conv" and self.width == 9 and self.blocks == 2:\n            {suicidal}\n'
+    searching.write_space(tmp_path, searching.SPACE.replace("        body =", head + "        body ="))
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=6, epochs=1))
+    assert done.returncode == 0, done.stderr
+    content = searching.result(tmp_path / "out")
+    assert content["counts"]["proposed"] == 6
+    assert content["counts"]["failed"] + content["counts"]["trained"] == 6
+    assert all(reason.startswith("it killed its worker 3 times") for reason in content["failures"])

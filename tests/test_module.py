@@ -1,0 +1,201 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Pool,
+    Residual,
+    Sequence,
+    Shape,
+    SqueezeExcitation,
+    Subsample,
+)
+from nas.module import LeanConv2d, SubsampleModule, to_module
+
+
+def random_images(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def results(conv: nn.Conv2d, images: Tensor) -> list[Tensor]:
+    """Output, and the gradients of a weighted sum of it with respect to images, weight and bias."""
+    images = images.clone().requires_grad_()
+    output = conv(images)
+    (output * random_images(*output.shape)).sum().backward()
+    gradients = [images.grad, *(p.grad for p in conv.parameters())]
+    return [output.detach(), *(g for g in gradients if g is not None)]
+
+
+def both_convolutions(side: tuple[int, int], **settings: int) -> tuple[list[Tensor], list[Tensor]]:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(4, 6, **settings)
+    lean = LeanConv2d(4, 6, **settings)
+    lean.load_state_dict(plain.state_dict())
+    images = random_images(2, 4, *side)
+    return results(lean, images), results(plain, images)
+
+
+SIDES = [(1, 1), (2, 2), (3, 3), (1, 4), (5, 2), (8, 8), (7, 9)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7])
+def test_a_lean_convolution_computes_what_a_plain_one_does(kernel: int, stride: int):
+    compared = 0
+    for side in SIDES:
+        for padding in range(kernel // 2 + 2):
+            for groups in (1, 2):
+                if min(side) + 2 * padding < kernel:
+                    continue
+                lean, plain = both_convolutions(
+                    side, kernel_size=kernel, stride=stride, padding=padding, groups=groups
+                )
+                torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
+                compared += 1
+    assert compared >= 20
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_lean_convolution_dilates_as_a_plain_one_does(side: tuple[int, int], dilation: int):
+    lean, plain = both_convolutions(side, kernel_size=3, padding=dilation, dilation=dilation)
+    torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_lean_convolution_computes_only_the_taps_that_meet_the_image(monkeypatch: pytest.MonkeyPatch):
+    kernels: list[int] = []
+    real = nn.functional.conv2d
+
+    def watched(x: Tensor, weight: Tensor, *rest: object) -> Tensor:
+        kernels.append(weight.shape[-1])
+        return real(x, weight, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nn.functional, "conv2d", watched)
+    conv = LeanConv2d(4, 4, 7, padding=3)
+    for side in (1, 2, 3, 4, 8):
+        conv(random_images(1, 4, side, side))
+    assert kernels == [1, 3, 5, 7, 7]
+
+
+def test_taps_that_never_meet_the_image_have_no_gradient():
+    conv = LeanConv2d(1, 1, 7, padding=3, bias=False)
+    conv(torch.ones(1, 1, 2, 2)).sum().backward()
+    assert conv.weight.grad is not None
+    assert (conv.weight.grad[0, 0] != 0).tolist() == [
+        [2 <= row <= 4 and 2 <= column <= 4 for column in range(7)] for row in range(7)
+    ]
+
+
+def test_a_subsampling_shortcut_takes_every_other_position_and_appends_zero_channels():
+    images = torch.arange(1.0, 19.0).reshape(1, 2, 3, 3)
+    assert SubsampleModule(2, 3, 2)(images).tolist() == [
+        [[[1, 3], [7, 9]], [[10, 12], [16, 18]], [[0, 0], [0, 0]]],
+    ]
+
+
+def test_a_subsampling_shortcut_cuts_channels_where_fewer_are_wanted():
+    images = torch.arange(1.0, 19.0).reshape(1, 2, 3, 3)
+    assert torch.equal(SubsampleModule(2, 1, 1)(images), images[:, :1])
+
+
+def test_a_squeeze_excitation_multiplies_each_channel_by_its_gate():
+    gate = to_module(SqueezeExcitation(2, 1))
+    with torch.no_grad():
+        gate.squeeze.weight.copy_(torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1))
+        gate.squeeze.bias.zero_()
+        gate.excite.weight.copy_(torch.tensor([0.0, 3.0]).reshape(2, 1, 1, 1))
+        gate.excite.bias.zero_()
+    images = torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])
+    # the first channel's mean 2 is squeezed to 2; hard-sigmoid(0) = 1/2 and hard-sigmoid(6) = 1
+    assert gate(images).tolist() == [[[[0.5, 1.5]], [[5.0, 7.0]]]]
+
+
+def test_a_residual_adds_its_shortcut_to_its_body():
+    module = to_module(Residual(Activation("relu"), Identity()))
+    assert module(torch.tensor([-1.0, 2.0])).tolist() == [-1.0, 4.0]
+
+
+IMAGES = torch.arange(18.0).reshape(1, 2, 3, 3) - 4
+FORWARD: list[tuple[Layer, list[float]]] = [
+    (GlobalPool("max"), [4.0, 13.0]),
+    (GlobalPool("average"), [0.0, 9.0]),
+    (Pool("max", 2), [0.0, 9.0]),
+    (Pool("average", 2), [-2.0, 7.0]),
+    (Pool("max", 3, 2, 1), [0.0, 1.0, 3.0, 4.0, 9.0, 10.0, 12.0, 13.0]),
+    (Sequence((GlobalPool("average"), Flatten())), [0.0, 9.0]),
+]
+
+
+@pytest.mark.parametrize(("layer", "expected"), FORWARD)
+def test_a_pool_gives_its_statistic(layer: Layer, expected: list[float]):
+    assert to_module(layer)(IMAGES).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"), [("relu", [0.0, 0.0, 3.0]), ("hardswish", [0.0, 0.0, 3.0]), ("silu", [-0.1423, 0.0, 2.8577])]
+)
+def test_an_activation_applies_its_function(function: str, expected: list[float]):
+    given = torch.tensor([-3.0, 0.0, 3.0])
+    torch.testing.assert_close(
+        to_module(Activation(function))(given),  # type: ignore[arg-type]
+        torch.tensor(expected),
+        rtol=0,
+        atol=1e-4,
+    )
+
+
+EVERY_KIND: list[tuple[Layer, Shape, Shape]] = [
+    (Conv(3, 8, 3, stride=2), (3, 9, 9), (8, 5, 5)),
+    (Conv(4, 8, 3, dilation=2, groups=2, bias=True), (4, 9, 9), (8, 9, 9)),
+    (BatchNorm(3), (3, 9, 9), (3, 9, 9)),
+    (Activation("silu"), (3, 9, 9), (3, 9, 9)),
+    (Pool("max", 2), (3, 9, 9), (3, 4, 4)),
+    (GlobalPool(), (3, 9, 9), (3, 1, 1)),
+    (Flatten(), (3, 9, 9), (243,)),
+    (Linear(243, 10), (243,), (10,)),
+    (Dropout(0.5), (243,), (243,)),
+    (Identity(), (3, 9, 9), (3, 9, 9)),
+    (Subsample(3, 5, 2), (3, 9, 9), (5, 5, 5)),
+    (SqueezeExcitation(3, 1), (3, 9, 9), (3, 9, 9)),
+    (Residual(Conv(3, 5, 3, 2), Subsample(3, 5, 2)), (3, 9, 9), (5, 5, 5)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "expected"), EVERY_KIND, ids=lambda value: type(value).__name__)
+def test_every_kind_of_layer_computes(layer: Layer, shape: Shape, expected: Shape):
+    output = to_module(layer)(random_images(2, *shape))
+    assert tuple(output.shape[1:]) == expected
+    assert output.isfinite().all()
+
+
+def test_a_convolution_carries_its_fields_over():
+    conv = to_module(Conv(4, 8, 5, stride=2, padding=1, dilation=3, groups=2, bias=True))
+    assert isinstance(conv, LeanConv2d)
+    assert (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride) == (4, 8, (5, 5), (2, 2))
+    assert (conv.padding, conv.dilation, conv.groups) == ((1, 1), (3, 3), 2)
+    assert conv.bias is not None
+
+
+def test_dropout_zeroes_its_share_in_training_only():
+    dropout = to_module(Dropout(0.25))
+    torch.manual_seed(0)
+    zeros = (dropout(torch.ones(10_000)) == 0).float().mean().item()
+    assert 0.22 < zeros < 0.28
+    assert torch.equal(dropout.eval()(torch.ones(10)), torch.ones(10))
+
+
+def test_the_global_generator_decides_the_first_weights():
+    torch.manual_seed(7)
+    one = to_module(Conv(3, 8, 3))
+    torch.manual_seed(7)
+    assert torch.equal(one.weight, to_module(Conv(3, 8, 3)).weight)
+    assert not torch.equal(one.weight, to_module(Conv(3, 8, 3)).weight)

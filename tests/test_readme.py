@@ -1,0 +1,47 @@
+"""What README shows works as it is shown."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from nas.cli import build_parser
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def python_block(beginning: str) -> str:
+    """The one Python block of README that has these words."""
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.S) if beginning in code]
+    return str(block)
+
+
+def run_python(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_example_searches_and_counts(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(python_block("nas.search("))
+    said = run_python(tmp_path, "example.py").splitlines()
+    assert said[0] == "{'proposed': 4, 'over_budget': 0, 'replayed': 0, 'trained': 4, 'failed': 0}"
+    assert 0 < int(said[1].split()[0]) <= 5000
+    rebuild = python_block("from_json").replace("runs/…", "runs/readme")
+    (tmp_path / "rebuild.py").write_text(rebuild + "\nprint(sum(p.numel() for p in module.parameters()))")
+    assert 0 < int(run_python(tmp_path, "rebuild.py")) <= 5000
+
+
+def test_the_space_example_can_be_surveyed_and_searched(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(python_block("class Mine"))
+    flags = ["mine.py", "--budget", "20K", "--dataset", "digits"]
+    assert '"satisfiable": true' in run_python(tmp_path, "-m", "nas.cli", "space", *flags, "--json")
+    short = ["--trials", "2", "--epochs", "1", "--workers", "1"]
+    run_python(tmp_path, "-m", "nas.cli", "search", "--space", *flags, *short)
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_every_command_is_documented() -> None:
+    commands = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    for command in commands:
+        assert f"`nas {command}" in README

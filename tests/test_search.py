@@ -1,0 +1,212 @@
+"""The main job end to end: real processes, real training on tiny data, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import searching
+
+import nas
+
+TWO_BUDGETS = ("--budget", "500,2000")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of two budgets and two strategies, run to its end by two workers."""
+    folder = tmp_path_factory.mktemp("search")
+    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--workers", "2")
+    done = searching.run(searching.command(folder, folder / "out", *flags, trials=5))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return folder
+
+
+def test_every_strategy_gets_its_trials_at_every_budget_and_none_is_over_budget(finished: Path) -> None:
+    counts = searching.result(finished / "out")["counts"]
+    assert counts["proposed"] == 20
+    assert counts["over_budget"] == 0
+    assert counts["failed"] == 0
+    assert counts["trained"] + counts["replayed"] == 20
+
+
+def test_strategies_that_propose_the_same_network_share_its_training(finished: Path) -> None:
+    content = searching.result(finished / "out")
+    assert content["counts"]["replayed"] >= 2, "both strategies begin with the default network of each budget"
+    shared = [entry for entry in content["front"] if len({found["strategy"] for found in entry["found_by"]}) == 2]
+    for entry in shared:
+        assert len(entry["curve"]) == 2
+
+
+def test_the_front_rises_and_names_the_best_network_of_each_budget(finished: Path) -> None:
+    content = searching.result(finished / "out")
+    front = content["front"]
+    sizes = [entry["parameters"] for entry in front]
+    accuracies = [entry["validation_accuracy"] for entry in front]
+    assert sizes == sorted(set(sizes))
+    assert accuracies == sorted(set(accuracies))
+    assert [best["budget"] for best in content["best"]] == [500, 2000]
+    for best in content["best"]:
+        within = [entry for entry in front if entry["parameters"] <= best["budget"]]
+        assert best["network"] == within[-1]["network"]
+        assert best["share_of_budget"] == best["parameters"] / best["budget"] <= 1
+
+
+def test_weights_are_kept_for_the_front_alone(finished: Path) -> None:
+    front = {entry["network"] for entry in searching.result(finished / "out")["front"]}
+    assert {path.stem for path in (finished / "out" / "weights").glob("*.pt")} == front
+
+
+def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(finished / "out" / "journal.log")))
+    names = set(optuna.get_all_study_names(storage))
+    assert names == {"tpe-500", "random-500", "tpe-2000", "random-2000"}
+    study = optuna.load_study(study_name="tpe-2000", storage=storage)
+    assert set(study.trials[0].params) == {"kind", "blocks", "width", "kernel"}
+    assert sorted(study.trials[0].intermediate_values) == [1, 2] or "replayed" in study.trials[0].user_attrs
+    assert study.best_value == max(trial.value for trial in study.trials)
+
+
+def test_the_same_command_on_a_finished_run_changes_nothing(finished: Path) -> None:
+    before = (finished / "out" / "pareto.json").read_bytes()
+    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--workers", "2")
+    again = searching.run(searching.command(finished, finished / "out", *flags, trials=5))
+    assert again.returncode == 0
+    assert (finished / "out" / "pareto.json").read_bytes() == before
+
+
+def test_other_settings_on_the_same_folder_are_refused_with_what_differs(finished: Path) -> None:
+    refused = searching.run(searching.command(finished, finished / "out", *TWO_BUDGETS, trials=9))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "trials was 5, now 9" in refused.stderr
+    assert "strategies was tpe,random, now tpe" in refused.stderr
+
+
+def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
+    from nas.cli import main
+
+    assert main(["show", str(finished / "out")]) == 0
+    assert main(["list", str(finished)]) == 0
+    assert main(["count", str(finished / "out"), "--select", "2000"]) == 0
+
+
+def test_one_worker_gives_the_same_result_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        done = searching.run(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=4))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "pareto.json").read_bytes() == (tmp_path / "b" / "pareto.json").read_bytes()
+
+
+def test_interrupting_stops_at_the_next_epoch_and_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40, epochs=4)
+    search = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    searching.wait_for_trials(tmp_path / "out", 2)
+    search.send_signal(signal.SIGINT)
+    _, said = search.communicate(timeout=60)
+    assert search.returncode == 130
+    assert "the same command goes on from here" in said
+    assert 0 < searching.result(tmp_path / "out")["counts"]["trained"] < 40
+
+
+def test_a_time_limit_ends_the_search_with_what_it_has(tmp_path: Path) -> None:
+    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", "--time-limit", "15s", trials=4000)
+    started = time.monotonic()
+    done = searching.run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert "time limit reached" in done.stderr
+    assert time.monotonic() - started < 60
+    assert searching.result(tmp_path / "out")["counts"]["trained"] > 0
+
+
+def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
+    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=400)
+    first = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    searching.wait_for_trials(tmp_path / "out", 1)
+    second = searching.run(arguments)
+    first.send_signal(signal.SIGINT)
+    first.wait(timeout=60)
+    assert second.returncode == 2
+    assert "another search is running" in second.stderr
+
+
+def failing_space(statement: str) -> str:
+    """The tiny space with a statement at the head of network() for inverted blocks."""
+    body = f'        if self.kind == "inverted":\n            {statement}\n        body ='
+    return searching.SPACE.replace("        body =", body)
+
+
+TOO_LARGE = "Conv(shape[0], shape[0], 1, padding=30_000), "
+"""A layer of one parameter whose output takes a terabyte."""
+
+
+def test_a_network_that_does_not_fit_in_memory_fails_its_trial_and_the_search_goes_on(tmp_path: Path) -> None:
+    returned = f"return Sequence(({TOO_LARGE}classifier(shape[0], classes)))"
+    searching.write_space(tmp_path, "from nas import Conv\n" + failing_space(returned))
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=24, epochs=1))
+    assert done.returncode == 0, done.stderr
+    content = searching.result(tmp_path / "out")
+    assert content["counts"]["failed"] >= 1
+    assert content["counts"]["trained"] >= 1
+    assert sum(content["failures"].values()) == content["counts"]["failed"]
+    assert all("can't allocate memory" in reason for reason in content["failures"])
+
+
+def test_the_same_failure_in_every_trial_ends_the_search_with_that_reason(tmp_path: Path) -> None:
+    code = "from nas import Conv\n" + searching.SPACE.replace("Sequence((body,", f"Sequence(({TOO_LARGE}body,")
+    searching.write_space(tmp_path, code)
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40))
+    assert done.returncode == 1
+    assert "every trial failed: RuntimeError" in done.stderr
+    assert "can't allocate memory" in done.stderr
+    assert searching.result(tmp_path / "out")["counts"]["failed"] == 3
+
+
+def test_a_space_that_fails_for_some_settings_ends_the_search_with_one_clear_line(tmp_path: Path) -> None:
+    searching.write_space(tmp_path, failing_space('raise ValueError("no inverted blocks here")'))
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("nas: network() of space 'tiny' failed for")
+    assert "no inverted blocks here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_impossible_budget_names_the_smallest_network(tmp_path: Path) -> None:
+    refused = searching.run(searching.command(tmp_path, tmp_path / "out", "--budget", "20"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("nas: no network of space 'tiny' has at most 20 parameters; its smallest has ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_python_interface_searches_own_arrays(tmp_path: Path) -> None:
+    arrays = np.load(searching.write_data(tmp_path))
+    space = str(searching.write_space(tmp_path))
+    arguments = {"budget": 1500, "trials": 2, "epochs": 1, "space": space, "workers": 1, "out": tmp_path / "out"}
+    result = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
+    assert result.ending == "complete"
+    assert nas.parameters(result.network()) == result.front[-1]["parameters"] <= 1500
+    again = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
+    assert again.content == result.content
+
+
+def test_the_test_split_is_not_read_by_a_search(tmp_path: Path) -> None:
+    arrays = dict(np.load(searching.write_data(tmp_path)))
+    arrays["x_test"] = np.full((3,), np.nan)
+    np.savez(tmp_path / "data.npz", **arrays)
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=1, epochs=1))
+    assert done.returncode == 0, done.stderr
+
+
+def test_settings_describe_the_run(finished: Path) -> None:
+    settings = json.loads((finished / "out" / "settings.json").read_text())
+    assert settings["budgets"] == [500, 2000]
+    assert settings["dataset"] == os.fspath(finished / "data.npz")

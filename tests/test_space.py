@@ -1,0 +1,381 @@
+from dataclasses import FrozenInstanceError, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.budget import Budget
+from nas.errors import SpaceError
+from nas.folds import Cost, output_shape
+from nas.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.space import (
+    Architecture,
+    Knob,
+    Space,
+    bind,
+    knob,
+    knobs_of,
+    load_architecture,
+    parse_settings,
+    shipped_spaces,
+    space_checksum,
+    space_file,
+    width_knob,
+)
+from nas.survey import survey, survey_json
+from strategies import IMAGES, shipped, shipped_class
+
+SPACES = sorted(shipped_spaces())
+
+
+def refusal(action: Any, *arguments: Any, **named: Any) -> str:
+    with pytest.raises(SpaceError) as caught:
+        action(*arguments, **named)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@dataclass(frozen=True)
+class Tiny(Architecture):
+    """Three knobs, one of which does not always matter."""
+
+    width: int = width_knob(2, 4)
+    deep: bool = knob(False, True)
+    function: str = knob("relu", "silu", "hardswish")
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        inner = (Linear(self.width, self.width), Activation(self.function)) if self.deep else ()
+        return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.width), *inner, Linear(self.width, classes)))
+
+
+# Knobs
+
+
+def test_ascending_numbers_make_a_knob_ordered_and_anything_else_a_choice():
+    @dataclass(frozen=True)
+    class Roles(Architecture):
+        ascending: int = knob(1, 2, 4)
+        fractions: float = knob(0, 0.5, 0.75)
+        descending: int = knob(4, 2, 1)
+        negative: int = knob(-2, -1, 0)
+        single: int = knob(3)
+        truth: bool = knob(False, True)
+        words: str = knob("a", "b")
+        mixed: Any = knob(1, "b")
+        width: int = width_knob(8, 16)
+
+    assert {k.name: k.role for k in knobs_of(Roles)} == {
+        "ascending": "ordered",
+        "fractions": "ordered",
+        "descending": "choice",
+        "negative": "choice",
+        "single": "choice",
+        "truth": "choice",
+        "words": "choice",
+        "mixed": "choice",
+        "width": "width",
+    }
+
+
+def test_the_default_of_a_knob_is_its_first_option_unless_another_is_named():
+    @dataclass(frozen=True)
+    class Defaults(Architecture):
+        first: int = knob(3, 5, 7)
+        named: int = knob(3, 5, 7, default=5)
+        width: int = width_knob(8, 16, 32, default=32)
+
+    assert Defaults() == Defaults(first=3, named=5, width=32)
+    assert [k.start for k in knobs_of(Defaults)] == [0, 1, 2]
+    assert Space(Defaults, (3, 8, 8), 10).defaults == {"first": 3, "named": 5, "width": 32}
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "words"),
+    [
+        (knob, (), "a knob needs at least one option but got none; write knob(1, 2, 3)"),
+        (knob, (1, 2, 1), "a knob needs distinct options but got (1, 2, 1)"),
+        (knob, (1, None), "a knob's options must be numbers, booleans or strings but are (1, None)"),
+        (knob, ((1, 2), (3, 4)), "a knob's options must be numbers, booleans or strings but are ((1, 2), (3, 4))"),
+        (width_knob, (), "a knob needs at least one option"),
+        (width_knob, (16, 8), "a width knob needs ascending positive whole numbers but got (16, 8)"),
+        (width_knob, (8, 8), "a width knob needs ascending positive whole numbers but got (8, 8)"),
+        (width_knob, (0, 8), "a width knob needs ascending positive whole numbers but got (0, 8)"),
+        (width_knob, (8.0, 16.0), "a width knob needs ascending positive whole numbers but got (8.0, 16.0)"),
+        (width_knob, ("a",), "a width knob needs ascending positive whole numbers but got ('a',)"),
+    ],
+)
+def test_a_knob_that_makes_no_sense_is_refused(make: Any, options: tuple[Any, ...], words: str):
+    assert words in refusal(make, *options)
+
+
+@pytest.mark.parametrize("make", [knob, width_knob])
+def test_a_default_must_be_one_of_the_options(make: Any):
+    assert refusal(make, 1, 2, default=3) == "a knob's default must be one of its options but is 3"
+
+
+@pytest.mark.parametrize(("value", "option"), [(1, 1), (9, 8), (12, 16), (11, 8), (0.1, 1), (100, 16)])
+def test_the_nearest_option_is_nearest_by_ratio(value: float, option: int):
+    width = Knob("width", (1, 8, 16), "width")
+    assert width.options[width.nearest(value)] == option
+
+
+def test_the_lower_of_two_equally_near_options_is_taken():
+    assert Knob("width", (1, 7), "width").nearest(3) == 0
+
+
+# Files
+
+HEADER = """
+from dataclasses import dataclass
+from nas.layers import *
+from nas.space import Architecture, knob, width_knob
+"""
+GOOD = """
+@dataclass(frozen=True)
+class Mine(Architecture):
+    width: int = width_knob(4, 8)
+
+    def network(self, shape, classes):
+        return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.width), Linear(self.width, classes)))
+"""
+
+
+def written(folder: Path, body: str, header: str = HEADER) -> Path:
+    path = folder / "my_space.py"
+    path.write_text(header + body)
+    return path
+
+
+def test_the_only_class_of_a_file_is_the_space(tmp_path: Path):
+    architecture = load_architecture(written(tmp_path, GOOD))
+    assert bind(architecture, (3, 8, 8), 10).cost({"width": 4}) == Cost(3 * 4 + 4 + 4 * 10 + 10, 3 * 4 + 4 * 10)
+
+
+def test_one_of_several_classes_can_be_named(tmp_path: Path):
+    file = written(tmp_path, GOOD + GOOD.replace("Mine", "Other"))
+    assert load_architecture(file, "Other").__name__ == "Other"
+    assert "must define one class derived from nas.Architecture but defines Mine, Other" in refusal(
+        load_architecture, file
+    )
+    assert "defines Mine, Other" in refusal(load_architecture, file, "Third")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("", "must define one class derived from nas.Architecture but defines none"),
+        ("class Mine: pass", "but defines none"),
+        ("class Mine(Architecture)\n    pass", "cannot be imported: SyntaxError"),
+        ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise ValueError('two\\nlines')", "cannot be imported: ValueError: two lines"),
+        (GOOD.replace("@dataclass(frozen=True)", ""), "space class 'Mine' must be a dataclass; write @dataclass(fro"),
+        (GOOD.replace("width_knob(4, 8)", "4"), "space class 'Mine': field 'width' must be a knob; write width = knob("),
+        (GOOD.replace("width_knob(4, 8)", "knob()"), "cannot be imported: a knob needs at least one option"),
+        (GOOD.replace("width_knob(4, 8)", "width_knob(8, 4)"), "needs ascending positive whole numbers but got (8, 4)"),
+    ],
+)
+def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, body: str, words: str):
+    assert words in refusal(load_architecture, written(tmp_path, body))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("return 1 / 0", "network() of space 'mine' failed for {'width': 4}: ZeroDivisionError: division by zero"),
+        ("return 5", "it must return a layer but returned int"),
+        ("return None", "it must return a layer but returned NoneType"),
+        ("return [Flatten()]", "it must return a layer but returned list"),
+        ("return Sequence((Flatten(), Linear(192, 9)))", "must give (10,) scores but give (9,)"),
+        ("return Conv(3, 10, 1)", "must give (10,) scores but give (10, 8, 8)"),
+        ("return Linear(192, 10)", "does not fit images (3, 8, 8): Linear(inputs=192, outputs=10, bias=True) needs"),
+        ("return self.height", "AttributeError: 'Mine' object has no attribute 'height'"),
+    ],
+)
+def test_a_space_whose_default_network_fails_is_refused_in_one_line(tmp_path: Path, network: str, words: str):
+    body = GOOD.partition("        return")[0] + f"        {network}\n"
+    architecture = load_architecture(written(tmp_path, body))
+    assert words in refusal(bind, architecture, (3, 8, 8), 10)
+
+
+def test_a_space_without_a_network_method_is_refused(tmp_path: Path):
+    body = GOOD.partition("    def network")[0]
+    assert "NotImplementedError" in refusal(bind, load_architecture(written(tmp_path, body)), (3, 8, 8), 10)
+
+
+def test_a_file_or_a_name_that_does_not_exist_is_refused():
+    assert refusal(space_file, "nowhere.py") == "there is no space file 'nowhere.py'"
+    assert "no space is named 'nowhere'; shipped are " in refusal(space_file, "nowhere")
+    assert "mixed" in refusal(space_file, "nowhere")
+
+
+def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path):
+    before = space_checksum(written(tmp_path, GOOD))
+    assert space_checksum(written(tmp_path, GOOD)) == before
+    assert space_checksum(written(tmp_path, GOOD + "#")) != before
+
+
+# The shipped spaces
+
+
+def test_the_shipped_spaces_are_these():
+    assert SPACES == ["mixed", "mobile", "plain", "residual"]
+
+
+@pytest.mark.parametrize(("shape", "classes"), IMAGES)
+@pytest.mark.parametrize("name", SPACES)
+def test_the_default_network_of_a_shipped_space_fits_the_images(name: str, shape: Shape, classes: int):
+    space = shipped(name, shape, classes)
+    assert output_shape(space.network(space.defaults), shape) == (classes,)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(name: str):
+    architecture = shipped_class(name)
+    assert architecture.__name__.lower() == name
+    assert [k.name for k in knobs_of(architecture)] == [f.name for f in fields(architecture)]  # type: ignore[arg-type]
+    assert any(k.role == "width" for k in knobs_of(architecture))
+    with pytest.raises(FrozenInstanceError):
+        architecture().new = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_shipped_space_loads_by_name_and_by_path(name: str):
+    by_name = load_architecture(space_file(name))
+    by_path = load_architecture(space_file(str(shipped_spaces()[name])))
+    assert knobs_of(by_name) == knobs_of(by_path)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_shipped_space_and_each_option_of_it_give_a_network(name: str):
+    space = shipped(name)
+    costs = [space.cost(space.defaults | {k.name: option}) for k in space.knobs for option in k.options]
+    assert None not in costs
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_shipped_space_says_what_it_is(name: str):
+    assert "." in (shipped_class(name).__doc__ or "")
+    assert not (shipped_class(name).__doc__ or "").startswith(f"{name.capitalize()}(")  # what a dataclass makes up
+
+
+# Settings
+
+
+def test_settings_are_completed_with_defaults():
+    assert Space(Tiny, (3, 8, 8), 10).check({"deep": True}) == {"width": 2, "deep": True, "function": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"depth": 1}, "space 'tiny' has no knob 'depth'; its knobs are width, deep, function"),
+        ({"width": 3}, "knob 'width' must be one of 2, 4 but got 3"),
+        ({"width": 2.0}, "knob 'width' must be one of 2, 4 but got 2.0"),
+        ({"deep": 1}, "knob 'deep' must be one of False, True but got 1"),
+        ({"function": "gelu"}, "knob 'function' must be one of 'relu', 'silu', 'hardswish' but got 'gelu'"),
+    ],
+)
+def test_settings_that_the_space_lacks_are_refused(settings: dict[str, Any], words: str):
+    assert refusal(Space(Tiny, (3, 8, 8), 10).check, settings) == words
+
+
+def test_settings_are_read_as_python_prints_the_options_in_any_case():
+    assert parse_settings(knobs_of(Tiny), ["width=4", "deep=true", "function=SiLU"]) == {
+        "width": 4,
+        "deep": True,
+        "function": "silu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("depth=1", "settings must be KNOB=VALUE with a knob of width, deep, function but got 'depth=1'"),
+        ("width", "settings must be KNOB=VALUE with a knob of width, deep, function but got 'width'"),
+        ("", "settings must be KNOB=VALUE with a knob of width, deep, function but got ''"),
+        ("width=3", "knob 'width' must be one of 2, 4 but got '3'"),
+        ("width=", "knob 'width' must be one of 2, 4 but got ''"),
+        ("deep=1", "knob 'deep' must be one of False, True but got '1'"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_refused(assignment: str, words: str):
+    assert refusal(parse_settings, knobs_of(Tiny), [assignment]) == words
+
+
+def test_a_long_list_of_options_is_shortened_in_a_refusal():
+    widths = (Knob("width", tuple(range(1, 101)), "width"),)
+    words = refusal(parse_settings, widths, ["width=0"])
+    assert words == "knob 'width' must be one of 1, 2, 3, 4, 5, …, 98, 99, 100 but got '0'"
+
+
+def test_settings_that_do_not_fit_the_images_cost_nothing_that_can_be_told():
+    @dataclass(frozen=True)
+    class Shrinking(Architecture):
+        kernel: int = knob(3, 9)
+
+        def network(self, shape: Shape, classes: int) -> Layer:
+            return Sequence((Conv(shape[0], classes, self.kernel, padding=0), GlobalPool(), Flatten()))
+
+    space = bind(Shrinking, (1, 8, 8), 10)
+    assert space.cost({"kernel": 3}) == Cost(90, 36 * 90)
+    assert space.cost({"kernel": 9}) is None
+
+
+# Survey
+
+
+def test_a_survey_counts_the_settings_and_the_networks_of_a_small_space_exactly():
+    """2 widths x (shallow, in which the function does not matter, or deep with 3 functions) = 8 networks."""
+    found = survey(bind(Tiny, (3, 8, 8), 10), Budget(60))
+    assert found.settings == 12
+    assert found.distinct_networks == 8
+    assert found.distinct_is_exact
+    assert found.smallest == Cost(38, 26)  # 3 * 2 + 2 and 2 * 10 + 10
+    assert found.largest == Cost(86, 68)  # 3 * 4 + 4, 4 * 4 + 4 and 4 * 10 + 10
+    assert found.share_feasible == pytest.approx(0.5, abs=0.06)  # 38 and 44 are within 60, 66 and 86 are not
+    assert found.satisfiable is True
+
+
+def test_a_survey_estimates_the_networks_of_a_space_too_large_to_enumerate():
+    @dataclass(frozen=True)
+    class Large(Architecture):
+        width: int = width_knob(*range(1, 101))
+        deep: bool = knob(False, True)
+        inner: int = width_knob(*range(1, 101))
+
+        def network(self, shape: Shape, classes: int) -> Layer:
+            middle = (Linear(self.width, self.inner), Linear(self.inner, self.width)) if self.deep else ()
+            return Sequence((Flatten(), Linear(64, self.width), *middle, Linear(self.width, classes)))
+
+    found = survey(bind(Large, (1, 8, 8), 10), None)
+    assert found.settings == 20_000
+    assert not found.distinct_is_exact
+    # exactly 100 shallow and 10,000 deep ones; the estimate rests on 25 draws
+    assert found.distinct_networks == pytest.approx(10_100, rel=0.4)
+    assert (found.budget, found.share_feasible, found.satisfiable) == (None, None, None)
+
+
+def test_a_survey_says_when_a_budget_cannot_be_met():
+    found = survey(bind(Tiny, (3, 8, 8), 10), Budget(37))
+    assert found.satisfiable is False
+    assert found.share_feasible == 0
+
+
+def test_a_survey_passes_over_settings_that_give_no_network():
+    @dataclass(frozen=True)
+    class Sometimes(Architecture):
+        kernel: int = knob(3, 5, 9)
+
+        def network(self, shape: Shape, classes: int) -> Layer:
+            return Sequence((Conv(shape[0], classes, self.kernel, padding=0), GlobalPool(), Flatten()))
+
+    found = survey(bind(Sometimes, (1, 8, 8), 10), None)
+    assert (found.settings, found.distinct_networks) == (3, 2)
+    assert (found.smallest, found.largest) == (Cost(90, 3_240), Cost(250, 4_000))
+
+
+def test_a_survey_as_json_lists_the_knobs_with_their_options():
+    content = survey_json(survey(bind(Tiny, (3, 8, 8), 10), Budget(60)))
+    assert [k["name"] for k in content["knobs"]] == ["width", "deep", "function"]
+    assert content["smallest"] == {"parameters": 38, "macs": 26}
