@@ -43,9 +43,7 @@ def test_training_images_have_mean_0_and_deviation_1_in_every_channel():
     data = data_of(images)
     flat = normalised(data.train.images, data).double()
     torch.testing.assert_close(flat.mean((0, 2, 3)), torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-4)
-    torch.testing.assert_close(
-        flat.std((0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(flat.std((0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-4)
 
 
 def test_the_statistics_are_those_of_the_training_split_alone():

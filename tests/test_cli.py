@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import PLAN, SPACE, record
 
 from nas.cli import main
 from nas.front import write_result
 from nas.plan import RunFolder
 from nas.serial import from_json
-from records import PLAN, SPACE, record
 
 COMMANDS = ["search", "show", "list", "space", "count", "data"]
 
@@ -77,7 +77,10 @@ def test_nas_runs_as_a_program():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("space nowhere", "no space is named 'nowhere'; shipped are mixed, mobile, plain, residual; or give a .py file"),
+        (
+            "space nowhere",
+            "no space is named 'nowhere'; shipped are mixed, mobile, plain, residual; or give a .py file",
+        ),
         ("space nowhere.py", "there is no space file 'nowhere.py'"),
         ("space mixed --max-macs 1K", "--max-macs needs --budget"),
         ("space mixed --dataset digits --classes 3", "give either --dataset or --shape and --classes"),
@@ -108,7 +111,10 @@ def test_nas_runs_as_a_program():
             "Raise --budget or choose another --space.",
         ),
         ("search --budget 1K,10 --dataset digits", "no network of space 'mixed' has at most 10 parameters"),
-        ("search --budget 1K --max-macs 10 --dataset digits", "1,000 parameters and 10 multiply-adds; its smallest has"),
+        (
+            "search --budget 1K --max-macs 10 --dataset digits",
+            "1,000 parameters and 10 multiply-adds; its smallest has",
+        ),
     ],
 )
 def test_wrong_use_is_told_in_one_line_with_exit_code_2(
@@ -157,7 +163,9 @@ def test_flags_that_cannot_be_read_end_with_their_complaint_and_exit_code_2(
 
 
 def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
-    code, out, err = run("space residual --budget 20K --shape 1x8x8 --classes 10 --json".split(), capsys)
+    code, out, err = run(
+        ["space", "residual", "--budget", "20K", "--shape", "1x8x8", "--classes", "10", "--json"], capsys
+    )
     assert (code, err) == (0, "")
     content = json.loads(out)
     assert (content["space"], content["shape"], content["classes"]) == ("residual", [1, 8, 8], 10)
@@ -173,14 +181,14 @@ def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_space_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
-    code, out, err = run("space plain --budget 20K --shape 1,8,8 --classes 10".split(), capsys)
+    code, out, err = run(["space", "plain", "--budget", "20K", "--shape", "1,8,8", "--classes", "10"], capsys)
     assert (code, out) == (0, "")
     assert "images 1×8×8, 10 classes" in err
     assert "the budget can be met" in " ".join(err.split())
 
 
 def test_a_budget_that_a_space_cannot_meet_is_an_answer_and_exit_code_1(capsys: pytest.CaptureFixture[str]):
-    code, _, err = run("space plain --budget 10".split(), capsys)
+    code, _, err = run(["space", "plain", "--budget", "10"], capsys)
     assert code == 1
     assert "the budget cannot be met" in " ".join(err.split())
 
@@ -226,7 +234,7 @@ def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsy
 
 
 def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
-    code, out, err = run("count mixed kind2=depthwise width2=32 --classes 10 --json".split(), capsys)
+    code, out, err = run(["count", "mixed", "kind2=depthwise", "width2=32", "--classes", "10", "--json"], capsys)
     assert (code, err) == (0, "")
     content = json.loads(out)
     assert set(content) == {"parameters", "macs", "peak_activation", "rows"}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from strategies import shipped
 
 from nas.budget import Budget
 from nas.draw import check_satisfiable, draw, draw_target, fit, largest, smallest
@@ -13,7 +14,6 @@ from nas.folds import Cost
 from nas.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.seeds import derive_seed
 from nas.space import Architecture, Space, bind, knob, shipped_spaces, width_knob
-from strategies import shipped
 
 SPACES = sorted(shipped_spaces())
 seeds = st.integers(0, 2**32 - 1)
@@ -26,21 +26,29 @@ def cost_of(space: Space, settings: dict[str, object]) -> Cost:
     return cost
 
 
-@settings(max_examples=50)
-@given(st.sampled_from(SPACES), st.sampled_from([10, 100]), budgets, st.none() | st.integers(20, 400), seeds)
-def test_a_fitted_network_is_never_over_budget(
-    name: str, classes: int, parameters: int, macs_a_parameter: int | None, seed: int
-):
-    space = shipped(name, classes=classes)
-    budget = Budget(parameters, macs_a_parameter and macs_a_parameter * parameters)
+def check_fit(space: Space, budget: Budget, seed: int) -> None:
     rng = np.random.default_rng(seed)
     try:
-        check_satisfiable(space, budget, name)
+        check_satisfiable(space, budget, space.name)
     except BudgetError:
         assume(False)
     fitted = fit(space, draw(space, rng), budget, rng)
     assert space.check(fitted) == fitted
     assert budget.admits(space.network(fitted), space.shape)
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(SPACES), st.sampled_from([10, 100]), budgets, seeds)
+def test_a_fitted_network_is_never_over_budget(name: str, classes: int, parameters: int, seed: int):
+    check_fit(shipped(name, classes=classes), Budget(parameters), seed)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(["plain", "residual"]), st.sampled_from([10, 100]), budgets, st.integers(20, 400), seeds)
+def test_a_fitted_network_is_never_over_a_cap_on_multiply_adds(
+    name: str, classes: int, parameters: int, macs_a_parameter: int, seed: int
+):
+    check_fit(shipped(name, classes=classes), Budget(parameters, macs_a_parameter * parameters), seed)
 
 
 @given(st.integers(500, 1_000_000), st.integers(1, 1_000_000), st.floats(0, 1), seeds)
@@ -77,8 +85,7 @@ def test_a_fitted_network_uses_its_budget(classes: int, parameters: int):
     space = shipped("mixed", classes=classes)
     rng = np.random.default_rng(0)
     used = [
-        cost_of(space, fit(space, draw(space, rng), Budget(parameters), rng)).parameters / parameters
-        for _ in range(30)
+        cost_of(space, fit(space, draw(space, rng), Budget(parameters), rng)).parameters / parameters for _ in range(30)
     ]
     assert statistics.median(used) >= 0.97
     assert max(used) <= 1
@@ -214,7 +221,9 @@ class Narrow(Architecture):
 
     def network(self, shape: Shape, classes: int) -> Layer:
         kernel = 3 if 8 <= self.first + self.second <= 10 else 9
-        return Sequence((Conv(shape[0], self.first * self.second, kernel, padding=0), *head(self.first * self.second, 2, classes)))
+        return Sequence(
+            (Conv(shape[0], self.first * self.second, kernel, padding=0), *head(self.first * self.second, 2, classes))
+        )
 
 
 UNUSUAL = [Choices, Ordered, Single, Fixed, Partial, Narrow]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
+from strategies import Drawn, drawn_networks
 from torch import nn
 
 from nas.blocks import classifier, stage, stem
@@ -29,7 +30,6 @@ from nas.layers import (
     Subsample,
 )
 from nas.module import to_module
-from strategies import Drawn, drawn_networks
 
 EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     # layer, input, parameters, multiply-adds, output, peak activation
@@ -180,7 +180,7 @@ def test_an_unknown_kind_of_layer_has_no_shape_either(fold: Callable[[Any, Shape
         fold(Novelty(), (3, 8, 8))
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(drawn_networks())
 def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(drawn: Drawn):
     with torch.device("meta"):
@@ -197,7 +197,7 @@ def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(dra
     assert macs(drawn.network, drawn.shape) == sum(counted)
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(drawn_networks())
 def test_the_rows_of_a_network_follow_one_another_and_sum_to_its_totals(drawn: Drawn):
     listed = list(rows(drawn.network, drawn.shape))

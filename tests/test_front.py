@@ -1,12 +1,13 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import PLAN, record
 
 from nas.front import Counts, best_within, count, measured, pareto_front
 from nas.storage import Record
-from records import PLAN, record
 
 TEMPLATE = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
 
@@ -52,7 +53,7 @@ def test_every_trained_network_off_the_front_is_beaten_or_equalled_by_one_on_it(
 @given(trials)
 def test_the_front_ascends_in_parameters_and_in_accuracy(records: list[Record]):
     found = points(pareto_front(records))
-    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(found))
 
 
 @given(trials)

@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"nas.space"},
     {"nas.blocks", "nas.budget"},
     {"nas", "nas.draw"},
-    {"nas.module", "nas.data", "nas.data_arrays", "nas.data_files", "nas.data_named", "nas.plan"},
+    {"nas.module", "nas.data", "nas.data_arrays", "nas.data_files", "nas.data_named", "nas.plan", "nas.pulse"},
     {
         "nas.augment",
         "nas.train",

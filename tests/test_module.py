@@ -56,9 +56,7 @@ def test_a_lean_convolution_computes_what_a_plain_one_does(kernel: int, stride: 
             for groups in (1, 2):
                 if min(side) + 2 * padding < kernel:
                     continue
-                lean, plain = both_convolutions(
-                    side, kernel_size=kernel, stride=stride, padding=padding, groups=groups
-                )
+                lean, plain = both_convolutions(side, kernel_size=kernel, stride=stride, padding=padding, groups=groups)
                 torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
                 compared += 1
     assert compared >= 20
@@ -141,7 +139,8 @@ def test_a_pool_gives_its_statistic(layer: Layer, expected: list[float]):
 
 
 @pytest.mark.parametrize(
-    ("function", "expected"), [("relu", [0.0, 0.0, 3.0]), ("hardswish", [0.0, 0.0, 3.0]), ("silu", [-0.1423, 0.0, 2.8577])]
+    ("function", "expected"),
+    [("relu", [0.0, 0.0, 3.0]), ("hardswish", [0.0, 0.0, 3.0]), ("silu", [-0.1423, 0.0, 2.8577])],
 )
 def test_an_activation_applies_its_function(function: str, expected: list[float]):
     given = torch.tensor([-3.0, 0.0, 3.0])

@@ -8,6 +8,8 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
+from records import PLAN, SPACE, record
+from strategies import layer_trees
 
 from nas.errors import RunError
 from nas.folds import cost, output_shape, peak_activation
@@ -16,8 +18,6 @@ from nas.layers import KINDS, Function, Layer, Statistic
 from nas.plan import Plan, RunFolder
 from nas.recipe import Recipe
 from nas.serial import fingerprint, from_json, to_json
-from records import PLAN, SPACE, record
-from strategies import layer_trees
 
 SCHEMA: dict[str, Any] = json.loads(files("nas").joinpath("pareto.schema.json").read_text())
 PARETO = Draft202012Validator(SCHEMA)

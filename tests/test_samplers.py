@@ -14,15 +14,15 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
 from optuna.trial import TrialState
+from strategies import shipped
 
 from nas.budget import Budget
 from nas.errors import BudgetError
 from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.samplers import STRATEGIES, suggest
 from nas.samplers.base import distribution
-from nas.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
 from nas.seeds import derive_seed
-from strategies import shipped
+from nas.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.json"
 BUDGET = Budget(20_000)
@@ -92,11 +92,13 @@ def searched(
 # What a strategy promises
 
 
-@pytest.mark.parametrize("name", ["mixed", "residual"])
-@pytest.mark.parametrize("budget", [Budget(1_000), Budget(50_000, macs=2_000_000)], ids=str)
-def test_every_proposal_is_in_the_space_and_within_budget(strategy: str, name: str, budget: Budget):
+@pytest.mark.parametrize(
+    ("name", "budget", "trials"),
+    [("mixed", Budget(1_000), 20), ("residual", Budget(20_000), 20), ("plain", Budget(20_000, macs=2_000_000), 18)],
+)
+def test_every_proposal_is_in_the_space_and_within_budget(strategy: str, name: str, budget: Budget, trials: int):
     space = shipped(name)
-    for settings in searched(space, STRATEGIES[strategy](space, budget, seed=0), 25):
+    for settings in searched(space, STRATEGIES[strategy](space, budget, seed=0), trials):
         assert space.check(settings) == settings
         assert budget.admits(space.network(settings), space.shape)
 
@@ -110,7 +112,7 @@ def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(st
 
 
 def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str):
-    space = shipped("residual")
+    space = shipped("plain")
 
     def first(seed: int) -> list[dict[str, Value]]:
         return searched(space, STRATEGIES[strategy](space, BUDGET, seed=seed), 20)
@@ -121,15 +123,15 @@ def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str):
 
 def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy: str):
     """What is told lies in the storage; a killed search and another worker go on from there."""
-    space = shipped("residual")
+    space = shipped("plain")
     storage = InMemoryStorage()
     afresh = []
-    for _ in range(22):
+    for _ in range(20):
         study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
         trial, settings = proposed(study, space)
         study.tell(trial, luck(settings))
         afresh.append(settings)
-    assert afresh == searched(space, STRATEGIES[strategy](space, BUDGET, seed=0), 22)
+    assert afresh == searched(space, STRATEGIES[strategy](space, BUDGET, seed=0), 20)
 
 
 def test_no_network_is_proposed_twice_while_there_are_others(strategy: str):
@@ -156,12 +158,12 @@ def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
     assert 20 <= sum(share < 0.85 for share in used(0.8)) < 40
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_all_networks_of_a_tiny_space_are_found_and_then_repeated(strategy: str, seed: int):
     space = bind(Small, (3, 8, 8), 10)
-    found = [space.identity(s) for s in searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=seed), 30)]
+    found = [space.identity(s) for s in searched(space, STRATEGIES[strategy](space, Budget(110), seed=seed), 25)]
     assert len(set(found)) == 9
-    assert len(set(found[:9])) >= 8
+    assert len(set(found[:6])) == 6
 
 
 def test_only_the_networks_within_budget_of_a_tiny_space_are_found(strategy: str):
@@ -324,7 +326,7 @@ class Variety(Architecture):
 
 def test_every_sort_of_knob_is_proposed_as_one_of_its_options(strategy: str):
     space = bind(Variety, (3, 8, 8), 10)
-    found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0), 30)
+    found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0), 18)
     options = {k.name: k.options for k in space.knobs}
     for settings in found:
         for name, value in settings.items():
@@ -333,4 +335,6 @@ def test_every_sort_of_knob_is_proposed_as_one_of_its_options(strategy: str):
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(dict(pair for s in STRATEGIES for pair in first_proposals(s).items()), indent=1) + "\n")
+    GOLDEN.write_text(
+        json.dumps(dict(pair for s in STRATEGIES for pair in first_proposals(s).items()), indent=1) + "\n"
+    )

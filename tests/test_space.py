@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strategies import IMAGES, shipped, shipped_class
 
 from nas.budget import Budget
 from nas.errors import SpaceError
@@ -23,7 +24,6 @@ from nas.space import (
     width_knob,
 )
 from nas.survey import survey, survey_json
-from strategies import IMAGES, shipped, shipped_class
 
 SPACES = sorted(shipped_spaces())
 
@@ -170,7 +170,10 @@ def test_one_of_several_classes_can_be_named(tmp_path: Path):
         ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise ValueError('two\\nlines')", "cannot be imported: ValueError: two lines"),
         (GOOD.replace("@dataclass(frozen=True)", ""), "space class 'Mine' must be a dataclass; write @dataclass(fro"),
-        (GOOD.replace("width_knob(4, 8)", "4"), "space class 'Mine': field 'width' must be a knob; write width = knob("),
+        (
+            GOOD.replace("width_knob(4, 8)", "4"),
+            "space class 'Mine': field 'width' must be a knob; write width = knob(",
+        ),
         (GOOD.replace("width_knob(4, 8)", "knob()"), "cannot be imported: a knob needs at least one option"),
         (GOOD.replace("width_knob(4, 8)", "width_knob(8, 4)"), "needs ascending positive whole numbers but got (8, 4)"),
     ],
