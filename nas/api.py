@@ -24,6 +24,8 @@ from nas.space import Architecture, Space, bind, load_architecture, space_checks
 from nas.storage import common_failure, open_storage, open_study, read_records
 from nas.supervise import Ending, Supervisor, View
 
+AUGMENTATIONS = ("crop", "flip", "cutout")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -88,6 +90,8 @@ def search(
     """
     budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
     _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit)
+    if unknown := [name for name in augmentation or () if name not in AUGMENTATIONS]:
+        raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {unknown}")
     data = _load(dataset, arrays, seed, validation_share, image_size)
     file, class_name = _locate(space)
     bound = bind(load_architecture(file, class_name), data.shape, data.classes)
@@ -103,7 +107,7 @@ def search(
         space_checksum=space_checksum(file),
         budgets=budgets,
         max_macs=max_macs,
-        strategies=tuple(strategies),
+        strategies=tuple(dict.fromkeys(strategies)),
         trials=trials,
         epochs=epochs or (12 if many else 3),
         below=below,

@@ -62,7 +62,7 @@ def count(records: Sequence[Record], plan: Plan) -> Counts:
 
 
 def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any]:
-    """The content of pareto.json (described in nas/pareto.schema.json). No time of day and no path is in it."""
+    """The content of pareto.json (see nas/pareto.schema.json). Neither the time nor where the run lies is in it."""
     return {
         "schema_version": SCHEMA_VERSION,
         "settings": asdict(plan),

@@ -19,7 +19,8 @@ Statistic = Literal["max", "average"]
 class Conv:
     """Convolution, `kernel` x `kernel`, cross-correlation as in torch.
 
-    `padding=-1` (the default) keeps the resolution at stride 1 ("same") and is stored as the number it stands for.
+    `padding=-1` (the default) keeps the resolution of an odd kernel at stride 1 ("same") and is stored as the number it
+    stands for.
     """
 
     inputs: int

@@ -99,6 +99,10 @@ def test_nas_runs_as_a_program():
         ("search --budget 1K --dataset nowhere", "data set 'nowhere' is no known name"),
         ("search --budget 1K --dataset digits --space nowhere", "no space is named 'nowhere'"),
         ("search --budget 1K --dataset digits --strategies luck", "strategies must be of tpe, random but got ['luck']"),
+        (
+            "search --budget 1K --dataset digits --augment blur",
+            "augmentation must be of crop, flip, cutout but got ['bl",
+        ),
         ("search --budget 1K --dataset digits --trials 0", "trials must be at least 1 but got 0"),
         ("search --budget 1K --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
         ("search --budget 1K --dataset digits --workers 0", "workers must be at least 1 but got 0"),
