@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     },
     {"nas.front"},
     {"nas.worker", "nas.supervise", "nas.survey", "nas.terminal"},
-    {"nas.api"},
+    {"nas.api", "nas.flags"},
     {"nas.cli"},
 ]
 """From the bottom to the top."""
