@@ -235,6 +235,15 @@ def pick_device(asked: str, slot: int) -> torch.device:
     return torch.device("cuda", slot % torch.cuda.device_count()) if asked in ("auto", "cuda") else torch.device(asked)
 
 
+def _warm_up(device: torch.device) -> None:
+    """One step of a tiny training: torch loads much on its first, which would hold the first trial at one step long
+    enough for workers killed from outside to seem killed by it."""
+    module = torch.nn.Conv2d(1, 1, 1, device=device)
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.0, foreach=True)
+    module(torch.zeros(1, 1, 1, 1, device=device)).sum().backward()
+    optimiser.step()
+
+
 def _end_with_parent() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
@@ -259,7 +268,9 @@ def main() -> int:
             data = load_plan_data(plan, folder)
             architecture = load_architecture(space_file(plan.space), plan.space_class)
             space = bind(architecture, data.shape, data.classes)
-            device_data = DeviceData.of(data, pick_device(arguments.device, arguments.slot), plan.augmentation)
+            device = pick_device(arguments.device, arguments.slot)
+            _warm_up(device)
+            device_data = DeviceData.of(data, device, plan.augmentation)
             studies = open_studies(plan, folder, space)
             pulse = Pulse(folder.worker(arguments.slot, "pulse"))
             Worker(plan, folder, arguments.slot, space, device_data, studies, pulse, stopping).run()

@@ -150,8 +150,11 @@ TOO_LARGE = "Conv(shape[0], shape[0], 1, padding=30_000), "
 
 
 def test_a_network_that_does_not_fit_in_memory_fails_its_trial_and_the_search_goes_on(tmp_path: Path) -> None:
-    returned = f"return Sequence(({TOO_LARGE}classifier(shape[0], classes)))"
-    searching.write_space(tmp_path, "from nas import Conv\n" + failing_space(returned))
+    returned = f"return Sequence(({TOO_LARGE}body, classifier(self.width, classes)))"
+    code = searching.SPACE.replace(
+        "        return", f'        if self.kind == "inverted":\n            {returned}\n        return'
+    )
+    searching.write_space(tmp_path, "from nas import Conv\n" + code)
     done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=24, epochs=1))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
