@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def search(
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
     """
     budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
-    _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit)
+    _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit, device)
     if unknown := [name for name in augmentation or () if name not in AUGMENTATIONS]:
         raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {unknown}")
     data = _load(dataset, arrays, seed, validation_share, image_size)
@@ -199,7 +200,10 @@ def _check(
     seed: int,
     workers: int | None,
     time_limit: float | None,
+    device: str,
 ) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
+        raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {device!r}")
     if not budgets or min(budgets) < 1:
         raise UserError(f"budget must be at least 1 parameter but got {budgets}")
     if unknown := [name for name in strategies if name not in STRATEGIES] or not strategies:

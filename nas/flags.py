@@ -2,14 +2,21 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from nas.errors import UserError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every command with its flags and an example."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nas",
         description="Finds the best small image classifiers under a hard parameter budget.",
         epilog="example:\n  nas search --budget 100000 --trials 200",
