@@ -92,7 +92,7 @@ def search(
     budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
     _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit, device)
     if unknown := [name for name in augmentation or () if name not in AUGMENTATIONS]:
-        raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {unknown}")
+        raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {', '.join(unknown)}")
     data = _load(dataset, arrays, seed, validation_share, image_size)
     file, class_name = _locate(space)
     bound = bind(load_architecture(file, class_name), data.shape, data.classes)
@@ -206,8 +206,9 @@ def _check(
         raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {device!r}")
     if not budgets or min(budgets) < 1:
         raise UserError(f"budget must be at least 1 parameter but got {budgets}")
-    if unknown := [name for name in strategies if name not in STRATEGIES] or not strategies:
-        raise UserError(f"strategies must be of {', '.join(STRATEGIES)} but got {unknown}")
+    unknown = [name for name in strategies if name not in STRATEGIES]
+    if unknown or not strategies:
+        raise UserError(f"strategies must be of {', '.join(STRATEGIES)} but got {', '.join(unknown) or 'none'}")
     for name, value in (("trials", trials), ("epochs", epochs), ("workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1 but got {value}")

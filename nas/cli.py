@@ -138,7 +138,13 @@ def _list(flags: argparse.Namespace) -> int:
     runs = sorted(path.parent for path in folder.glob("*/settings.json"))
     if not runs:
         raise UserError(f"{flags.folder} holds no runs")
-    _console().print(run_table([(run, _snapshot(run)) for run in runs]))
+    console, readable = _console(), []
+    for run in runs:
+        try:
+            readable.append((run, _snapshot(run)))
+        except UserError as error:
+            console.print(f"passed over: {error}", highlight=False, markup=False)
+    console.print(run_table(readable))
     return EXIT_DONE
 
 

@@ -126,9 +126,13 @@ def read_result(path: Path) -> dict[str, Any]:
         content = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise RunError(f"there is no pareto.json at {path}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{file} is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+    if (
+        not isinstance(content, dict)
+        or not {"front", "data", "counts"} <= set(content)
+        or content.get("schema_version") != SCHEMA_VERSION
+    ):
         raise RunError(f"{file} is no pareto.json of schema version {SCHEMA_VERSION}")
     return content
 

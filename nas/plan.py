@@ -20,6 +20,9 @@ from typing import Any
 from nas.budget import Budget
 from nas.errors import RunError
 
+_OWN = {"data.npz", "weights", "workers", "settings.json.partial"}
+"""What an interrupted beginning may have left in a run folder."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,7 +96,7 @@ class RunFolder:
         try:
             stored = json.loads(self.settings.read_text())
             return Plan(**{f.name: _tuple(stored[f.name]) for f in fields(Plan)})
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
 
     def enter(self, plan: Plan) -> None:
@@ -101,11 +104,14 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; give --out a folder")
         if not self.settings.exists():
-            if self.path.is_dir() and any(entry.name != "data.npz" for entry in self.path.iterdir()):
+            if self.path.is_dir() and any(entry.name not in _OWN for entry in self.path.iterdir()):
                 raise RunError(f"{self.path} is no run folder and not empty; give --out another folder")
-            for inner in ("weights", "workers"):
-                (self.path / inner).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.settings, json.dumps(asdict(plan), indent=2) + "\n")
+            try:
+                for inner in ("weights", "workers"):
+                    (self.path / inner).mkdir(parents=True, exist_ok=True)
+                write_atomically(self.settings, json.dumps(asdict(plan), indent=2) + "\n")
+            except OSError as error:
+                raise RunError(f"{self.path} cannot be written: {error.strerror}; give --out another folder") from error
         if differences := _differences(self.read_plan(), plan):
             raise RunError(
                 f"{self.path} holds a search with other settings: {'; '.join(differences)}. "

@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.errors import RunError
 from nas.plan import Plan, RunFolder
 from nas.space import Value
 
@@ -59,7 +60,10 @@ def open_storage(folder: RunFolder) -> JournalStorage:
     """The journal of the run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     lock = _FlockLock(folder.journal, folder.path / "workers" / "journal.lock")
-    return JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=lock))
+    try:
+        return JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=lock))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder.journal} cannot be read: {error}; choose another --out") from error
 
 
 def study_name(strategy: str, budget: int) -> str:
@@ -72,7 +76,9 @@ def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: Bas
     name = study_name(strategy, budget)
     if name in optuna.get_all_study_names(storage):
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
-    return optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
+    return optuna.create_study(
+        storage=storage, study_name=name, direction="maximize", sampler=sampler, load_if_exists=True
+    )
 
 
 @dataclass(frozen=True)

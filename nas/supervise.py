@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -113,11 +114,14 @@ class Supervisor:
                 return "complete"
             for number in range(self.workers):
                 Pulse(self.folder.worker(number, "pulse")).clear()
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            on_main_thread = threading.current_thread() is threading.main_thread()
+            before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
             try:
                 return self._supervise(finished_before)
             finally:
                 self._kill()
+                if before is not None:
+                    signal.signal(signal.SIGTERM, before)
 
     def _supervise(self, finished_before: int) -> Ending:
         started = time.monotonic()
@@ -138,7 +142,7 @@ class Supervisor:
                     self._stop("time limit")
                 time.sleep(POLL_SECONDS)
             except KeyboardInterrupt:
-                if self._stopping == "interrupted":
+                if self._stopping:
                     self._kill()
                 self._stop("interrupted")
 

@@ -193,6 +193,8 @@ class Worker:
                 if self.stopping.is_set() and epoch.epoch < self.plan.epochs:
                     self.pulse.clear()
                     return
+        except OSError:  # a full disk is the machine's failure: the trial stays to be taken over
+            raise
         except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
             _fail(trial, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
         else:
