@@ -101,7 +101,7 @@ def test_nas_runs_as_a_program():
         ("search --budget 1K --dataset digits --strategies luck", "strategies must be of tpe, random but got luck"),
         (
             "search --budget 1K --dataset digits --augment blur",
-            "augmentation must be of crop, flip, cutout but got ['bl",
+            "augmentation must be of crop, flip, cutout but got blur",
         ),
         ("search --budget 1K --dataset digits --trials 0", "trials must be at least 1 but got 0"),
         ("search --budget 1K --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
