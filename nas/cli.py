@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import UserError
+from nas.errors import EXIT_WRONG_USE, UserError
 from nas.flags import build_parser
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_NO_ANSWER, EXIT_INTERRUPTED = 0, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

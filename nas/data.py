@@ -19,6 +19,7 @@ from nas.data_arrays import LabelledImages, check_image_size, check_trainable, d
 from nas.data_files import FOLDER_LAYOUTS, Part, read_folder, read_npz
 from nas.data_named import NAMED, cifar100_on_disk, cifar100_reachable, read_named
 from nas.errors import DataError
+from nas.recipe import MANY_IMAGES
 
 __all__ = [
     "NAMED",
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 LARGEST_VALIDATION_SHARE = 0.5
-MANY_IMAGES = 10_000  # from here on a tenth is enough to validate on
 SMALLEST_AUGMENTED_SIDE = 20
 KNOWN_AUGMENTATION: dict[str, tuple[str, ...]] = {
     "cifar100": ("crop", "flip", "cutout"),

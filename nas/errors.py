@@ -7,6 +7,9 @@ UserError            what was asked, what was found, what to do
 └── RunError         a run folder that is locked, foreign or holds other settings
 """
 
+EXIT_WRONG_USE = 2
+"""What a command or a worker exits with after one of these."""
+
 
 class UserError(Exception):
     """Wrong use: its text is one line for the person at the terminal."""

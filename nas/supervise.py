@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from optuna.study import Study
 
-from nas.errors import RunError, UserError
+from nas.errors import EXIT_WRONG_USE, RunError, UserError
 from nas.front import sweep_weights, write_result
 from nas.plan import Plan, RunFolder
 from nas.pulse import Pulse
@@ -22,7 +22,6 @@ from nas.storage import Record, note_death, read_records
 POLL_SECONDS = 0.2
 FAILED_STARTS = 5
 KILLED_STARTS = 20
-EXIT_WRONG_USE = 2
 
 Ending = Literal["complete", "interrupted", "time limit"]
 
@@ -131,6 +130,8 @@ class Supervisor:
             try:
                 snapshot = self._look(time.monotonic() - started, finished_before)
                 alive = self._keep_alive(snapshot)
+                if not alive:  # what the last worker told since
+                    snapshot = self._look(snapshot.seconds, finished_before)
                 if snapshot.finished != written or not alive:
                     write_result(self.folder, snapshot.records, self.plan, self.space)
                     sweep_weights(self.folder, snapshot.records)

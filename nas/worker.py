@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.augment import DeviceData
 from nas.data import SearchData, load_search_data
-from nas.errors import UserError
+from nas.errors import EXIT_WRONG_USE, UserError
 from nas.layers import Layer
 from nas.plan import Plan, RunFolder
 from nas.pulse import Pulse, fatal
@@ -35,7 +35,6 @@ from nas.space import Space, bind, load_architecture, space_file
 from nas.storage import common_failure, open_storage, open_study, read_records
 from nas.train import train
 
-EXIT_WRONG_USE = 2
 SAME_FAILURES = 3
 
 
