@@ -1,7 +1,13 @@
+import copy
+
+import numpy as np
 import pytest
 import torch
+from strategies import shipped
 from torch import Tensor, nn
 
+from nas.budget import Budget
+from nas.draw import draw, fit
 from nas.layers import (
     Activation,
     BatchNorm,
@@ -19,7 +25,7 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.module import LeanConv2d, SubsampleModule, to_module
+from nas.module import LeanConv2d, ResidualModule, SubsampleModule, to_module
 
 
 def random_images(*shape: int) -> Tensor:
@@ -198,3 +204,41 @@ def test_the_global_generator_decides_the_first_weights():
     torch.manual_seed(7)
     assert torch.equal(one.weight, to_module(Conv(3, 8, 3)).weight)
     assert not torch.equal(one.weight, to_module(Conv(3, 8, 3)).weight)
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "mobile", "mixed"])
+def test_working_in_place_changes_neither_scores_nor_gradients(name: str):
+    space = shipped(name)
+    rng = np.random.default_rng(0)
+    in_place = 0
+    for _ in range(6):
+        settings = fit(space, draw(space, rng), Budget(20_000), rng)
+        module = to_module(space.network(settings))
+        careful = copy.deepcopy(module)
+        for part in careful.modules():
+            if isinstance(part, nn.ReLU):
+                in_place += part.inplace
+                part.inplace = False
+            elif isinstance(part, ResidualModule):
+                in_place += part.overwrites
+                part.overwrites = False
+        found = []
+        for each in (module, careful):
+            images = random_images(4, *space.shape).requires_grad_()
+            scores = each(images)
+            scores.square().sum().backward()
+            found.append([scores, images.grad, *(p.grad for p in each.parameters())])
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert in_place > 0
+
+
+def test_what_a_backward_pass_or_a_shortcut_still_reads_is_not_overwritten():
+    """A hard-swish reads its input in its backward pass, and a shortcut reads what the body began with."""
+    layer = Residual(Sequence((Activation("relu"), BatchNorm(2), Activation("hardswish"))), Identity())
+    module = to_module(Sequence((BatchNorm(2), layer, Activation("relu"))))
+    images = random_images(2, 2, 3, 3)
+    kept = images.clone()
+    module(images).sum().backward()
+    assert torch.equal(images, kept)
+    assert not any(part.overwrites for part in module.modules() if isinstance(part, ResidualModule))
+    assert [part.inplace for part in module.modules() if isinstance(part, nn.ReLU)] == [False, True]

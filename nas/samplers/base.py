@@ -88,7 +88,8 @@ class FeasibleSampler(BaseSampler, ABC):
         for other in study.get_trials(deepcopy=False):
             complete = len(other.params) == len(self._distributions)
             if complete and other.number not in self._identities and other.number != trial.number:
-                self._identities[other.number] = self.space.identity(other.params)
+                noted: str | None = other.user_attrs.get("network")
+                self._identities[other.number] = noted or self.space.identity(other.params)
         return {identity for number, identity in self._identities.items() if number != trial.number}
 
 
