@@ -29,12 +29,26 @@ EVALUATIONS = 400
 CHANGES = 20
 """Other knobs changed, one at a time, before the best fit so far is taken."""
 
+DRAWS = 200
+"""Uniform draws in a space of choices, of which the first within budget is taken."""
+
 Indices = tuple[int, ...]
 
 
 def draw(space: Searchable, rng: np.random.Generator) -> dict[str, Value]:
     """Settings uniform over the options of every knob."""
     return {knob.name: knob.options[rng.integers(len(knob.options))] for knob in space.knobs}
+
+
+def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> dict[str, Value]:
+    """A uniform draw, fitted. In a space of choices alone, where nothing can be scaled, the first of many uniform draws
+    that is within budget, if one is."""
+    settings = draw(space, rng)
+    for _ in range(DRAWS if all(knob.role == "choice" for knob in space.knobs) else 0):
+        if (cost := space.cost(settings)) and budget.covers(cost):
+            return settings
+        settings = draw(space, rng)
+    return fit(space, settings, budget, rng)
 
 
 def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Generator) -> Budget:
@@ -204,7 +218,7 @@ class _Fitting:
         high = math.log(
             max((float(self.knobs[i].options[-1]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
         )
-        narrowest = self._scaled(indices, values, low - 0.1)
+        narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
         best = indices if self.use(indices) > self.use(narrowest) else narrowest
         while high - low > 0.01 and self.use(best) < GOAL:
             middle = (low + high) / 2

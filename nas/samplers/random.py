@@ -4,7 +4,8 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.draw import draw
+from nas.budget import Budget
+from nas.draw import draw_within
 from nas.samplers.base import FeasibleSampler
 from nas.space import Settings
 
@@ -12,6 +13,6 @@ from nas.space import Settings
 class RandomSampler(FeasibleSampler):
     """Draws every knob uniformly from its options."""
 
-    def propose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Settings:
-        """A uniform draw."""
-        return draw(self.space, rng)
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+        """A uniform draw within the target."""
+        return draw_within(self.space, target, rng)

@@ -1,0 +1,132 @@
+"""A table of evaluated networks as a search space: a strategy is judged in seconds instead of days of training."""
+
+import csv
+import gzip
+import math
+import statistics
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.folds import Cost
+from nas.space import Knob, Settings, Value
+
+Key = tuple[Value, ...]
+
+
+class TableError(Exception):
+    """The file cannot stand in for training; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network. Accuracies are fractions."""
+
+    parameters: int
+    observed: float
+    final: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a strategy searches (`nas.space.Searchable`); settings without a row are no network."""
+
+    knobs: tuple[Knob, ...]
+    rows: Mapping[Key, Row]
+
+    def row(self, settings: Settings) -> Row | None:
+        """The network of the settings."""
+        return self.rows.get(tuple(settings[knob.name] for knob in self.knobs))
+
+    def cost(self, settings: Settings) -> Cost | None:
+        """Its parameters; a table knows no multiply-adds."""
+        row = self.row(settings)
+        return None if row is None else Cost(row.parameters, 0)
+
+    def identity(self, settings: Settings) -> str:
+        """Each row is a network of its own."""
+        return repr(tuple(settings[knob.name] for knob in self.knobs))
+
+
+def read_table(
+    path: Path,
+    knobs: tuple[str, ...],
+    parameters: str,
+    observe: str,
+    final: tuple[str, ...],
+    ordered: tuple[str, ...] = (),
+) -> Table:
+    """The table in a CSV file (.gz too). The final accuracy is the mean of the `final` columns.
+
+    Accuracies above 1 are percent. Every knob is a choice, also one of whole numbers (tables code operations as
+    numbers), save those in `ordered`, which must be numbers. Raises TableError for missing columns, cells that are no
+    numbers, repeated networks and tables without a row.
+    """
+    records = _read(path, (*knobs, parameters, observe, *final))
+    columns = {name: _values([record[name] for record in records]) for name in knobs}
+    counts = [_whole(path, line, parameters, record[parameters]) for line, record in enumerate(records, 2)]
+    accuracies = {
+        name: _fractions([_number(path, line, name, record[name]) for line, record in enumerate(records, 2)])
+        for name in dict.fromkeys((observe, *final))
+    }
+    rows: dict[Key, Row] = {}
+    for index, key in enumerate(zip(*columns.values(), strict=True)):
+        if key in rows:
+            raise TableError(
+                f"{path}, line {index + 2}: the network {dict(zip(knobs, key, strict=True))} is there twice"
+            )
+        ends = statistics.fmean(accuracies[name][index] for name in final)
+        rows[key] = Row(counts[index], accuracies[observe][index], ends)
+    return Table(tuple(_knob(path, name, columns[name], ordered=name in ordered) for name in knobs), rows)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise TableError(f"{path} cannot be read: {error}") from error
+    reader = csv.DictReader(text.splitlines())
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise TableError(f"{path} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
+    records = list(reader)
+    if not records:
+        raise TableError(f"{path} has no row below its header")
+    return records
+
+
+def _number(path: Path, line: int, column: str, text: str) -> float:
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise TableError(f"{path}, line {line}: {column} must be a number but is {text!r}")
+    return number
+
+
+def _whole(path: Path, line: int, column: str, text: str) -> int:
+    number = _number(path, line, column, text)
+    if number < 0 or number != int(number):
+        raise TableError(f"{path}, line {line}: {column} must be a whole number but is {text!r}")
+    return int(number)
+
+
+def _values(texts: list[str]) -> list[Value]:
+    """The column as whole numbers if every cell is one."""
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        return list(texts)
+
+
+def _fractions(values: list[float]) -> list[float]:
+    return [value / 100 for value in values] if max(values) > 1 else values
+
+
+def _knob(path: Path, name: str, column: list[Value], *, ordered: bool) -> Knob:
+    options = tuple(sorted(set(column), key=lambda value: (str(type(value)), value)))
+    if ordered and not all(isinstance(option, int) and option >= 0 for option in options):
+        raise TableError(f"{path}: column {name!r} cannot be ordered, for it has cells that are no whole numbers")
+    return Knob(name, options, "ordered" if ordered and len(options) > 1 else "choice")

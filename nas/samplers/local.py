@@ -1,0 +1,43 @@
+"""Local search on the lattice: the baseline that simple NAS spaces are hard to beat (White et al. 2021)."""
+
+import math
+from itertools import count
+
+from nas.draw import draw_within
+from nas.samplers.walk import IDLE_RESTARTS, Point, Walk, WalkSampler, exchanges, replaced
+
+
+class LocalSampler(WalkSampler):
+    """Moves one knob at a time, in random order, and goes on from the first network that is better; restarts at a
+    random network when none is."""
+
+    def walk(self, start: Point) -> Walk:
+        """Restart after restart."""
+        accuracies: dict[Point, float] = {}
+        centre = start
+        idle = 0
+        for restart in count(1):
+            known = len(accuracies)
+            moved: Point | None = centre
+            while moved is not None:
+                centre, moved = moved, None
+                if centre not in accuracies:
+                    accuracies[centre] = (yield [centre])[0].accuracy
+                moves = list(exchanges(self.space.knobs, centre))
+                for index in self.rng("order", restart, repr(centre)).permutation(len(moves)):
+                    knob, option = moves[index]
+                    neighbour = self.fit(replaced(centre, {knob: option}))
+                    if neighbour not in accuracies:
+                        accuracies[neighbour] = (yield [neighbour])[0].accuracy
+                    if _is_better(accuracies[neighbour], accuracies[centre]):
+                        moved = neighbour
+                        break
+            idle = idle + 1 if len(accuracies) == known else 0
+            if idle == IDLE_RESTARTS:
+                return
+            centre = self.point(draw_within(self.space, self.budget, self.rng("restart", restart)))
+
+
+def _is_better(accuracy: float, than: float) -> bool:
+    """A failed trial is worse than any other."""
+    return accuracy > than or (math.isnan(than) and not math.isnan(accuracy))
