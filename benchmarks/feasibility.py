@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import optuna
 from counting import count_by_building
-from machine import Figures, parser, percentile, say, show, spread
+from machine import Figures, one_thread, parser, percentile, say, show, spread
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
@@ -150,13 +150,15 @@ def _time_each(study: Study, space: Space, surface: SpaceSurface, count: int) ->
     return walls, cpus
 
 
-def plan(space: str, budgets: Iterable[int], below: float, proposals: int) -> list[Proposing]:
+def plan(
+    space: str, strategies: Iterable[str], budgets: Iterable[int], below: float, proposals: int
+) -> list[Proposing]:
     """Studies of at most `TRIALS_A_STUDY` trials, `proposals` in all for each strategy and budget."""
     sizes = [min(TRIALS_A_STUDY, proposals - start) for start in range(0, proposals, TRIALS_A_STUDY)]
     return [
         Proposing(space, strategy, budget, below, size, derive_seed(number, "feasibility", strategy, budget))
         for budget in budgets
-        for strategy in STRATEGIES
+        for strategy in strategies
         for number, size in enumerate(sizes)
     ]
 
@@ -181,7 +183,7 @@ def by_budget(tasks: list[Proposing], results: list[Proposed]) -> Figures:
     """A summary a strategy: in all, and the use of each budget."""
     done = list(zip(tasks, results, strict=True))
     figures: Figures = {}
-    for strategy in STRATEGIES:
+    for strategy in dict.fromkeys(task.strategy for task in tasks):
         own = [(task, result) for task, result in done if task.strategy == strategy]
         budgets = sorted({task.budget for task, _ in own})
         uses = {str(b): summary([(task, result) for task, result in own if task.budget == b])["use"] for b in budgets}
@@ -194,6 +196,7 @@ def main() -> int:
     arguments = parser(__doc__, "python benchmarks/feasibility.py --quick")
     arguments.add_argument("--space", default="mixed", help="shipped space (default: %(default)s)")
     arguments.add_argument("--budgets", type=parse_counts, default="2K,3K,10K,100K,1M", help="default: %(default)s")
+    arguments.add_argument("--strategies", default=",".join(STRATEGIES), help="default: %(default)s")
     arguments.add_argument(
         "--proposals", type=int, default=10_000, help="a strategy, over all budgets (default: %(default)s)"
     )
@@ -202,17 +205,20 @@ def main() -> int:
     arguments.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core")
     arguments.add_argument("--quick", action="store_true", help="a twentieth of the proposals, a fifth of the asks")
     asked = arguments.parse_args()
+    strategies = asked.strategies.split(",")
+    if unknown := [name for name in strategies if name not in STRATEGIES]:
+        arguments.error(f"--strategies must be of {', '.join(STRATEGIES)} but got {', '.join(unknown)}")
     proposals = asked.proposals // (20 if asked.quick else 1) // len(asked.budgets)
     asks = asked.asks // (5 if asked.quick else 1)
-    exact = plan(asked.space, asked.budgets, 0.0, proposals)
-    spread_out = plan(asked.space, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4))
-    with ProcessPoolExecutor(asked.processes) as pool:
+    exact = plan(asked.space, strategies, asked.budgets, 0.0, proposals)
+    spread_out = plan(asked.space, strategies, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4))
+    with ProcessPoolExecutor(asked.processes, initializer=one_thread) as pool:
         results = list(pool.map(propose, exact + spread_out))
         shares = [asked.told // asked.processes + (i < asked.told % asked.processes) for i in range(asked.processes)]
         parts = pool.map(told_trials, [asked.space] * len(shares), shares, range(len(shares)))
         told = tuple(trial for part in parts for trial in part)
         storages: tuple[Storage, ...] = ("memory", "journal")
-        keys = [(strategy, storage) for strategy in STRATEGIES for storage in storages]
+        keys = [(strategy, storage) for strategy in strategies for storage in storages]
         times = list(pool.map(time_asks, [Asking(asked.space, *key, told, asks) for key in keys]))
     figures: Figures = {
         "space": asked.space,

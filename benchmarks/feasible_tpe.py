@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from machine import Figures, mean_and_deviation, parser, say, show
+from machine import Figures, mean_and_deviation, one_thread, parser, say, show
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers import TPESampler as OptunaTPESampler
@@ -245,12 +245,15 @@ def main() -> int:
     arguments.add_argument("--budgets", type=parse_counts, default="3K,10K,100K", help="default: %(default)s")
     arguments.add_argument("--seeds", type=int, default=10, help="searches a way and budget (default: %(default)s)")
     arguments.add_argument("--trials", type=int, default=200, help="trials a search (default: %(default)s)")
+    arguments.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="default: all")
     arguments.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core")
     asked = arguments.parse_args()
     if asked.surface and not asked.widths:
         arguments.error("--surface needs --widths, the names of the knobs that are widths")
-    tasks = [(way, budget, seed, asked) for budget in asked.budgets for seed in range(asked.seeds) for way in WAYS]
-    with ProcessPoolExecutor(asked.processes) as pool:
+    tasks = [
+        (way, budget, seed, asked) for budget in asked.budgets for seed in range(asked.seeds) for way in asked.ways
+    ]
+    with ProcessPoolExecutor(asked.processes, initializer=one_thread) as pool:
         founds = dict(
             zip(((way, budget, seed) for way, budget, seed, _ in tasks), pool.map(run_task, tasks), strict=True)
         )
@@ -259,7 +262,9 @@ def main() -> int:
             "surface": asked.surface.name if asked.surface else f"made up, over {asked.space}",
             "trials": asked.trials,
             "budgets": {
-                str(budget): {way: summary([founds[way, budget, seed] for seed in range(asked.seeds)]) for way in WAYS}
+                str(budget): {
+                    way: summary([founds[way, budget, seed] for seed in range(asked.seeds)]) for way in asked.ways
+                }
                 for budget in asked.budgets
             },
         }

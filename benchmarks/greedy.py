@@ -26,7 +26,7 @@ from random import Random
 
 import numpy as np
 import optuna
-from machine import Figures, mean_and_deviation, parser, say, show
+from machine import Figures, mean_and_deviation, one_thread, parser, say, show
 from optuna.trial import create_trial
 
 from nas.budget import Budget
@@ -195,7 +195,7 @@ def main() -> int:
     searches = [
         Search(way, start, noise, asked.trials) for noise in noises for way in ways for start in range(asked.starts)
     ]
-    with ProcessPoolExecutor(asked.processes) as pool:
+    with ProcessPoolExecutor(asked.processes, initializer=one_thread) as pool:
         gaps = dict(zip(searches, pool.map(run_search, searches), strict=True))
     show(
         {

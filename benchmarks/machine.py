@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 Figures = dict[str, Any]
 
@@ -55,6 +56,12 @@ def show(figures: Figures) -> None:
 def say(text: str) -> None:
     """Progress, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def one_thread() -> None:
+    """For each process of a pool: a process a core, and no threads that wait for each other."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
-from machine import Figures, parser, say, show
+from machine import Figures, one_thread, parser, say, show
 from optuna.samplers import BaseSampler
 from optuna.samplers import TPESampler as OptunaTPESampler
 from tables import Table, TableError, read_table
-from threadpoolctl import threadpool_limits
 
 from nas.budget import Budget, parse_counts
 from nas.errors import EXIT_WRONG_USE, UserError
@@ -115,8 +113,7 @@ def _prepare(read: "partial[Table]") -> None:
     """Hands the way to the table to a process of the pool."""
     global _read
     _read = read
-    torch.set_num_threads(1)
-    threadpool_limits(1)
+    one_thread()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 

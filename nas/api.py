@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.baselines import feasible_baselines
+from nas.budget import Budget
+from nas.compare import courses
 from nas.data import SearchData, array_search_data, load_search_data
 from nas.draw import check_satisfiable
 from nas.errors import RunError, SpaceError, UserError
 from nas.folds import parameters
 from nas.front import read_result
 from nas.layers import Layer
-from nas.plan import Plan, RunFolder
+from nas.plan import BASELINES, Plan, RunFolder
 from nas.recipe import MANY_IMAGES, recipe_for
-from nas.samplers import STRATEGIES
+from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
 from nas.storage import common_failure, open_storage, open_study, read_records
 from nas.supervise import Ending, Supervisor, View
+from nas.worker import open_studies, plan_space
 
 AUGMENTATIONS = ("crop", "flip", "cutout")
 
@@ -66,7 +70,8 @@ def search(
     dataset: str | None = None,
     arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
     space: str | type[Architecture] = "mixed",
-    strategies: Sequence[str] = ("tpe",),
+    strategies: Sequence[str] = ("tpe", "greedy"),
+    baselines: bool | None = None,
     epochs: int | None = None,
     max_macs: int | None = None,
     seed: int = 0,
@@ -84,8 +89,9 @@ def search(
 
     The data are a data set as `--dataset` takes it, or `arrays=(images, labels)`: training images [N, H, W] or
     [N, H, W, C] and labels [N], of which a validation split is set aside. `trials` are per strategy and budget.
-    `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds. An interrupted search
-    goes on when it is called again with the same arguments.
+    With `baselines` (the default where strategies are compared) a ResNet, a MobileNetV2 and a VGG scaled to each budget
+    are trained beside them. `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds.
+    An interrupted search goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
     """
@@ -97,6 +103,9 @@ def search(
     file, class_name = _locate(space)
     bound = bind(load_architecture(file, class_name), data.shape, data.classes)
     many = len(data.train.images) >= MANY_IMAGES
+    strategies = tuple(dict.fromkeys(strategies))
+    wanted = len(strategies) > 1 if baselines is None else baselines
+    limits = [Budget(parameters_cap, max_macs) for parameters_cap in budgets]
     plan = Plan(
         dataset=data.name if arrays else _absolute(dataset or data.name),
         data_checksum=data.checksum,
@@ -108,7 +117,8 @@ def search(
         space_checksum=space_checksum(file),
         budgets=budgets,
         max_macs=max_macs,
-        strategies=tuple(dict.fromkeys(strategies)),
+        strategies=strategies,
+        baselines=feasible_baselines(limits, data.shape, data.classes) if wanted else (),
         trials=trials,
         epochs=epochs or (12 if many else 3),
         below=below,
@@ -135,11 +145,52 @@ def _run(
 ) -> Result:
     storage = open_storage(folder)
     studies = {key: open_study(storage, *key) for key in plan.studies}
-    count = min(workers or default_workers(device), plan.trials * len(plan.studies))
+    count = min(workers or default_workers(device), plan.all_trials)
     supervisor = Supervisor(plan, folder, space, studies, count, device, view, time_limit)
     ending = supervisor.run()
     failure = common_failure(read_records(plan, studies), at_least=1)
     return Result(folder.path, ending, read_result(folder.path), failure)
+
+
+def explain(run: Path, strategy: str) -> list[str]:
+    """What a strategy that walks did in a run, step by step in words. Raises RunError for any other strategy."""
+    folder = RunFolder(run)
+    plan = folder.read_plan()
+    if strategy not in plan.strategies:
+        raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(plan.strategies)}")
+    if not issubclass(STRATEGIES[strategy], FullGreedySampler):
+        raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
+    data = read_result(run)["data"]
+    space = plan_space(plan, tuple(data["shape"]), data["classes"])
+    lines = []
+    for (name, budget), study in open_studies(plan, folder, space).items():
+        if name == strategy:
+            assert isinstance(study.sampler, FullGreedySampler)
+            lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study))]
+    return lines
+
+
+def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
+    """Best-so-far curves of the runs as one HTML file. Raises RunError if it cannot be written."""
+    from nas.comparison_page import comparison_page
+
+    found, baselines = [], dict[int, dict[str, list[float]]]()
+    for folder in map(RunFolder, runs):
+        plan = folder.read_plan()
+        storage = open_storage(folder)
+        records = read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
+        found += courses(plan, records)
+        for record in records:
+            if record.strategy == BASELINES and record.state in ("trained", "replayed"):
+                own = baselines.setdefault(record.budget, {}).setdefault(str(record.knobs["network"]), [])
+                own.append(record.accuracy)
+    if not found:
+        raise RunError("the runs have not finished a trial yet; there is nothing to draw")
+    title = f"Best validation accuracy so far, {Path(plan.dataset).stem}, {Path(plan.space).stem} space"
+    try:
+        file.write_text(comparison_page(found, baselines, title))
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror}; give --html another file") from error
 
 
 def default_folder(plan: Plan) -> Path:

@@ -14,7 +14,11 @@ from nas.errors import EXIT_WRONG_USE, UserError
 from nas.flags import build_parser
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
+
+    from nas.supervise import Snapshot
 
 EXIT_DONE, EXIT_NO_ANSWER, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -25,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
         "search": _search,
         "show": _show,
+        "compare": _compare,
         "list": _list,
         "space": _space,
         "count": _count,
@@ -60,12 +65,32 @@ def _dataset(asked: str | None, console: "Console") -> str:
 
 
 def _search(flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    if flags.seeds < 1:
+        raise UserError(f"--seeds must be at least 1 but got {flags.seeds}")
+    console = _console()
+    dataset = _dataset(flags.dataset, console)
+    folders = []
+    for seed in range(flags.seed, flags.seed + flags.seeds):
+        out = str(Path(flags.out) / f"seed{seed}") if flags.out and flags.seeds > 1 else flags.out
+        code, folder = _search_once(flags, dataset, seed, out, console)
+        if code != EXIT_DONE:
+            return code
+        folders.append(folder)
+    if len(folders) > 1:
+        _print_comparison(folders, console)
+    return EXIT_DONE
+
+
+def _search_once(
+    flags: argparse.Namespace, dataset: str, seed: int, out: str | None, console: "Console"
+) -> "tuple[int, Path]":
+    """Exit code and run folder of one search."""
     from nas.api import search
     from nas.terminal import LiveView, PlainView
 
-    console = _console()
     view: LiveView | PlainView = LiveView(console) if console.is_terminal else PlainView(console)
-    dataset = _dataset(flags.dataset, console)
     with view:
         result = search(
             budget=flags.budget,
@@ -73,11 +98,12 @@ def _search(flags: argparse.Namespace) -> int:
             dataset=dataset,
             space=flags.space,
             strategies=flags.strategies,
+            baselines=flags.baselines,
             epochs=flags.epochs,
             max_macs=flags.max_macs,
-            seed=flags.seed,
+            seed=seed,
             below=flags.below,
-            out=flags.out,
+            out=out,
             workers=flags.workers,
             device=flags.device,
             time_limit=flags.time_limit,
@@ -89,26 +115,39 @@ def _search(flags: argparse.Namespace) -> int:
     _print_run(result.folder, console)
     if result.failure:
         console.print(f"[bold red]every trial failed:[/] {result.failure}", highlight=False)
-        return EXIT_NO_ANSWER
+        return EXIT_NO_ANSWER, result.folder
     if result.ending == "interrupted":
         console.print("interrupted; the same command goes on from here", highlight=False)
-        return EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED, result.folder
     if result.ending == "time limit":
         console.print("time limit reached; the same command goes on from here", highlight=False)
-    return EXIT_DONE if result.front else EXIT_NO_ANSWER
+    return EXIT_DONE if result.front else EXIT_NO_ANSWER, result.folder
 
 
-def _print_run(folder: Any, console: "Console") -> None:
-    from nas.terminal import front_plot, summary
+def _print_run(folder: "Path", console: "Console") -> None:
+    from nas.compare import average_random, compare, courses
+    from nas.terminal import comparison, front_plot, summary
 
     snapshot = _snapshot(folder)
+    plan, records = snapshot.plan, snapshot.records
     console.print(summary(snapshot))
-    if plot := front_plot(snapshot.records):
+    if plot := front_plot(records):
         console.print(plot, highlight=False, markup=False)
+    console.print(comparison(compare(courses(plan, records), average_random(plan, records))))
     console.print(f"result: {folder / 'pareto.json'}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _snapshot(folder: Any) -> Any:
+def _print_comparison(folders: "list[Path]", console: "Console") -> "list[dict[str, Any]]":
+    """Prints the comparison over the runs and returns it."""
+    from nas.compare import compare_runs
+    from nas.terminal import comparison
+
+    compared = compare_runs([(snapshot.plan, snapshot.records) for snapshot in map(_snapshot, folders)])
+    console.print(comparison(compared))
+    return compared
+
+
+def _snapshot(folder: "Path") -> "Snapshot":
     from nas.plan import RunFolder
     from nas.storage import open_storage, open_study, read_records
     from nas.supervise import Snapshot
@@ -123,8 +162,41 @@ def _snapshot(folder: Any) -> Any:
 def _show(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
-    _print_run(Path(flags.run), _console())
+    console = _console()
+    if flags.strategy is None:
+        _print_run(Path(flags.run), console)
+        return EXIT_DONE
+    from nas.api import explain
+
+    for line in explain(Path(flags.run), flags.strategy):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
+
+
+def _compare(flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    folders = _run_folders([Path(run) for run in flags.runs])
+    compared = _print_comparison(folders, _console())
+    if flags.html:
+        from nas.api import write_comparison_page
+
+        write_comparison_page(folders, Path(flags.html))
+    if flags.json:
+        print(json.dumps(compared, indent=2))
+    return EXIT_DONE if any(at["pairs"] for at in compared) else EXIT_NO_ANSWER
+
+
+def _run_folders(paths: "list[Path]") -> "list[Path]":
+    """The run folders named, or inside the folders named."""
+    folders = []
+    for path in paths:
+        inside = sorted(settings.parent for settings in path.glob("*/settings.json"))
+        if not (path / "settings.json").is_file() and inside:
+            folders += inside
+        else:
+            folders.append(path)
+    return folders
 
 
 def _list(flags: argparse.Namespace) -> int:

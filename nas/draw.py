@@ -60,12 +60,15 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
     return Budget(max(low, int(parameters)), budget.macs) if aims_below else budget
 
 
-def fit(space: Searchable, settings: Settings, budget: Budget, rng: np.random.Generator) -> dict[str, Value]:
-    """Settings near the given ones whose network is within budget and uses as much of it as can be found.
+def fit(
+    space: Searchable, settings: Settings, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
+) -> dict[str, Value]:
+    """Settings near the given ones whose network is within budget and uses as much of it as can be found, or at least
+    a share `goal` of its parameters.
 
     Raises BudgetError if the space has no network within budget.
     """
-    fitting = _Fitting(space, budget, rng)
+    fitting = _Fitting(space, budget, rng, goal)
     start = fitting.repair(fitting.indices(settings))
     best = fitting.fill(start)
     for _ in range(CHANGES):
@@ -135,6 +138,7 @@ class _Fitting:
     space: Searchable
     budget: Budget
     rng: np.random.Generator
+    goal: float = GOAL
     evaluations: int = 0
     _costs: dict[Indices, Cost | None] = field(default_factory=dict)
 
@@ -199,7 +203,7 @@ class _Fitting:
         """The widths scaled to use the budget, then mended one notch up, or one up and another down, at a time."""
         current = self._rescale(indices)
         improved = True
-        while improved and self.use(current) < GOAL and self.evaluations < EVALUATIONS:
+        while improved and self.use(current) < self.goal and self.evaluations < EVALUATIONS:
             improved = False
             for candidate in self._notches(current):
                 if self.use(candidate) > self.use(current):
@@ -220,7 +224,7 @@ class _Fitting:
         )
         narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
         best = indices if self.use(indices) > self.use(narrowest) else narrowest
-        while high - low > 0.01 and self.use(best) < GOAL:
+        while high - low > 0.01 and self.use(best) < self.goal:
             middle = (low + high) / 2
             candidate = self._scaled(indices, values, middle)
             if self.load(candidate) <= 1:

@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, dest="name", metavar="COMMAND")
     _add_search(commands)
     _add_show(commands)
+    _add_compare(commands)
     _add_list(commands)
     _add_space(commands)
     _add_count(commands)
@@ -125,9 +126,14 @@ def _add_search(commands: Any) -> None:
     parser.add_argument(
         "--strategies",
         type=_names,
-        default=("tpe",),
+        default=("tpe", "greedy"),
         metavar="NAME[,NAME]",
-        help="tpe, greedy, greedy-full, random, evolution, local, gp (default: tpe)",
+        help="tpe, greedy, greedy-full, random, evolution, local, gp (default: tpe,greedy)",
+    )
+    parser.add_argument(
+        "--baselines",
+        action=argparse.BooleanOptionalAction,
+        help="train a ResNet, a MobileNetV2 and a VGG scaled to each budget too (default: if strategies are compared)",
     )
     parser.add_argument(
         "--below",
@@ -146,7 +152,16 @@ def _add_search(commands: Any) -> None:
         help="crop, flip, cutout, or none (default: what suits the data set)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default: 0)")
-    parser.add_argument("--out", metavar="DIR", help="run folder (default: runs/, named after the search)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="independent searches, of this seed and those that follow, each a run of its own (default: 1)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="run folder (default: runs/, named after the search), or folder of the --seeds"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="training processes (default: GPUs, or cores)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
@@ -159,6 +174,23 @@ def _add_show(commands: Any) -> None:
         commands, "show", "show a finished or running search", "nas show runs/digits-mixed-100000-200x3-seed0"
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--strategy", metavar="NAME", help="tell what this strategy did, step by step (greedy)")
+
+
+def _add_compare(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "compare",
+        "compare strategies over independent searches",
+        "nas compare runs/digits-mixed-100000-200x3-seed* --html comparison.html",
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders that differ in their seed, or a folder of such run folders"
+    )
+    parser.add_argument(
+        "--html", metavar="FILE", help="write best-so-far curves as a page that opens without a network"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
 
 
 def _add_list(commands: Any) -> None:

@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nas.compare import average_random, compare, courses
 from nas.errors import RunError
 from nas.folds import peak_activation
-from nas.plan import Plan, RunFolder, write_atomically
+from nas.plan import BASELINES, Plan, RunFolder, write_atomically
 from nas.serial import to_json
 from nas.space import Space
 from nas.storage import Record
@@ -34,18 +35,19 @@ class Counts:
 def pareto_front(records: Iterable[Record]) -> list[Record]:
     """The trained networks that no other beats: none has at most as many parameters and at least the accuracy.
 
-    Ascending in parameters and accuracy; of equals the first in the given order.
+    Ascending in parameters and accuracy; of equals the one that was trained rather than replayed, then the first in the
+    given order.
     """
     front: list[Record] = []
-    for record in sorted(measured(records), key=lambda r: (r.parameters, -r.accuracy)):
+    for record in sorted(measured(records), key=lambda r: (r.parameters, -r.accuracy, r.state != "trained")):
         if not front or record.accuracy > front[-1].accuracy:
             front.append(record)
     return front
 
 
 def measured(records: Iterable[Record]) -> list[Record]:
-    """The records whose accuracy was measured to the last epoch, replays aside."""
-    return [record for record in records if record.state == "trained"]
+    """The records of searched networks, baselines aside, whose accuracy was measured to the last epoch."""
+    return [r for r in records if r.strategy != BASELINES and r.state in ("trained", "replayed")]
 
 
 def best_within(records: Iterable[Record], parameters: int) -> Record | None:
@@ -72,6 +74,8 @@ def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any
         "counts": asdict(count(records, plan)),
         "front": [_entry(record, records, space) for record in pareto_front(records)],
         "best": [_best(budget, records) for budget in plan.budgets if best_within(records, budget)],
+        "baselines": [_baseline(record) for record in records if record.strategy == BASELINES],
+        "comparison": compare(courses(plan, records), average_random(plan, records), ("trials", "epochs")),
         "failures": dict(sorted(Counter(r.failure for r in records if r.state == "failed").items())),
     }
 
@@ -109,6 +113,20 @@ def _best(budget: int, records: Sequence[Record]) -> dict[str, Any]:
         "macs": best.macs,
         "share_of_budget": best.parameters / budget,
         "validation_accuracy": best.accuracy,
+    }
+
+
+def _baseline(record: Record) -> dict[str, Any]:
+    """A baseline trial; its accuracy is null until it is trained."""
+    done = record.state in ("trained", "replayed")
+    return {
+        "baseline": record.knobs.get("network"),
+        "budget": record.budget,
+        "network": record.network,
+        "parameters": record.parameters,
+        "macs": record.macs,
+        "share_of_budget": record.parameters / record.budget,
+        "validation_accuracy": record.accuracy if done else None,
     }
 
 

@@ -20,13 +20,17 @@ from typing import Any
 from nas.budget import Budget
 from nas.errors import RunError
 
+BASELINES = "baselines"
+"""The study of networks that nobody searched for."""
+
 _OWN = {"data.npz", "weights", "workers", "settings.json.partial"}
 """What an interrupted beginning may have left in a run folder."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what a search finds. Counts are per strategy and budget."""
+    """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
+    the strategies' trials, at every budget."""
 
     dataset: str
     data_checksum: str
@@ -39,6 +43,7 @@ class Plan:
     budgets: tuple[int, ...]
     max_macs: int | None
     strategies: tuple[str, ...]
+    baselines: tuple[str, ...]
     trials: int
     epochs: int
     below: float
@@ -52,7 +57,17 @@ class Plan:
     @property
     def studies(self) -> tuple[tuple[str, int], ...]:
         """(strategy, budget) of every study, in the order in which they take turns."""
-        return tuple((strategy, budget) for budget in self.budgets for strategy in self.strategies)
+        strategies = (*self.strategies, *([BASELINES] if self.baselines else []))
+        return tuple((strategy, budget) for budget in self.budgets for strategy in strategies)
+
+    def trials_of(self, strategy: str) -> int:
+        """Trials of one study."""
+        return len(self.baselines) if strategy == BASELINES else self.trials
+
+    @property
+    def all_trials(self) -> int:
+        """Trials of every study together."""
+        return sum(self.trials_of(strategy) for strategy, _ in self.studies)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,16 @@ def study_name(strategy: str, budget: int) -> str:
     return f"{strategy}-{budget}"
 
 
+def parse_study_name(name: str) -> tuple[str, int]:
+    """(strategy, budget) of a study.
+
+    >>> parse_study_name("greedy-full-1000")
+    ('greedy-full', 1000)
+    """
+    strategy, _, budget = name.rpartition("-")
+    return strategy, int(budget)
+
+
 def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: BaseSampler | None = None) -> Study:
     """The study, created if need be. Opening one that is there writes nothing."""
     name = study_name(strategy, budget)

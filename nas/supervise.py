@@ -46,7 +46,7 @@ class Snapshot:
     @property
     def total(self) -> int:
         """Trials of the whole search."""
-        return self.plan.trials * len(self.plan.studies)
+        return self.plan.all_trials
 
     @property
     def finished(self) -> int:
@@ -109,7 +109,7 @@ class Supervisor:
             records = read_records(self.plan, self.studies)
             finished_before = Snapshot(self.plan, records, self.workers, 0, 0).finished
             write_result(self.folder, records, self.plan, self.space)
-            if finished_before == self.plan.trials * len(self.plan.studies):
+            if finished_before == self.plan.all_trials:
                 return "complete"
             for number in range(self.workers):
                 Pulse(self.folder.worker(number, "pulse")).clear()

@@ -1,7 +1,8 @@
 """What a person sees: the live view of a search, its summary, tables. It reads records only, and writes to stderr."""
 
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 from nas.folds import Row
 from nas.front import best_within, count, pareto_front
 from nas.layers import Layer
+from nas.plan import BASELINES
 from nas.storage import Record
 from nas.supervise import Snapshot
 
@@ -59,7 +61,7 @@ def describe(record: Record) -> str:
 
 def summary(snapshot: Snapshot) -> RenderableType:
     """The whole picture: progress, counts, workers, leaders by budget."""
-    return Group(_progress(snapshot), _workers(snapshot), leaders(snapshot))
+    return Group(_progress(snapshot), _workers(snapshot), leaders(snapshot), baselines_table(snapshot))
 
 
 def _progress(snapshot: Snapshot) -> RenderableType:
@@ -121,6 +123,57 @@ def leaders(snapshot: Snapshot) -> Table:
                 describe(record),
             )
     return table
+
+
+def baselines_table(snapshot: Snapshot) -> RenderableType:
+    """The scaled designs beside which a search is judged; nothing where none is trained."""
+    rows = [r for r in snapshot.records if r.strategy == BASELINES and r.state in ("trained", "replayed", "failed")]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("baseline", "budget", "accuracy", "parameters"):
+        table.add_column(name, justify="left" if name == "baseline" else "right", no_wrap=True)
+    for record in rows:
+        accuracy = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
+        table.add_row(str(record.knobs.get("network", "")), f"{record.budget:,}", accuracy, f"{record.parameters:,}")
+    return table if rows else Group()
+
+
+def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Strategies at equal trials, epochs and seconds, and the verdicts in words; nothing of a single strategy."""
+    parts: list[RenderableType] = []
+    for at in compared:
+        if len(at["strategies"]) < 2:
+            continue
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in (
+            "strategy",
+            "best",
+            "over random",
+            *(f"equal {cost}" for cost in at["strategies"][0]["at_equal"]),
+        ):
+            table.add_column(name, justify="left" if name == "strategy" else "right", no_wrap=True)
+        for found in at["strategies"]:
+            gain = found["gain_over_average_random"]
+            equal = [f"{statistics.fmean(values):.2%}" if values else "" for values in found["at_equal"].values()]
+            best = _mean_and_deviation(found["best_accuracies"])
+            table.add_row(found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *equal)
+        parts += ["", Text(f"strategies within {at['budget']:,} parameters, {_searches(at['searches'])}"), table]
+        limits: dict[str, list[str]] = {}
+        for pair in at["pairs"]:
+            shown = duration(pair["limit"]) if pair["cost"] == "seconds" else f"{pair['limit']:,.0f} {pair['cost']}"
+            limits.setdefault(pair["verdict"], []).append(shown)
+        parts += [Text(f"after {' or '.join(shown)}: {verdict}") for verdict, shown in limits.items()]
+    return Group(*parts)
+
+
+def _searches(count: int) -> str:
+    return "one search each" if count == 1 else f"{count} searches each"
+
+
+def _mean_and_deviation(accuracies: Sequence[float]) -> str:
+    if not accuracies:
+        return ""
+    mean = f"{statistics.fmean(accuracies):.2%}"
+    return mean if len(accuracies) == 1 else f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
 
 
 def finished_line(record: Record, snapshot: Snapshot) -> str:

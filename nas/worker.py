@@ -18,21 +18,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.augment import DeviceData
+from nas.baselines import studied
 from nas.data import SearchData, load_search_data
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.layers import Layer
-from nas.plan import Plan, RunFolder
+from nas.layers import Layer, Shape
+from nas.plan import BASELINES, Plan, RunFolder
 from nas.pulse import Pulse, fatal
 from nas.recipe import Recipe
-from nas.samplers import STRATEGIES, suggest
+from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
 from nas.space import Space, bind, load_architecture, space_file
-from nas.storage import common_failure, open_storage, open_study, read_records
+from nas.storage import common_failure, open_storage, open_study, parse_study_name, read_records
 from nas.train import train
 
 SAME_FAILURES = 3
@@ -46,16 +48,22 @@ def load_plan_data(plan: Plan, folder: RunFolder) -> SearchData:
     )
 
 
+def plan_space(plan: Plan, shape: Shape, classes: int) -> Space:
+    """The search space of a plan. Raises SpaceError if its file is gone or bad."""
+    return bind(load_architecture(space_file(plan.space), plan.space_class), shape, classes)
+
+
 def open_studies(plan: Plan, folder: RunFolder, space: Space) -> dict[tuple[str, int], Study]:
     """Every study of the plan with its sampler."""
     storage = open_storage(folder)
-    samplers = {
-        (strategy, budget): STRATEGIES[strategy](
-            space, plan.budget(budget), seed=derive_seed(plan.seed, strategy, budget), below=plan.below
-        )
-        for strategy, budget in plan.studies
-    }
-    return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
+    return {key: open_study(storage, *key, _sampler(plan, space, *key)) for key in plan.studies}
+
+
+def _sampler(plan: Plan, space: Space, strategy: str, budget: int) -> BaseSampler:
+    if strategy == BASELINES:
+        return ListedSampler(studied(plan, space, strategy, budget).knobs[0])
+    seed = derive_seed(plan.seed, strategy, budget)
+    return STRATEGIES[strategy](space, plan.budget(budget), seed=seed, below=plan.below)
 
 
 _Claimed = tuple[Trial, Layer, str]
@@ -131,19 +139,20 @@ class Worker:
             return free
 
     def _ask(self) -> Trial | None:
-        """A new trial of the study with the fewest; None if every study has all of its trials."""
+        """A new trial of the study with the fewest of those that lack some; None if none does."""
         counts = {key: len(study.get_trials(deepcopy=False)) for key, study in self.studies.items()}
-        key = min(counts, key=lambda k: counts[k])
-        return self.studies[key].ask() if counts[key] < self.plan.trials else None
+        lacking = [key for key, trials in counts.items() if trials < self.plan.trials_of(key[0])]
+        return self.studies[min(lacking, key=lambda key: counts[key])].ask() if lacking else None
 
     def _prepare(self, trial: Trial) -> _Claimed | None:
         """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
         trial.set_user_attr("worker", self.slot)
         self.pulse.write(_trial_key(trial), 0, 0)
-        settings = {knob.name: suggest(trial, knob) for knob in self.space.knobs}
-        network = self.space.network(settings)
-        cost = self.space.cost(settings)
-        budget = self.plan.budget(int(trial.study.study_name.rpartition("-")[2]))
+        strategy, budget_parameters = parse_study_name(trial.study.study_name)
+        space, budget = studied(self.plan, self.space, strategy, budget_parameters), self.plan.budget(budget_parameters)
+        settings = {knob.name: suggest(trial, knob) for knob in space.knobs}
+        network = space.network(settings)
+        cost = space.cost(settings)
         if cost is None or not budget.admits(network, self.space.shape):
             raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {settings}")
         identity = fingerprint(network, self.space.shape)
@@ -267,8 +276,7 @@ def main() -> int:
         try:
             plan = folder.read_plan()
             data = load_plan_data(plan, folder)
-            architecture = load_architecture(space_file(plan.space), plan.space_class)
-            space = bind(architecture, data.shape, data.classes)
+            space = plan_space(plan, data.shape, data.classes)
             device = pick_device(arguments.device, arguments.slot)
             _warm_up(device)
             device_data = DeviceData.of(data, device, plan.augmentation)

@@ -61,6 +61,7 @@ PLAN = Plan(
     budgets=(1_000, 10_000),
     max_macs=None,
     strategies=("tpe", "random"),
+    baselines=(),
     trials=3,
     epochs=2,
     below=0.25,

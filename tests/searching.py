@@ -59,7 +59,8 @@ def command(folder: Path, out: Path, *flags: str, trials: int = 6, epochs: int =
     settings = ["--dataset", str(data), "--space", str(space), "--out", str(out), "--device", "cpu"]
     counts = ["--trials", str(trials), "--epochs", str(epochs)]
     budget = [] if "--budget" in flags else ["--budget", "2000"]
-    return [sys.executable, "-m", "nas.cli", "search", *settings, *counts, *budget, *flags]
+    strategies = [] if "--strategies" in flags else ["--strategies", "tpe"]
+    return [sys.executable, "-m", "nas.cli", "search", *settings, *counts, *budget, *strategies, *flags]
 
 
 def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:

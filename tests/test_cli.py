@@ -13,7 +13,7 @@ from nas.front import write_result
 from nas.plan import RunFolder
 from nas.serial import from_json
 
-COMMANDS = ["search", "show", "list", "space", "count", "data"]
+COMMANDS = ["search", "show", "compare", "list", "space", "count", "data"]
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -98,7 +98,10 @@ def test_nas_runs_as_a_program():
         ("show nowhere", "nowhere is no run folder: it has no settings.json"),
         ("search --budget 1K --dataset nowhere", "data set 'nowhere' is no known name"),
         ("search --budget 1K --dataset digits --space nowhere", "no space is named 'nowhere'"),
-        ("search --budget 1K --dataset digits --strategies luck", "strategies must be of tpe, greedy, greedy-full, random, evolution, local, gp but got luck"),
+        (
+            "search --budget 1K --dataset digits --strategies luck",
+            "strategies must be of tpe, greedy, greedy-full, random, evolution, local, gp but got luck",
+        ),
         (
             "search --budget 1K --dataset digits --augment blur",
             "augmentation must be of crop, flip, cutout but got blur",

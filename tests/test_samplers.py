@@ -277,7 +277,9 @@ def accuracies(strategy: str, seed: int, trials: int) -> list[float]:
 LEARNING = [name for name in STRATEGIES if name != "random"]
 
 
-@pytest.mark.parametrize("learning", LEARNING)
+@pytest.mark.parametrize(
+    "learning", [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in LEARNING]
+)
 def test_a_strategy_that_learns_comes_to_propose_networks_twice_as_good_as_by_chance(learning: str):
     """Over 5 seeds, proposals 41 to 60 of tpe average 0.44, those of random 0.14."""
 

@@ -20,7 +20,7 @@ TWO_BUDGETS = ("--budget", "500,2000")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of two budgets and two strategies, run to its end by two workers."""
     folder = tmp_path_factory.mktemp("search")
-    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--workers", "2")
+    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--no-baselines", "--workers", "2")
     done = searching.run(searching.command(folder, folder / "out", *flags, trials=5))
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -78,7 +78,7 @@ def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
 
 def test_the_same_command_on_a_finished_run_changes_nothing(finished: Path) -> None:
     before = (finished / "out" / "pareto.json").read_bytes()
-    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--workers", "2")
+    flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--no-baselines", "--workers", "2")
     again = searching.run(searching.command(finished, finished / "out", *flags, trials=5))
     assert again.returncode == 0
     assert (finished / "out" / "pareto.json").read_bytes() == before

@@ -4,6 +4,7 @@ from nas.samplers.base import FeasibleSampler, suggest
 from nas.samplers.evolution import EvolutionSampler
 from nas.samplers.gp import GPSampler
 from nas.samplers.greedy import FullGreedySampler, GreedySampler
+from nas.samplers.listed import ListedSampler
 from nas.samplers.local import LocalSampler
 from nas.samplers.random import RandomSampler
 from nas.samplers.tpe import TPESampler
@@ -18,4 +19,13 @@ STRATEGIES: dict[str, type[FeasibleSampler]] = {
     "gp": GPSampler,
 }
 
-__all__ = ["STRATEGIES", "FeasibleSampler", "GreedySampler", "RandomSampler", "TPESampler", "suggest"]
+__all__ = [
+    "STRATEGIES",
+    "FeasibleSampler",
+    "FullGreedySampler",
+    "GreedySampler",
+    "ListedSampler",
+    "RandomSampler",
+    "TPESampler",
+    "suggest",
+]

@@ -30,7 +30,7 @@ class TPESampler(FeasibleSampler):
     """Uniform draws for the first `STARTUP` trials, then the candidate most likely to be good rather than not."""
 
     STARTUP = 16
-    CANDIDATES = 32
+    CANDIDATES = 24
     CHOICE_CANDIDATES = 256
     GOOD_SHARE = 0.15
     """Trials that count as good in a space of choices."""

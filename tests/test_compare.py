@@ -1,0 +1,159 @@
+"""Strategies compared: what a search had found for what it had cost, and verdicts that may be "no difference"."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from records import PLAN, record
+from searching import command, result, run
+
+from nas.compare import (
+    Course,
+    average_random,
+    compare,
+    compare_runs,
+    courses,
+    interval_of_mean,
+    rank_test,
+    superiority,
+    verdict,
+)
+from nas.errors import RunError
+
+SMALL = {"width": 4, "kernel": 3, "gate": False}
+LARGE = {"width": 16, "kernel": 3, "gate": False}
+WIDE = {"width": 8, "kernel": 5, "gate": True}
+
+
+def course(strategy: str, seed: int, *best: float, epochs: int = 2, seconds: float = 3.0) -> Course:
+    counts = range(1, len(best) + 1)
+    return Course(strategy, 100, seed, best, tuple(epochs * n for n in counts), tuple(seconds * n for n in counts))
+
+
+def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failures():
+    found = courses(
+        PLAN,
+        [
+            record(SMALL, 0.3, number=0),
+            record(LARGE, 0.2, number=1, state="failed", failure="diverged"),
+            record(SMALL, 0.3, number=0, strategy="random", state="replayed"),
+            record(WIDE, 0.5, number=2),
+            record(LARGE, 0.9, number=3, state="running"),
+        ],
+    )
+    assert found == [
+        Course("tpe", 10_000, 0, (0.3, 0.3, 0.5), (2, 2, 4), (1.5, 1.5, 3.0)),
+        Course("random", 10_000, 0, (0.3,), (2,), (1.5,)),
+    ]
+
+
+def test_a_course_tells_the_best_for_a_cost():
+    found = course("tpe", 0, 0.1, 0.4, 0.4, 0.6)
+    assert [found.at("trials", n) for n in (0, 1, 2, 4, 9)] == [0.0, 0.1, 0.4, 0.6, 0.6]
+    assert found.at("epochs", 5) == 0.4
+    assert found.at("seconds", 11.9) == 0.4
+
+
+def test_strategies_are_compared_for_the_cost_that_every_search_has_spent():
+    at = compare([course("tpe", 0, 0.1, 0.2, 0.9), course("greedy", 0, 0.3, 0.4, epochs=1)], {100: 0.05})[0]
+    by_cost = {pair["cost"]: (pair["limit"], round(pair["difference"], 6)) for pair in at["pairs"]}
+    assert by_cost == {"trials": (2, -20.0), "epochs": (2, -30.0), "seconds": (6.0, -20.0)}
+    assert [found["gain_over_average_random"] for found in at["strategies"]] == pytest.approx([85.0, 35.0])
+
+
+def test_only_seeds_that_every_strategy_searched_with_are_paired():
+    at = compare([course("tpe", 0, 0.5), course("tpe", 1, 0.9), course("greedy", 1, 0.8)], {})[0]
+    assert at["searches"] == 1
+    assert at["pairs"][0]["difference"] == pytest.approx(10.0)
+
+
+def test_the_average_random_network_is_of_random_trials_that_use_the_budget():
+    plan = dataclasses.replace(PLAN, budgets=(2_700,))
+    cost = record(LARGE, 0).parameters
+    records = [
+        record(LARGE, 0.4, strategy="random", budget=cost, number=1),
+        record(LARGE, 0.2, strategy="random", budget=cost, number=2, state="replayed"),
+        record(SMALL, 0.9, strategy="random", budget=cost, number=3),
+        record(LARGE, 0.9, strategy="tpe", budget=cost, number=4),
+    ]
+    assert average_random(plan, records) == {cost: pytest.approx(0.3)}
+
+
+def test_an_interval_covers_the_mean_it_is_of():
+    low, high = interval_of_mean(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) or (0, 0)
+    assert 1.0 < low < 3.0 < high < 5.0
+    assert interval_of_mean(np.array([2.0, 2.0, 2.0])) == [2.0, 2.0]
+    assert interval_of_mean(np.array([1.0, 2.0])) is None
+
+
+def test_five_searches_cannot_be_told_apart_by_ranks_and_six_can():
+    assert rank_test(np.ones(5) + np.arange(5)) == pytest.approx(0.0625)
+    assert rank_test(np.ones(6) + np.arange(6)) == pytest.approx(0.03125)
+    assert rank_test(np.zeros(6)) == 1.0
+    assert rank_test(np.ones(1)) is None
+
+
+def test_superiority_is_the_chance_of_ending_above():
+    assert superiority(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == 0.875
+    assert superiority(np.array([1.0]), np.array([1.0])) == 0.5
+
+
+def test_equal_strategies_are_said_not_to_differ_and_unequal_ones_to_differ():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.5, 0.01, (2, 12))
+    same = [course(name, s, float(draws[i, s])) for i, name in enumerate(("a", "b")) for s in range(12)]
+    better = [course("c", s, float(draws[0, s]) + 0.03 + 0.001 * s) for s in range(12)]
+    pairs = {(p["first"], p["second"]): p for p in compare([*same, *better], {})[0]["pairs"] if p["cost"] == "trials"}
+    assert pairs["a", "b"]["verdict"].startswith("no difference seen, n = 12")
+    assert pairs["a", "c"]["verdict"].startswith("c finds better networks than a, n = 12 (c +3.55 points")
+    assert pairs["a", "c"]["effect"] < 0.1
+
+
+@pytest.mark.parametrize("difference", [0.0, 1.0])
+def test_a_single_search_has_no_verdict(difference: float):
+    assert "chance cannot be told from skill" in verdict("a", "b", difference, None, None, 1)
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_not_compared():
+    other = dataclasses.replace(PLAN, epochs=7, seed=1)
+    with pytest.raises(RunError, match="must differ in seed only, but epochs is 2 here and 7 there"):
+        compare_runs([(PLAN, []), (other, [])])
+
+
+def test_the_same_seed_twice_is_not_two_searches():
+    with pytest.raises(RunError, match="two of the runs have searched with tpe and seed 0; leave one out"):
+        compare_runs([(PLAN, []), (PLAN, [])])
+
+
+def test_independent_searches_are_run_and_compared_by_one_command(tmp_path: Path):
+    flags = ("--strategies", "random,greedy", "--seeds", "2", "--seed", "3")
+    done = run(command(tmp_path, tmp_path / "out", *flags, trials=3, epochs=1))
+    assert done.returncode == 0, done.stderr
+    assert "2 searches each" in done.stderr
+    assert "no difference seen, n = 2" in done.stderr
+    for seed in (3, 4):
+        content = result(tmp_path / "out" / f"seed{seed}")
+        assert content["settings"]["seed"] == seed
+        assert [b["baseline"] for b in content["baselines"]] == ["resnet", "mobilenetv2", "vgg"]
+        assert [s["strategy"] for s in content["comparison"][0]["strategies"]] == ["random", "greedy"]
+        assert content["counts"]["proposed"] == 9
+    compare_command = [*command(tmp_path, tmp_path)[:3], "compare", str(tmp_path / "out")]
+    compared = run([*compare_command, "--json", "--html", str(tmp_path / "page.html")])
+    assert compared.returncode == 0, compared.stderr
+    at = json.loads(compared.stdout)[0]
+    assert (at["budget"], at["searches"]) == (2_000, 2)
+    assert [pair["cost"] for pair in at["pairs"]] == ["trials", "epochs", "seconds"]
+    page = (tmp_path / "page.html").read_text()
+    assert "greedy (n = 2)" in page
+    assert "src=" not in page[: page.index("<body>")]  # nothing is loaded from elsewhere
+
+    told = run([*command(tmp_path, tmp_path)[:3], "show", str(tmp_path / "out" / "seed3"), "--strategy", "greedy"])
+    assert told.returncode == 0
+    assert "start 1 at" in told.stderr
+    refused = run([*command(tmp_path, tmp_path)[:3], "show", str(tmp_path / "out" / "seed3"), "--strategy", "random"])
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "nas: strategy 'random' keeps no log; greedy and greedy-full do\n",
+    )

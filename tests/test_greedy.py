@@ -1,0 +1,160 @@
+"""What the greedy walk does between one proposal and the next."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import shipped
+
+from nas.budget import Budget
+from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.samplers import STRATEGIES, FullGreedySampler, suggest
+from nas.samplers.greedy import project
+from nas.samplers.walk import exchanges, notch, replaced
+from nas.space import Architecture, Knob, Settings, Space, bind, knob, width_knob
+
+GREEDY = ["greedy", "greedy-full"]
+
+
+@dataclass(frozen=True)
+class Hill(Architecture):
+    """Two widths that share a budget, a depth and a choice."""
+
+    left: int = width_knob(*range(1, 60), default=5)
+    right: int = width_knob(*range(1, 60), default=5)
+    depth: int = knob(0, 1, 2, 3)
+    kind: str = knob("a", "b", "c")
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        deep = (Linear(self.right, self.right),) * self.depth
+        name = {"a": (), "b": (Flatten(),), "c": (Flatten(), Flatten())}[self.kind]
+        first = (Linear(shape[0], self.left), Linear(self.left, self.right))
+        return Sequence((GlobalPool(), Flatten(), *name, *first, *deep, Linear(self.right, classes)))
+
+
+def hill() -> Space:
+    return bind(Hill, (3, 8, 8), 10)
+
+
+def height(settings: Settings) -> float:
+    """Highest at left 20, depth 2, kind c, with the right as wide as the budget leaves room for."""
+    values: dict[str, float] = {name: value for name, value in settings.items() if name != "kind"}  # type: ignore[misc]
+    away = (math.log2(values["left"] / 20)) ** 2 + 0.5 * (values["depth"] - 2) ** 2 + (settings["kind"] != "c")
+    return 0.6 + 0.1 * math.log10(values["right"]) - 0.05 * away
+
+
+def climb(
+    strategy: str, trials: int, accuracy: Callable[[Settings], float], budget: int = 1_500
+) -> tuple[optuna.Study, list[Settings]]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = hill()
+    study = optuna.create_study(
+        direction="maximize", sampler=STRATEGIES[strategy](space, Budget(budget), seed=0, below=0)
+    )
+    found: list[Settings] = []
+    for _ in range(trials):
+        trial = study.ask()
+        found.append({k.name: suggest(trial, k) for k in space.knobs})
+        study.tell(trial, accuracy(found[-1]))
+    return study, found
+
+
+def log(study: optuna.Study) -> list[str]:
+    assert isinstance(study.sampler, FullGreedySampler)
+    return study.sampler.explain(study)
+
+
+def test_the_projection_is_the_gradient_less_its_part_along_the_parameters():
+    """ort(a) = a - <a, n> / <n, n> n, by hand: <a, n> = 10, <n, n> = 5."""
+    assert project(np.array([2.0, 4.0, 1.0]), np.array([1.0, 2.0, 0.0])).tolist() == [0.0, 0.0, 1.0]
+    assert project(np.array([1.0, 2.0]), np.zeros(2)).tolist() == [1.0, 2.0]
+
+
+vectors = st.lists(st.floats(-100, 100), min_size=3, max_size=3).map(np.array)
+
+
+@given(vectors, vectors)
+def test_a_projected_gradient_never_changes_the_parameters_to_first_order(a: np.ndarray, n: np.ndarray):
+    along = project(a, n)
+    assert abs(float(along @ n)) <= 1e-6 * (1 + float(np.linalg.norm(a)) * float(np.linalg.norm(n)))
+
+
+def test_a_notch_is_the_next_option_or_the_square_root_of_two_of_a_width():
+    ordered = Knob("k", (1, 2, 4), "ordered")
+    assert [notch(ordered, 2, by) for by in (1, -1)] == [4, 1]
+    assert [notch(ordered, 4, 1), notch(ordered, 1, -1)] == [None, None]
+    width = Knob("w", tuple(range(1, 65)), "width")
+    assert [notch(width, 20, by) for by in (1, -1)] == [28, 14]
+    assert [notch(width, 1, 1), notch(width, 2, -1), notch(width, 60, 1)] == [2, 1, 64]
+
+
+def test_exchanges_move_one_knob_by_a_notch_or_to_any_other_option():
+    knobs = (Knob("c", ("a", "b", "c"), "choice"), Knob("k", (1, 2, 4), "ordered"), Knob("b", (False, True), "choice"))
+    assert list(exchanges(knobs, ("b", 1, False))) == [(0, "a"), (0, "c"), (1, 2), (2, True)]
+    assert replaced(("b", 1, False), {1: 2}) == ("b", 2, False)
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_greedy_finds_the_top_of_a_hill_under_the_budget(strategy: str):
+    """By trying all 41,772 settings: left 20, right 19, depth 2, kind c has 0.7279 within 1,500 parameters."""
+    _, found = climb(strategy, 90, height)
+    assert max(map(height, found)) > 0.7279 - 0.002
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_greedy_tells_its_walk_in_words(strategy: str):
+    study, _ = climb(strategy, 40, height)
+    told = "\n".join(log(study))
+    for words in ("start 1 at", "noise: ", "floor", "projection along equal parameters", "step of 2 notches", "taken"):
+        assert words in told
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_greedy_takes_no_step_below_the_noise(strategy: str):
+    """Pure noise of 2 points: nearly equal networks differ as much as any, and hardly a move counts."""
+    rng = np.random.default_rng(1)
+    study, _ = climb(strategy, 60, lambda settings: 0.5 + float(rng.normal(0, 0.02)))
+    told = log(study)
+    moves = [line for line in told if line.endswith((", taken", ", left"))]
+    taken = sum(line.endswith(", taken") for line in moves)
+    assert len(moves) > 15
+    assert taken < 0.3 * len(moves)
+
+
+def test_without_a_fine_width_the_noise_is_said_to_be_unknown():
+    @dataclass(frozen=True)
+    class Coarse(Architecture):
+        width: int = width_knob(4, 16, 64)
+        kind: str = knob("a", "b")
+
+        def network(self, shape: Shape, classes: int) -> Layer:
+            extra = (Flatten(),) if self.kind == "b" else ()
+            return Sequence((GlobalPool(), Flatten(), *extra, Linear(3, self.width), Linear(self.width, classes)))
+
+    space = bind(Coarse, (3, 8, 8), 10)
+    study = optuna.create_study(direction="maximize", sampler=STRATEGIES["greedy"](space, Budget(2_000), seed=0))
+    for _ in range(4):
+        trial = study.ask()
+        study.tell(trial, float(sum(suggest(trial, k) == k.options[0] for k in space.knobs)))
+    assert any("noise: not measured" in line for line in log(study))
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_values_are_compared_by_log_loss_where_it_is_less_noisy(strategy: str):
+    """The curve's losses are exact here, the accuracies pure noise."""
+    rng = np.random.default_rng(0)
+    space = shipped("plain")
+    study = optuna.create_study(
+        direction="maximize", sampler=STRATEGIES[strategy](space, Budget(20_000), seed=0, below=0)
+    )
+    for _ in range(12):
+        trial = study.ask()
+        settings = {k.name: suggest(trial, k) for k in space.knobs}
+        trial.set_user_attr("curve", [[1.0, 1.0 / float(settings["width1"]), 0.5]])
+        study.tell(trial, 0.5 + float(rng.normal(0, 0.02)))
+    assert any("compared by validation log-loss" in line for line in log(study))
