@@ -1,6 +1,7 @@
 """Real searches on tiny data in real processes, for the tests."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,11 @@ def command(folder: Path, out: Path, *flags: str, trials: int = 6, epochs: int =
 def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """The command to its end."""
     return subprocess.run(arguments, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+
+
+def listen_to_interrupts() -> None:
+    """For a process to be interrupted: tests run in the background of a shell inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def result(out: Path) -> dict[str, Any]:

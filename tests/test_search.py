@@ -109,7 +109,13 @@ def test_one_worker_gives_the_same_result_twice(tmp_path: Path) -> None:
 
 def test_interrupting_stops_at_the_next_epoch_and_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40, epochs=4)
-    search = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    search = subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=searching.listen_to_interrupts,
+    )
     searching.wait_for_trials(tmp_path / "out", 2)
     search.send_signal(signal.SIGINT)
     _, said = search.communicate(timeout=60)
@@ -130,7 +136,9 @@ def test_a_time_limit_ends_the_search_with_what_it_has(tmp_path: Path) -> None:
 
 def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
     arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=400)
-    first = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, preexec_fn=searching.listen_to_interrupts
+    )
     searching.wait_for_trials(tmp_path / "out", 1)
     second = searching.run(arguments)
     first.send_signal(signal.SIGINT)
