@@ -190,8 +190,12 @@ def main() -> int:
         return EXIT_WRONG_USE
     checkpoints = tuple(sorted({trials for trials in CHECKPOINTS if trials < asked.trials} | {asked.trials}))
     searches = [Search(name, budget, asked.trials, seed) for name in strategies for seed in range(asked.seeds)]
-    with ProcessPoolExecutor(asked.processes, initializer=_prepare, initargs=(read,)) as pool:
-        founds = list(pool.map(run_task, [(search, checkpoints) for search in searches]))
+    try:
+        with ProcessPoolExecutor(asked.processes, initializer=_prepare, initargs=(read,)) as pool:
+            founds = list(pool.map(run_task, [(search, checkpoints) for search in searches]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return EXIT_WRONG_USE
     by_strategy = {
         name: summary([f for search, f in zip(searches, founds, strict=True) if search.strategy == name])
         for name in strategies

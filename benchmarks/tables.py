@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import math
 import statistics
 import zlib
@@ -59,25 +60,26 @@ def read_table(
 ) -> Table:
     """The table in a CSV file (.gz too). The final accuracy is the mean of the `final` columns.
 
-    Accuracies above 1 are percent. Every knob is a choice, also one of whole numbers (tables code operations as
-    numbers), save those in `ordered`, which must be numbers. Raises TableError for missing columns, cells that are no
-    numbers, repeated networks and tables without a row.
+    Accuracies are percent if their median is above 1. Every knob is a choice, also one of whole numbers (tables code
+    operations as numbers), save those in `ordered`, which must be numbers. Raises TableError for missing columns, cells
+    that are no numbers, repeated networks and tables without a row.
     """
     records = _read(path, (*knobs, parameters, observe, *final))
     columns = {name: _values([record[name] for record in records]) for name in knobs}
     counts = [_whole(path, line, parameters, record[parameters]) for line, record in enumerate(records, 2)]
     accuracies = {
-        name: _fractions([_number(path, line, name, record[name]) for line, record in enumerate(records, 2)])
+        name: [_number(path, line, name, record[name]) for line, record in enumerate(records, 2)]
         for name in dict.fromkeys((observe, *final))
     }
+    unit = 100 if statistics.median(itertools.chain(*accuracies.values())) > 1 else 1
     rows: dict[Key, Row] = {}
     for index, key in enumerate(zip(*columns.values(), strict=True)):
         if key in rows:
             raise TableError(
                 f"{path}, line {index + 2}: the network {dict(zip(knobs, key, strict=True))} is there twice"
             )
-        ends = statistics.fmean(accuracies[name][index] for name in final)
-        rows[key] = Row(counts[index], accuracies[observe][index], ends)
+        ends = statistics.fmean(accuracies[name][index] / unit for name in final)
+        rows[key] = Row(counts[index], accuracies[observe][index] / unit, ends)
     return Table(tuple(_knob(path, name, columns[name], ordered=name in ordered) for name in knobs), rows)
 
 
@@ -119,10 +121,6 @@ def _values(texts: list[str]) -> list[Value]:
         return [int(text) for text in texts]
     except ValueError:
         return list(texts)
-
-
-def _fractions(values: list[float]) -> list[float]:
-    return [value / 100 for value in values] if max(values) > 1 else values
 
 
 def _knob(path: Path, name: str, column: list[Value], *, ordered: bool) -> Knob:

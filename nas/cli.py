@@ -184,7 +184,13 @@ def _compare(flags: argparse.Namespace) -> int:
         write_comparison_page(folders, Path(flags.html))
     if flags.json:
         print(json.dumps(compared, indent=2))
-    return EXIT_DONE if any(at["pairs"] for at in compared) else EXIT_NO_ANSWER
+    if any(at["pairs"] for at in compared):
+        return EXIT_DONE
+    print(
+        "nas: nothing to compare yet: two strategies with a trained network and the same seed are needed",
+        file=sys.stderr,
+    )
+    return EXIT_NO_ANSWER
 
 
 def _run_folders(paths: "list[Path]") -> "list[Path]":

@@ -44,7 +44,7 @@ class Course:
     seconds: tuple[float, ...]
 
     def at(self, cost: Cost, limit: float) -> float:
-        """The best accuracy for at most that cost; 0 where not a trial was to be had for it."""
+        """The best accuracy for at most that cost; 0 where no network was to be had for it."""
         spent = {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[cost]
         within = [best for best, so_far in zip(self.best, spent, strict=True) if so_far <= limit]
         return within[-1] if within else 0.0
@@ -66,7 +66,7 @@ def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
             if own and record.state in ("trained", "replayed", "failed") and strategy != BASELINES:
                 measured = record.accuracy if record.state != "failed" else 0.0
                 best.append(max(best[-1], measured))
-                epochs.append(epochs[-1] + len(record.curve))
+                epochs.append(epochs[-1] + len(record.accuracies))
                 seconds.append(seconds[-1] + training_seconds.get(record.network, 0.0))
         if len(best) > 1:
             found.append(Course(strategy, budget, plan.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
@@ -77,7 +77,8 @@ def compare(
     courses: Sequence[Course], average_random: dict[int, float], costs: Sequence[Cost] = COSTS
 ) -> list[dict[str, Any]]:
     """By budget: each strategy's results, and every pair of strategies at each equal cost. Accuracies are 0–1, as in
-    `pareto.json`; differences are in accuracy points. Only seeds that every strategy has searched with are used."""
+    `pareto.json`; differences are in accuracy points. Only seeds that every strategy has searched with are used, and a
+    cost for which some search had not found a network yet is left out."""
     return [_compare_at(budget, courses, average_random, costs) for budget in sorted({c.budget for c in courses})]
 
 
@@ -131,9 +132,10 @@ def _compare_at(
     table = {strategy: [own[seed] for seed in seeds] for strategy, own in by_strategy.items()}
     limits = {cost: min(c.total(cost) for own in table.values() for c in own) if seeds else 0 for cost in costs}
     average = average_random.get(budget)
+    comparable = [c for c in costs if all(course.at(c, limits[c]) > 0 for own in table.values() for course in own)]
     pairs = [
         {"cost": cost, "limit": limits[cost], **_pair(first, second, table, cost, limits[cost])}
-        for cost in costs
+        for cost in comparable
         for first, second in combinations(table, 2)
     ]
     return {
@@ -147,13 +149,13 @@ def _compare_at(
 
 def _summary(strategy: str, own: Sequence[Course], limits: dict[Cost, float], average: float | None) -> dict[str, Any]:
     best = [course.best[-1] for course in own]
-    mean = float(np.mean(best)) if best else 0.0
+    mean = float(np.mean(best)) if best else None
     return {
         "strategy": strategy,
         "best_accuracies": best,
         "mean": mean,
         "sd": float(np.std(best, ddof=1)) if len(best) > 1 else None,
-        "gain_over_average_random": None if average is None else 100 * (mean - average),
+        "gain_over_average_random": None if average is None or mean is None else 100 * (mean - average),
         "at_equal": {cost: [course.at(cost, limit) for course in own] for cost, limit in limits.items()},
     }
 

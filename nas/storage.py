@@ -2,7 +2,8 @@
 
 User attributes of a trial: "network" (fingerprint), "parameters", "macs", "worker" (slot), "curve" (an epoch a row:
 train loss, validation loss, validation accuracy), "seconds" (an epoch), "replayed" (study and number of the twin),
-"awaits" (its twin is still in training), "failure" (the reason), "deaths" (where its workers died).
+"awaits" (its twin is still in training), "proposal" (its knobs, before they are told one by one), "exhausted" (nothing
+new was found to propose), "failure" (the reason), "deaths" (where its workers died).
 """
 
 import fcntl
@@ -21,7 +22,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError
-from nas.plan import Plan, RunFolder
+from nas.plan import BASELINES, Plan, RunFolder
 from nas.space import Value
 
 State = Literal["running", "waiting", "trained", "replayed", "failed"]
@@ -165,7 +166,9 @@ def note_death(studies: Mapping[tuple[str, int], Study], trial: str, place: str)
 
 
 def common_failure(records: Iterable[Record], at_least: int) -> str | None:
-    """The reason for which every finished trial failed (numbers in it aside), once `at_least` have finished."""
-    finished = [record for record in records if record.state in ("trained", "replayed", "failed")]
+    """The reason for which every finished trial failed (numbers in it aside, and baselines), once `at_least` have
+    finished."""
+    searched = [record for record in records if record.strategy != BASELINES]
+    finished = [record for record in searched if record.state in ("trained", "replayed", "failed")]
     reasons = {re.sub(r"[0-9]+", "#", record.failure) for record in finished}
     return finished[0].failure or None if len(finished) >= at_least and len(reasons) == 1 else None

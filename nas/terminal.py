@@ -133,7 +133,9 @@ def baselines_table(snapshot: Snapshot) -> RenderableType:
         table.add_column(name, justify="left" if name == "baseline" else "right", no_wrap=True)
     for record in rows:
         accuracy = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
-        table.add_row(str(record.knobs.get("network", "")), f"{record.budget:,}", accuracy, f"{record.parameters:,}")
+        table.add_row(
+            str(record.knobs.get("network", "")), f"{record.budget:,}", Text(accuracy), f"{record.parameters:,}"
+        )
     return table if rows else Group()
 
 

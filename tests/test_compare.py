@@ -63,6 +63,12 @@ def test_strategies_are_compared_for_the_cost_that_every_search_has_spent():
     assert [found["gain_over_average_random"] for found in at["strategies"]] == pytest.approx([85.0, 35.0])
 
 
+def test_a_cost_for_which_a_search_had_found_nothing_yet_is_not_compared():
+    """The first search had no network within the 3 seconds that the second took in all."""
+    slow, quick = course("tpe", 0, 0.7, seconds=10.0), course("greedy", 0, 0.6, seconds=3.0)
+    assert [pair["cost"] for pair in compare([slow, quick], {})[0]["pairs"]] == ["trials", "epochs"]
+
+
 def test_only_seeds_that_every_strategy_searched_with_are_paired():
     at = compare([course("tpe", 0, 0.5), course("tpe", 1, 0.9), course("greedy", 1, 0.8)], {})[0]
     assert at["searches"] == 1

@@ -171,6 +171,47 @@ def test_it_is_said_when_nothing_is_left_to_propose(strategy: str):
     assert len(found) == 9
 
 
+def test_a_trial_killed_between_two_knobs_is_completed_as_it_was_proposed(strategy: str):
+    """By a sampler made afresh, after others have been told."""
+    space, storage = shipped("mixed"), InMemoryStorage()
+    study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
+    for _ in range(3):
+        trial, settings = proposed(study, space)
+        study.tell(trial, luck(settings))
+    killed = study.ask()
+    half = {k.name: suggest(killed, k) for k in space.knobs[:12]}
+    trial, settings = proposed(study, space)
+    study.tell(trial, luck(settings))
+    again = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
+    taken_over = optuna.trial.Trial(again, killed._trial_id)
+    whole = {k.name: suggest(taken_over, k) for k in space.knobs}
+    assert whole.items() >= half.items()
+    assert whole == killed.study.get_trials()[killed.number].user_attrs["proposal"]
+    assert BUDGET.admits(space.network(whole))
+
+
+@dataclass(frozen=True)
+class Dead(Architecture):
+    """Two networks, whatever the other knobs are."""
+
+    width: int = width_knob(4, 8)
+    a: int = knob(1, 2, 3, 4, 5)
+    b: int = knob(1, 2, 3, 4, 5)
+    c: int = knob(1, 2, 3, 4, 5)
+    d: int = knob(1, 2, 3, 4, 5)
+    e: int = knob(1, 2, 3, 4, 5)
+    f: int = knob(1, 2, 3, 4, 5)
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.width), Linear(self.width, classes)))
+
+
+def test_knobs_that_do_not_matter_do_not_make_a_strategy_go_in_circles(strategy: str):
+    space = bind(Dead, (3, 8, 8), 10)
+    found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0, below=0), 5)
+    assert len({space.identity(settings) for settings in found}) == 2
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_all_networks_of_a_tiny_space_are_found_and_then_repeated(strategy: str, seed: int):
     space = bind(Small, (3, 8, 8), 10)
@@ -217,7 +258,7 @@ def test_a_study_of_nothing_but_failures_goes_on(strategy: str):
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0))
     for _ in range(20):
-        study.tell(study.ask(), state=TrialState.FAIL)
+        study.tell(proposed(study, space)[0], state=TrialState.FAIL)
     assert {trial.state for trial in study.get_trials()} == {TrialState.FAIL}
     assert len(study.get_trials()) == 20
 

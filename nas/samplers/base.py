@@ -5,8 +5,10 @@ networks that the study already has, and keeps no state: a proposal is a functio
 the trials told so far, so that a killed search resumes exactly and workers are interchangeable.
 """
 
+import itertools
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ ATTEMPTS = 30
 """How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
 networks too."""
 
-ENUMERABLE = 100_000
+ENUMERABLE = 20_000
 """Settings of a space that are looked through, if there are no more, before it is said to have nothing new left."""
 
 
@@ -41,6 +43,11 @@ class FeasibleSampler(BaseSampler, ABC):
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
+        self._study_id = -1
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what was remembered of a study only to save time."""
         self._identities: dict[int, str] = {}
 
     @abstractmethod
@@ -58,12 +65,26 @@ class FeasibleSampler(BaseSampler, ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One option a knob, of a network within budget."""
+        """One option a knob, of a network within budget. Noted whole on the trial before it is told knob by knob, so
+        that whoever takes over a trial killed in between completes the same network."""
+        if "proposal" not in trial.user_attrs:
+            settings = self._proposed(study, trial)
+            study._storage.set_trial_user_attr(trial._trial_id, "proposal", settings)
+            return settings
+        noted: dict[str, Any] = trial.user_attrs["proposal"]
+        return noted
+
+    def _proposed(self, study: Study, trial: FrozenTrial) -> dict[str, Value]:
+        if study._study_id != self._study_id:
+            self.forget()
+            self._study_id = study._study_id
         seen = self.seen(study, besides=trial.number)
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if trial.number == 0:
-            settings = fit(self.space, self._defaults(), self.budget, rng)
+            settings = fit(
+                self.space, self._defaults(), self.budget, np.random.default_rng(0)
+            )  # alike in all strategies
         else:
             settings = dict(self.propose(study, trial, target, rng))
         if self.space.identity(settings) not in seen:
@@ -86,18 +107,21 @@ class FeasibleSampler(BaseSampler, ABC):
 
     def _enumerated(self, seen: set[str], rng: np.random.Generator) -> dict[str, Value] | None:
         """A network within budget that the study lacks, by looking through a space that is small enough for that."""
+        unseen = [settings for identity, settings in self._every_network.items() if identity not in seen]
+        return unseen[rng.integers(len(unseen))] if unseen else None
+
+    @cached_property
+    def _every_network(self) -> dict[str, dict[str, Value]]:
+        """Settings of every network within budget, by identity; empty if the space is too large to look through."""
         knobs = self.space.knobs
-        sizes = [len(knob.options) for knob in knobs]
-        total = math.prod(sizes)
-        if total > ENUMERABLE:
-            return None
-        for number in rng.permutation(total):
-            indices = np.unravel_index(number, sizes) if sizes else ()
-            settings = {knob.name: knob.options[int(i)] for knob, i in zip(knobs, indices, strict=True)}
-            cost = self.space.cost(settings)
-            if cost and self.budget.covers(cost) and self.space.identity(settings) not in seen:
-                return settings
-        return None
+        found: dict[str, dict[str, Value]] = {}
+        if math.prod(len(knob.options) for knob in knobs) <= ENUMERABLE:
+            for options in itertools.product(*(knob.options for knob in knobs)):
+                settings = {knob.name: option for knob, option in zip(knobs, options, strict=True)}
+                cost = self.space.cost(settings)
+                if cost and self.budget.covers(cost):
+                    found.setdefault(self.space.identity(settings), settings)
+        return found
 
     def _varied(self, settings: Settings, changes: int, rng: np.random.Generator) -> dict[str, Value]:
         """The settings with that many knobs drawn again."""
@@ -157,8 +181,8 @@ def exhausted(study: Study, number: int) -> bool:
 
 
 def told(study: Study) -> list[FrozenTrial]:
-    """The completed trials, in the order of their numbers."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    """The completed trials that have knobs, in the order of their numbers."""
+    return [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if trial.params]
 
 
 def _snap(knob: Knob, value: Value) -> Value:

@@ -53,6 +53,7 @@ class _Memory:
     """What a walk has learnt: every outcome it was sent, the noise, and its log."""
 
     outcomes: dict[Point, Outcome] = field(default_factory=dict)
+    networks: dict[str, Outcome] = field(default_factory=dict)
     triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
     metric: Literal["accuracy", "log-loss"] = "accuracy"
     log: list[str] = field(default_factory=list)
@@ -114,7 +115,7 @@ class FullGreedySampler(WalkSampler):
         centre = start
         idle = 0
         for restart in count(1):
-            known = len(self._memory.outcomes)
+            known = len(self._memory.networks)
             yield from self._look([centre])
             self._say(f"start {restart} at {self._described(centre)}")
             yield from self._probe(centre, restart)
@@ -124,7 +125,7 @@ class FullGreedySampler(WalkSampler):
                 exchanged = yield from self._exchange(climbed, restart, rounds)
                 moved, centre, rounds = exchanged != centre, exchanged, rounds + 1
             self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
-            idle = idle + 1 if len(self._memory.outcomes) == known else 0
+            idle = idle + 1 if len(self._memory.networks) == known else 0
             if idle == IDLE_RESTARTS:
                 return
             centre = self._restart(restart)
@@ -138,11 +139,13 @@ class FullGreedySampler(WalkSampler):
         return list(self._memory.log)
 
     def _look(self, points: Iterable[Point]) -> Walk:
-        """Asks for those outcomes that are not known yet."""
-        unknown = [point for point in dict.fromkeys(points) if point not in self._memory.outcomes]
+        """Asks for the outcomes of those networks that are not known yet."""
+        points, memory = list(points), self._memory
+        unknown = {self.identity(p): p for p in points if self.identity(p) not in memory.networks}
         if unknown:
-            outcomes = yield unknown
-            self._memory.outcomes.update(zip(unknown, outcomes, strict=True))
+            outcomes = yield list(unknown.values())
+            memory.networks.update(zip(unknown, outcomes, strict=True))
+        memory.outcomes.update({point: memory.networks[self.identity(point)] for point in points})
 
     def _probe(self, centre: Point, restart: int) -> Walk:
         """Measures the noise: how far the middle of three nearly equal networks lies off the line of the others."""
@@ -251,20 +254,29 @@ class FullGreedySampler(WalkSampler):
         tried: set[tuple[int, Value]] = set()
         rng = self.rng("exchange", restart, rounds)
         while True:
-            moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
-            if not moves:
+            before = len(self._memory.networks)
+            for move in self._ranked([m for m in exchanges(self.space.knobs, centre) if m not in tried], centre, rng):
+                tried.add(move)
+                target = self.fit(replaced(centre, {move[0]: move[1]}))
+                if self.identity(target) == self.identity(centre):
+                    continue
+                yield from self._look([target])
+                if self._gains(centre, target, "exchange"):
+                    tried.add((move[0], centre[move[0]]))
+                    centre = target
+                    break
+                if len(self._memory.networks) > before:
+                    break  # something was learnt: rank anew
+            else:
                 return centre
-            targets = [replaced(centre, {i: option}) for i, option in moves]
-            promise = self._promise(targets) + 1e-9 * rng.random(len(targets))
-            best = int(np.argmax(promise))
-            tried.add(moves[best])
-            target = self.fit(targets[best])
-            if self.identity(target) == self.identity(centre):
-                continue
-            yield from self._look([target])
-            if self._gains(centre, target, "exchange"):
-                tried.add((moves[best][0], centre[moves[best][0]]))
-                centre = target
+
+    def _ranked(
+        self, moves: list[tuple[int, Value]], centre: Point, rng: np.random.Generator
+    ) -> list[tuple[int, Value]]:
+        """The moves, the most promising first, ties in random order."""
+        promise = self._promise([replaced(centre, {i: option}) for i, option in moves])
+        order = np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable")
+        return [moves[i] for i in order]
 
     def _restart(self, restart: int) -> Point:
         """Of some random networks, and some two moves away from the best one, that which promises most."""
@@ -281,7 +293,7 @@ class FullGreedySampler(WalkSampler):
     def _promise(self, points: Sequence[Point]) -> Vector:
         """A quadratic ridge regression's forecast over all outcomes so far: what one start learns, the next keeps."""
         known = [(point, value) for point in self._memory.outcomes if math.isfinite(value := self._memory.value(point))]
-        if len(known) < 2:
+        if len(known) < 2 or not points:
             return np.zeros(len(points))
         features = np.array([self._features(point) for point in (*(point for point, _ in known), *points)])
         features -= features[: len(known)].mean(axis=0)
@@ -301,6 +313,8 @@ class FullGreedySampler(WalkSampler):
 
     def _features(self, point: Point) -> list[float]:
         """Notches of the ordered knobs, an indicator for each option of the choices."""
+        if point in self._known_features:
+            return self._known_features[point]
         features: list[float] = []
         for knob, option in zip(self.space.knobs, point, strict=True):
             if knob.role == "width":
@@ -309,12 +323,20 @@ class FullGreedySampler(WalkSampler):
                 features.append(knob.options.index(option))
             else:
                 features += [float(option == other) for other in knob.options]
+        self._known_features[point] = features
         return features
+
+    @cached_property
+    def _known_features(self) -> dict[Point, list[float]]:
+        return {}
 
     def _gains(self, centre: Point, target: Point, move: str) -> bool:
         """Whether the target beats the centre by more than the floor; says so."""
         gain = self._memory.value(target) - self._memory.value(centre)
         taken = gain > self._memory.floor
+        if math.isnan(gain) or math.isinf(gain):
+            self._say(f"{move}: a training failed, {'taken' if taken else 'left'}")
+            return taken
         changes = ", ".join(
             f"{name} {before} → {after}"
             for name, before, after in zip(self._names, centre, target, strict=True)
@@ -354,7 +376,8 @@ class GreedySampler(FullGreedySampler):
         yield from self._look([upper, lower])
         gap = self._memory.value(upper) - self._memory.value(lower)
         if not abs(gap) > self._memory.floor or not math.isfinite(gap):
-            self._say(f"gradient: the simultaneous difference, {self._shown(gap)}, does not beat the floor")
+            failed = "a training failed" if not math.isfinite(gap) else f"{self._shown(gap)} does not beat the floor"
+            self._say(f"gradient: of the simultaneous difference {failed}")
             return None
         accuracy = {i: gap / 2 * float(s) for i, s in zip(ordered, signs, strict=True)}
         return self._projected(accuracy, {i: self._counted(centre, i) for i in ordered})

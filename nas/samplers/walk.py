@@ -54,10 +54,14 @@ class WalkSampler(FeasibleSampler):
         self._fits: dict[tuple[Point, int], Point] = {}
         self._names = tuple(knob.name for knob in self.space.knobs)
         self._identity_of: dict[Point, str] = {}
+
+    def forget(self) -> None:
+        """Drops the walk too: it is replayed."""
+        super().forget()
         self._walk: Walk | None = None
         self._request: Sequence[Point] = ()
         self._start: Point | None = None
-        self._looked_ahead = False
+        self._guessed: set[str] = set()
 
     @abstractmethod
     def walk(self, start: Point) -> Walk:
@@ -111,10 +115,10 @@ class WalkSampler(FeasibleSampler):
         return self._identity_of[point]
 
     def _first_unknown(self, outcomes: Mapping[str, Outcome], seen: set[str], start: Point) -> Point | None:
-        """Goes on with the walk until it asks for a network that the study lacks. Where an outcome was guessed, or the
-        walk began elsewhere, it is replayed."""
-        if self._walk is None or self._looked_ahead or start != self._start:
-            self._walk, self._start, self._looked_ahead = self.walk(start), start, False
+        """Goes on with the walk until it asks for a network that the study lacks. When an outcome is told that was
+        guessed, or the walk began elsewhere, it is replayed."""
+        if self._walk is None or start != self._start or self._guessed & outcomes.keys():
+            self._walk, self._start, self._guessed = self.walk(start), start, set()
             self._request = next(self._walk, ())
         while self._request:
             for point in self._request:
@@ -126,7 +130,7 @@ class WalkSampler(FeasibleSampler):
     def _advance(self, outcomes: Mapping[str, Outcome]) -> None:
         assert self._walk is not None
         answers = [outcomes.get(self.identity(point), PENDING) for point in self._request]
-        self._looked_ahead |= any(self.identity(point) not in outcomes for point in self._request)
+        self._guessed |= {self.identity(point) for point in self._request} - outcomes.keys()
         try:
             self._request = self._walk.send(answers)
         except StopIteration:
