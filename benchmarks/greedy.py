@@ -34,7 +34,7 @@ from nas.draw import draw_within
 from nas.samplers import STRATEGIES, FeasibleSampler, suggest
 from nas.samplers.base import distribution
 from nas.samplers.greedy import project
-from nas.samplers.walk import Point, Walk, WalkSampler, notch, replaced
+from nas.samplers.walk import Point, Walk, WalkSampler, moved, notch, replaced
 from nas.seeds import derive_seed
 from nas.space import Knob, Settings, Space, Value, bind, load_architecture, space_file
 
@@ -94,15 +94,16 @@ class PlainGreedySampler(WalkSampler):
         visited = set()
         for step in count():
             visited.add(self.identity(centre))
-            pairs = {i: moved for i in ordered if (moved := self._neighbour(centre, i)) is not None}
+            pairs = {i: other for i in ordered if (other := self._neighbour(centre, i)) is not None}
             outcomes = yield [centre, *pairs.values()]
             values = [outcome.accuracy for outcome in outcomes]
             slopes = np.array([value - values[0] for value in values[1:]])
-            counts = np.array([self.parameters(moved) - self.parameters(centre) for moved in pairs.values()], float)
+            counts = np.array([self.parameters(other) - self.parameters(centre) for other in pairs.values()], float)
             along = project(slopes, counts)
             norm = float(np.linalg.norm(along)) or 1.0
             moves = {
-                i: self._moved(i, centre[i], self.LENGTH * float(a) / norm) for i, a in zip(pairs, along, strict=True)
+                i: moved(self.space.knobs[i], centre[i], self.LENGTH * float(a) / norm)
+                for i, a in zip(pairs, along, strict=True)
             }
             following = self.fit(replaced(centre, moves))
             if self.identity(following) in visited:  # for ever in a circle, else
@@ -113,12 +114,6 @@ class PlainGreedySampler(WalkSampler):
         """One notch up, fitted to the budget as it would leave it else."""
         option = notch(self.space.knobs[i], centre[i], 1)
         return None if option is None else self.fit(replaced(centre, {i: option}))
-
-    def _moved(self, i: int, option: Value, notches: float) -> Value:
-        knob = self.space.knobs[i]
-        if knob.role == "width":
-            return knob.options[knob.nearest(float(option) * 2 ** (notches / 2))]
-        return knob.options[min(max(knob.options.index(option) + round(notches), 0), len(knob.options) - 1)]
 
 
 WAYS: dict[str, type[FeasibleSampler]] = {

@@ -25,7 +25,7 @@ from nas.recipe import MANY_IMAGES, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
-from nas.storage import common_failure, open_storage, open_study, read_records
+from nas.storage import common_failure, open_storage, open_study, read_records, read_run
 from nas.supervise import Ending, Supervisor, View
 from nas.worker import open_studies, plan_space
 
@@ -103,9 +103,11 @@ def search(
     file, class_name = _locate(space)
     bound = bind(load_architecture(file, class_name), data.shape, data.classes)
     many = len(data.train.images) >= MANY_IMAGES
+    limits = [Budget(parameters_cap, max_macs) for parameters_cap in budgets]
+    for limit in limits:
+        check_satisfiable(bound, limit, bound.name)
     strategies = tuple(dict.fromkeys(strategies))
     wanted = len(strategies) > 1 if baselines is None else baselines
-    limits = [Budget(parameters_cap, max_macs) for parameters_cap in budgets]
     plan = Plan(
         dataset=data.name if arrays else _absolute(dataset or data.name),
         data_checksum=data.checksum,
@@ -125,8 +127,6 @@ def search(
         seed=seed,
         recipe=asdict(recipe_for(len(data.train.images))),
     )
-    for parameters_cap in budgets:
-        check_satisfiable(bound, plan.budget(parameters_cap), bound.name)
     folder = RunFolder(Path(out) if out else default_folder(plan))
     folder.enter(plan)
     if arrays:
@@ -176,12 +176,10 @@ def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
 
     found, baselines = [], dict[int, dict[str, list[float]]]()
     for folder in map(RunFolder, runs):
-        plan = folder.read_plan()
-        storage = open_storage(folder)
-        records = read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
+        plan, records = read_run(folder)
         found += courses(plan, records)
         for record in records:
-            if record.strategy == BASELINES and record.state in ("trained", "replayed"):
+            if record.strategy == BASELINES and record.is_measured:
                 own = baselines.setdefault(record.budget, {}).setdefault(str(record.knobs["network"]), [])
                 own.append(record.accuracy)
     if not found:

@@ -149,13 +149,10 @@ def _print_comparison(folders: "list[Path]", console: "Console") -> "list[dict[s
 
 def _snapshot(folder: "Path") -> "Snapshot":
     from nas.plan import RunFolder
-    from nas.storage import open_storage, open_study, read_records
+    from nas.storage import read_run
     from nas.supervise import Snapshot
 
-    run = RunFolder(folder)
-    plan = run.read_plan()
-    storage = open_storage(run)
-    records = read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
+    plan, records = read_run(RunFolder(folder))
     return Snapshot(plan, records, 0, 0.0, len(records))
 
 

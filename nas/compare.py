@@ -63,7 +63,7 @@ def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
         best, epochs, seconds = [0.0], [0], [0.0]
         for record in records:
             own = (record.strategy, record.budget) == (strategy, budget)
-            if own and record.state in ("trained", "replayed", "failed") and strategy != BASELINES:
+            if own and record.is_finished and strategy != BASELINES:
                 measured = record.accuracy if record.state != "failed" else 0.0
                 best.append(max(best[-1], measured))
                 epochs.append(epochs[-1] + len(record.accuracies))
@@ -116,7 +116,7 @@ def average_random(plan: Plan, records: Iterable[Record]) -> dict[int, float]:
     for record in records:
         at_random = source == "random" or record.number in TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
-        if record.strategy == source and at_random and uses and record.state in ("trained", "replayed"):
+        if record.strategy == source and at_random and uses and record.is_measured:
             drawn.setdefault(record.budget, []).append(record.accuracy)
     return {budget: float(np.mean(accuracies)) for budget, accuracies in drawn.items()}
 

@@ -47,7 +47,7 @@ def pareto_front(records: Iterable[Record]) -> list[Record]:
 
 def measured(records: Iterable[Record]) -> list[Record]:
     """The records of searched networks, baselines aside, whose accuracy was measured to the last epoch."""
-    return [r for r in records if r.strategy != BASELINES and r.state in ("trained", "replayed")]
+    return [r for r in records if r.strategy != BASELINES and r.is_measured]
 
 
 def best_within(records: Iterable[Record], parameters: int) -> Record | None:
@@ -93,7 +93,7 @@ def _entry(record: Record, records: Sequence[Record], space: Space) -> dict[str,
         "found_by": [
             {"strategy": r.strategy, "budget": r.budget, "trial": r.number}
             for r in records
-            if r.network == record.network and r.state in ("trained", "replayed")
+            if r.network == record.network and r.is_measured
         ],
         "curve": [
             {"epoch": number, "train_loss": train, "validation_loss": loss, "validation_accuracy": accuracy}
@@ -118,7 +118,7 @@ def _best(budget: int, records: Sequence[Record]) -> dict[str, Any]:
 
 def _baseline(record: Record) -> dict[str, Any]:
     """A baseline trial; its accuracy is null until it is trained."""
-    done = record.state in ("trained", "replayed")
+    done = record.is_measured
     return {
         "baseline": record.knobs.get("network"),
         "budget": record.budget,

@@ -111,6 +111,16 @@ class Record:
     failure: str
 
     @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will become of the trial."""
+        return self.is_measured or self.state == "failed"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its accuracy is that of a network trained to the last epoch, in this trial or a twin."""
+        return self.state in ("trained", "replayed")
+
+    @property
     def accuracy(self) -> float:
         """Validation accuracy after the last epoch so far; 0 before the first."""
         return self.accuracies[-1] if self.accuracies else 0.0
@@ -124,6 +134,13 @@ def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[R
         for trial in studies[strategy, budget].get_trials(deepcopy=False)
         if "network" in trial.user_attrs or trial.state.is_finished()
     ]
+
+
+def read_run(folder: RunFolder) -> tuple[Plan, list[Record]]:
+    """Plan and records of a finished or running search. Raises RunError where there is none."""
+    plan = folder.read_plan()
+    storage = open_storage(folder)
+    return plan, read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
 
 
 def _record(strategy: str, budget: int, trial: FrozenTrial) -> Record:
@@ -169,6 +186,6 @@ def common_failure(records: Iterable[Record], at_least: int) -> str | None:
     """The reason for which every finished trial failed (numbers in it aside, and baselines), once `at_least` have
     finished."""
     searched = [record for record in records if record.strategy != BASELINES]
-    finished = [record for record in searched if record.state in ("trained", "replayed", "failed")]
+    finished = [record for record in searched if record.is_finished]
     reasons = {re.sub(r"[0-9]+", "#", record.failure) for record in finished}
     return finished[0].failure or None if len(finished) >= at_least and len(reasons) == 1 else None

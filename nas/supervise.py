@@ -51,7 +51,7 @@ class Snapshot:
     @property
     def finished(self) -> int:
         """Trials trained, replayed or failed."""
-        return sum(record.state in ("trained", "replayed", "failed") for record in self.records)
+        return sum(record.is_finished for record in self.records)
 
     @property
     def epochs(self) -> int:

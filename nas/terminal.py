@@ -127,7 +127,7 @@ def leaders(snapshot: Snapshot) -> Table:
 
 def baselines_table(snapshot: Snapshot) -> RenderableType:
     """The scaled designs beside which a search is judged; nothing where none is trained."""
-    rows = [r for r in snapshot.records if r.strategy == BASELINES and r.state in ("trained", "replayed", "failed")]
+    rows = [r for r in snapshot.records if r.strategy == BASELINES and r.is_finished]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("baseline", "budget", "accuracy", "parameters"):
         table.add_column(name, justify="left" if name == "baseline" else "right", no_wrap=True)
@@ -228,9 +228,7 @@ class PlainView:
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update; trials of an earlier process are passed over."""
         finished = {
-            (record.strategy, record.budget, record.number): record
-            for record in snapshot.records
-            if record.state in ("trained", "replayed", "failed")
+            (record.strategy, record.budget, record.number): record for record in snapshot.records if record.is_finished
         }
         first = self._printed is None
         printed = self._printed or set()

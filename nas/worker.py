@@ -147,7 +147,7 @@ class Worker:
     def _prepare(self, trial: Trial) -> _Claimed | None:
         """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
         trial.set_user_attr("worker", self.slot)
-        self.pulse.write(_trial_key(trial), 0, 0)
+        self.pulse.write(_trial_key(trial.study, trial), 0, 0)
         strategy, budget_parameters = parse_study_name(trial.study.study_name)
         space, budget = studied(self.plan, self.space, strategy, budget_parameters), self.plan.budget(budget_parameters)
         settings = {knob.name: suggest(trial, knob) for knob in space.knobs}
@@ -165,7 +165,7 @@ class Worker:
         if twin[1].state.is_finished():
             _replay(trial, *twin)
         else:
-            trial.set_user_attr("awaits", study_trial(*twin))
+            trial.set_user_attr("awaits", _trial_key(*twin))
         return None
 
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
@@ -181,7 +181,7 @@ class Worker:
 
     def _train(self, trial: Trial, network: Layer, identity: str) -> None:
         """Trains to the last epoch and tells the value, or tells the reason of a failure."""
-        key = _trial_key(trial)
+        key = _trial_key(trial.study, trial)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         curve, seconds = [], []
         try:
@@ -212,13 +212,9 @@ class Worker:
         self.pulse.clear()
 
 
-def study_trial(study: Study, frozen: FrozenTrial) -> str:
+def _trial_key(study: Study, trial: Trial | FrozenTrial) -> str:
     """ "study/number": how one trial refers to another."""
-    return f"{study.study_name}/{frozen.number}"
-
-
-def _trial_key(trial: Trial) -> str:
-    return f"{trial.study.study_name}/{trial.number}"
+    return f"{study.study_name}/{trial.number}"
 
 
 def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
@@ -226,7 +222,7 @@ def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
     if twin.state == TrialState.FAIL:
         _fail(trial, twin.user_attrs["failure"])
         return
-    trial.set_user_attr("replayed", study_trial(study, twin))
+    trial.set_user_attr("replayed", _trial_key(study, twin))
     trial.set_user_attr("curve", twin.user_attrs["curve"])
     trial.study.tell(trial, twin.value)
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from optuna.study import Study
 
 from nas.draw import draw_within
-from nas.samplers.walk import IDLE_RESTARTS, Outcome, Point, Walk, WalkSampler, exchanges, notch, replaced
+from nas.samplers.walk import IDLE_RESTARTS, Outcome, Point, Walk, WalkSampler, exchanges, moved, notch, replaced
 from nas.space import Knob, Value
 
 Vector = npt.NDArray[np.float64]
@@ -119,11 +119,11 @@ class FullGreedySampler(WalkSampler):
             yield from self._look([centre])
             self._say(f"start {restart} at {self._described(centre)}")
             yield from self._probe(centre, restart)
-            rounds, moved = 0, True
-            while moved:
+            rounds, gained = 0, True
+            while gained:
                 climbed = yield from self._climb(centre)
                 exchanged = yield from self._exchange(climbed, restart, rounds)
-                moved, centre, rounds = exchanged != centre, exchanged, rounds + 1
+                gained, centre, rounds = exchanged != centre, exchanged, rounds + 1
             self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
             idle = idle + 1 if len(self._memory.networks) == known else 0
             if idle == IDLE_RESTARTS:
@@ -202,8 +202,8 @@ class FullGreedySampler(WalkSampler):
                 continue
             for by in (1, -1):
                 option = notch(knob, centre[i], by)
-                if option is not None and self.admits(moved := replaced(centre, {i: option})):
-                    pairs[i] = (centre, moved) if by > 0 else (moved, centre)
+                if option is not None and self.admits(other := replaced(centre, {i: option})):
+                    pairs[i] = (centre, other) if by > 0 else (other, centre)
                     break
         return pairs
 
@@ -225,7 +225,7 @@ class FullGreedySampler(WalkSampler):
         norm = math.sqrt(sum(slope**2 for slope in gradient.values()))
 
         def target(length: float) -> Point:
-            moves = {i: self._moved(i, centre[i], length * slope / norm) for i, slope in gradient.items()}
+            moves = {i: moved(self.space.knobs[i], centre[i], length * slope / norm) for i, slope in gradient.items()}
             return self.fit(replaced(centre, moves))
 
         best = centre
@@ -240,14 +240,6 @@ class FullGreedySampler(WalkSampler):
             if self._gains(centre, short, f"step of {LENGTHS[0] / 2:g} notch"):
                 return short
         return best
-
-    def _moved(self, i: int, option: Value, notches: float) -> Value:
-        """The option that many notches away, rounded to the lattice."""
-        knob = self.space.knobs[i]
-        if knob.role == "width":
-            return knob.options[knob.nearest(float(option) * 2 ** (notches / 2))]
-        index = knob.options.index(option) + round(notches)
-        return knob.options[min(max(index, 0), len(knob.options) - 1)]
 
     def _exchange(self, centre: Point, restart: int, rounds: int) -> Steps:
         """Single knobs moved and fitted, the most promising first; each gain is taken at once."""
@@ -369,7 +361,10 @@ class GreedySampler(FullGreedySampler):
         signs = self.rng("signs", repr(centre)).choice((-1, 1), size=len(ordered))
         upper, lower = (
             self.fit(
-                replaced(centre, {i: self._moved(i, centre[i], by * s) for i, s in zip(ordered, signs, strict=True)})
+                replaced(
+                    centre,
+                    {i: moved(self.space.knobs[i], centre[i], by * s) for i, s in zip(ordered, signs, strict=True)},
+                )
             )
             for by in (1.0, -1.0)
         )

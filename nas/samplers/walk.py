@@ -51,7 +51,7 @@ class WalkSampler(FeasibleSampler):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._fits: dict[tuple[Point, int], Point] = {}
+        self._fits: dict[Point, Point] = {}
         self._names = tuple(knob.name for knob in self.space.knobs)
         self._identity_of: dict[Point, str] = {}
 
@@ -102,11 +102,10 @@ class WalkSampler(FeasibleSampler):
 
     def fit(self, point: Point) -> Point:
         """The point fitted to the budget."""
-        key = (point, self.budget.parameters)
-        if key not in self._fits:
+        if point not in self._fits:
             settings = fit(self.space, self.settings(point), self.budget, self.rng("fit", repr(point)))
-            self._fits[key] = self.point(settings)
-        return self._fits[key]
+            self._fits[point] = self.point(settings)
+        return self._fits[point]
 
     def identity(self, point: Point) -> str:
         """The network's identity."""
@@ -173,13 +172,21 @@ def notch(knob: Knob, option: Value, by: int) -> Value | None:
     return knob.options[following]
 
 
+def moved(knob: Knob, option: Value, notches: float) -> Value:
+    """The option of an ordered knob that many notches away, rounded to the lattice and kept within it."""
+    if knob.role == "width":
+        return knob.options[knob.nearest(float(option) * 2 ** (notches / 2))]
+    index = knob.options.index(option) + round(notches)
+    return knob.options[min(max(index, 0), len(knob.options) - 1)]
+
+
 def exchanges(knobs: Sequence[Knob], point: Point) -> Iterator[tuple[int, Value]]:
     """(knob, option) of every move of one knob: a notch up or down of an ordered one, any other option of a choice."""
     for i, knob in enumerate(knobs):
         if knob.role == "choice":
             yield from ((i, option) for option in knob.options if option is not point[i] and option != point[i])
         else:
-            yield from ((i, moved) for by in (1, -1) if (moved := notch(knob, point[i], by)) is not None)
+            yield from ((i, following) for by in (1, -1) if (following := notch(knob, point[i], by)) is not None)
 
 
 def replaced(point: Point, changes: Mapping[int, Value]) -> Point:
