@@ -5,7 +5,8 @@
     result = nas.search(budget=10_000, dataset="digits", trials=20)
     print(nas.parameters(result.network()))
 
-Importing nas is cheap: torch and Optuna are loaded by `nas.search`, when it runs, and by `nas.to_module`.
+Importing nas is cheap: torch and Optuna are loaded by `nas.search`, when it runs, by `nas.to_module` and by
+`nas.CurvePruner`.
 """
 
 import importlib
@@ -36,8 +37,9 @@ from nas.space import Architecture, knob, width_knob
 if TYPE_CHECKING:
     from nas.api import Result, search
     from nas.module import to_module
+    from nas.pruner import CurvePruner
 
-_HEAVY = {"search": "nas.api", "Result": "nas.api", "to_module": "nas.module"}
+_HEAVY = {"search": "nas.api", "Result": "nas.api", "to_module": "nas.module", "CurvePruner": "nas.pruner"}
 
 __all__ = [
     "Activation",
@@ -46,6 +48,7 @@ __all__ = [
     "Budget",
     "BudgetError",
     "Conv",
+    "CurvePruner",
     "DataError",
     "Dropout",
     "Flatten",

@@ -25,6 +25,7 @@ from nas.recipe import MANY_IMAGES, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
+from nas.stopping import RULES, THRESHOLD
 from nas.storage import common_failure, open_storage, open_study, read_records, read_run
 from nas.supervise import Ending, Supervisor, View
 from nas.worker import open_studies, plan_space
@@ -76,6 +77,9 @@ def search(
     max_macs: int | None = None,
     seed: int = 0,
     below: float = 0.25,
+    stop: str = "extrapolate",
+    stop_threshold: float = THRESHOLD,
+    audit: float = 0.05,
     out: str | Path | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -91,12 +95,16 @@ def search(
     [N, H, W, C] and labels [N], of which a validation split is set aside. `trials` are per strategy and budget.
     With `baselines` (the default where strategies are compared) a ResNet, a MobileNetV2 and a VGG scaled to each budget
     are trained beside them. `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds.
+    `stop` is the rule by which trainings are stopped early ("extrapolate", "median", "halving" or "none"; see
+    `nas.stopping`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training up,
+    `audit` the share of those trainings that go on in the end all the same, to check the predictions.
     An interrupted search goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
     """
     budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
     _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit, device)
+    _check_stopping(stop, stop_threshold, audit)
     if unknown := [name for name in augmentation or () if name not in AUGMENTATIONS]:
         raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {', '.join(unknown)}")
     data = _load(dataset, arrays, seed, validation_share, image_size)
@@ -126,6 +134,9 @@ def search(
         below=below,
         seed=seed,
         recipe=asdict(recipe_for(len(data.train.images))),
+        stop=stop,
+        stop_threshold=stop_threshold,
+        audit=audit,
     )
     folder = RunFolder(Path(out) if out else default_folder(plan))
     folder.enter(plan)
@@ -267,6 +278,14 @@ def _check(
         raise UserError(f"seed must be 0 or more but got {seed}")
     if time_limit is not None and time_limit <= 0:
         raise UserError(f"the time limit must be above 0 seconds but got {time_limit}")
+
+
+def _check_stopping(stop: str, threshold: float, audit: float) -> None:
+    if stop not in RULES:
+        raise UserError(f"stop must be of {', '.join(RULES)} but got {stop!r}")
+    for name, value in (("stop threshold", threshold), ("audit", audit)):
+        if not 0 <= value <= 1:
+            raise UserError(f"the {name} must be between 0 and 1 but got {value}")
 
 
 __all__ = ["Result", "parameters", "search"]

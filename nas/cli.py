@@ -103,6 +103,9 @@ def _search_once(
             max_macs=flags.max_macs,
             seed=seed,
             below=flags.below,
+            stop=flags.stop,
+            stop_threshold=flags.stop_threshold,
+            audit=flags.audit,
             out=out,
             workers=flags.workers,
             device=flags.device,
@@ -125,14 +128,16 @@ def _search_once(
 
 
 def _print_run(folder: "Path", console: "Console") -> None:
+    from nas.audit import audit
     from nas.compare import average_random, compare, courses
-    from nas.terminal import comparison, front_plot, summary
+    from nas.terminal import comparison, front_plot, stopping, summary
 
     snapshot = _snapshot(folder)
     plan, records = snapshot.plan, snapshot.records
     console.print(summary(snapshot))
     if plot := front_plot(records):
         console.print(plot, highlight=False, markup=False)
+    console.print(stopping(audit(plan, records)))
     console.print(comparison(compare(courses(plan, records), average_random(plan, records))))
     console.print(f"result: {folder / 'pareto.json'}", highlight=False, markup=False, soft_wrap=True)
 

@@ -33,7 +33,8 @@ TPE_DRAWS = range(1, 16)
 class Course:
     """One search of one strategy: after each finished trial the best accuracy so far, and what it had cost by then.
 
-    A network that several strategies or trials propose is trained once and charged to each.
+    A network that several strategies or trials propose is trained once and charged to each. A training that was stopped
+    counts for what it cost, but not for the accuracy that was predicted.
     """
 
     strategy: str
@@ -57,17 +58,17 @@ class Course:
 def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
     """A course for each strategy and budget with a finished trial, baselines aside."""
     records = list(records)
-    training_seconds = {record.network: record.seconds for record in records if record.state == "trained"}
+    training_seconds = {(r.network, len(r.curve)): r.seconds for r in records if r.state in ("trained", "stopped")}
     found = []
     for strategy, budget in plan.studies:
         best, epochs, seconds = [0.0], [0], [0.0]
-        for record in records:
-            own = (record.strategy, record.budget) == (strategy, budget)
-            if own and record.is_finished and strategy != BASELINES:
-                measured = record.accuracy if record.state != "failed" else 0.0
+        own = [r for r in records if (r.strategy, r.budget) == (strategy, budget) and r.is_finished]
+        for record in sorted(own, key=lambda r: r.latest):
+            if strategy != BASELINES:
+                measured = record.accuracy if record.is_measured else 0.0
                 best.append(max(best[-1], measured))
                 epochs.append(epochs[-1] + len(record.accuracies))
-                seconds.append(seconds[-1] + training_seconds.get(record.network, 0.0))
+                seconds.append(seconds[-1] + training_seconds.get((record.network, len(record.curve)), 0.0))
         if len(best) > 1:
             found.append(Course(strategy, budget, plan.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
     return found
@@ -110,14 +111,15 @@ def check_comparable(plans: Sequence[Plan]) -> None:
 
 
 def average_random(plan: Plan, records: Iterable[Record]) -> dict[int, float]:
-    """By budget: the mean accuracy of networks drawn at random that use the budget."""
+    """By budget: the mean accuracy of networks drawn at random that use the budget, predicted where their training was
+    stopped."""
     drawn: dict[int, list[float]] = {}
     source = "random" if "random" in plan.strategies else "tpe"
     for record in records:
         at_random = source == "random" or record.number in TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
-        if record.strategy == source and at_random and uses and record.is_measured:
-            drawn.setdefault(record.budget, []).append(record.accuracy)
+        if record.strategy == source and at_random and uses and record.is_finished and record.state != "failed":
+            drawn.setdefault(record.budget, []).append(record.value)
     return {budget: float(np.mean(accuracies)) for budget, accuracies in drawn.items()}
 
 

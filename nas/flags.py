@@ -143,6 +143,26 @@ def _add_search(commands: Any) -> None:
         help="share of the trials that aim below the budget, for the front (default: 0.25)",
     )
     parser.add_argument(
+        "--stop",
+        default="extrapolate",
+        metavar="RULE",
+        help="stop hopeless trainings early: extrapolate, median, halving, or none (default: extrapolate)",
+    )
+    parser.add_argument(
+        "--stop-threshold",
+        type=float,
+        default=0.02,
+        metavar="CHANCE",
+        help="extrapolate: chance of joining the front below which a training is given up (default: 0.02)",
+    )
+    parser.add_argument(
+        "--audit",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of the trainings given up that go on in the end, to check the predictions (default: 0.05)",
+    )
+    parser.add_argument(
         "--validation-share", type=float, metavar="SHARE", help="(default: 0.1; 0.2 below 10,000 images)"
     )
     parser.add_argument(

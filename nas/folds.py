@@ -165,6 +165,23 @@ def _leaf_macs(layer: Layer, before: Shape, after: Shape) -> int:
             return 0
 
 
+def depth(layer: Layer) -> int:
+    """Convolutions and linear layers on the longest way from input to output.
+
+    >>> depth(Residual(Sequence((Conv(8, 8, 3), Conv(8, 8, 3))), Identity()))
+    2
+    """
+    match layer:
+        case Sequence():
+            return sum(map(depth, layer.layers))
+        case Residual():
+            return max(depth(layer.body), depth(layer.shortcut))
+        case Conv() | Linear():
+            return 1
+        case _:
+            return 0
+
+
 def macs(layer: Layer, shape: Shape) -> int:
     """Multiply-adds of a forward pass on one image: convolutions, linear layers and gates; sums and norms are none."""
     return _macs(layer, shape)[0]

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nas.audit import audit
 from nas.compare import average_random, compare, courses
 from nas.errors import RunError
 from nas.folds import peak_activation
@@ -23,12 +24,13 @@ PACKAGES = ("torch", "optuna", "numpy")
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the trials. `over_budget` counts stored trials above their budget: it must be 0."""
+    """What became of the proposed networks. `over_budget` counts those above their budget: it must be 0."""
 
     proposed: int
     over_budget: int
     replayed: int
     trained: int
+    stopped: int
     failed: int
 
 
@@ -60,7 +62,7 @@ def count(records: Sequence[Record], plan: Plan) -> Counts:
     """The counts of a run so far."""
     states = Counter(record.state for record in records)
     over = [r for r in records if r.parameters > r.budget or (plan.max_macs is not None and r.macs > plan.max_macs)]
-    return Counts(len(records), len(over), states["replayed"], states["trained"], states["failed"])
+    return Counts(len(records), len(over), states["replayed"], states["trained"], states["stopped"], states["failed"])
 
 
 def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any
         "front": [_entry(record, records, space) for record in pareto_front(records)],
         "best": [_best(budget, records) for budget in plan.budgets if best_within(records, budget)],
         "baselines": [_baseline(record) for record in records if record.strategy == BASELINES],
+        "stopping": audit(plan, records),
         "comparison": compare(courses(plan, records), average_random(plan, records), ("trials", "epochs")),
         "failures": dict(sorted(Counter(r.failure for r in records if r.state == "failed").items())),
     }
@@ -155,10 +158,11 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
-def sweep_weights(folder: RunFolder, records: Sequence[Record]) -> None:
-    """Deletes the weights of finished networks that are not on the front: they can never join it."""
-    kept = {record.network for record in pareto_front(records)} | {
-        record.network for record in records if record.state in ("running", "waiting")
-    }
+def sweep_weights(folder: RunFolder, records: Sequence[Record], *, all_stopped: bool = False) -> None:
+    """Deletes the weights of finished networks that are not on the front: they can never join it. A stopped training
+    may go on while the search does; `all_stopped` says that it is over."""
+    unfinished = {"running", "waiting"} | (set() if all_stopped else {"stopped"})
+    kept = {record.network for record in pareto_front(records)}
+    kept |= {record.network for record in records if record.state in unfinished}
     for network in {record.network for record in records} - kept:
         folder.weights(network).unlink(missing_ok=True)

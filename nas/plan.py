@@ -13,12 +13,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from nas.budget import Budget
 from nas.errors import RunError
+from nas.stopping import THRESHOLD
 
 BASELINES = "baselines"
 """The study of networks that nobody searched for."""
@@ -30,7 +31,7 @@ _OWN = {"data.npz", "weights", "workers", "settings.json.partial"}
 @dataclass(frozen=True)
 class Plan:
     """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
-    the strategies' trials, at every budget."""
+    the strategies' trials, at every budget. Runs from before trainings were stopped early lack the last three."""
 
     dataset: str
     data_checksum: str
@@ -49,6 +50,9 @@ class Plan:
     below: float
     seed: int
     recipe: dict[str, Any]
+    stop: str = "none"
+    stop_threshold: float = THRESHOLD
+    audit: float = 0.0
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
@@ -110,7 +114,8 @@ class RunFolder:
             raise RunError(f"{self.path} is no run folder: it has no settings.json")
         try:
             stored = json.loads(self.settings.read_text())
-            return Plan(**{f.name: _tuple(stored[f.name]) for f in fields(Plan)})
+            known = [f for f in fields(Plan) if f.name in stored or f.default is MISSING]
+            return Plan(**{f.name: _tuple(stored[f.name]) for f in known})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
 

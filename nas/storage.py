@@ -2,8 +2,14 @@
 
 User attributes of a trial: "network" (fingerprint), "parameters", "macs", "worker" (slot), "curve" (an epoch a row:
 train loss, validation loss, validation accuracy), "seconds" (an epoch), "replayed" (study and number of the twin),
-"awaits" (its twin is still in training), "proposal" (its knobs, before they are told one by one), "exhausted" (nothing
-new was found to propose), "failure" (the reason), "deaths" (where its workers died).
+"awaits" (its twin is still in training; empty when it has to train itself), "proposal" (its knobs, before they are told
+one by one), "exhausted" (nothing new was found to propose), "failure" (the reason), "deaths" (where its workers died),
+"depth" (weighted layers).
+
+Where trainings are stopped early: "prediction E" (mean, scale and chance after epoch E, see `Predicted`), "stopped"
+(after this epoch: the trial's value is a prediction), "predicted_loss" (validation loss at the last epoch), "inherited"
+(epochs for which another trial had trained the network), "thaws" (number of the stopped trial that this one continues),
+"audited" (it goes on although it was stopped for good after this epoch, when so much was to beat).
 """
 
 import fcntl
@@ -12,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -25,7 +31,10 @@ from nas.errors import RunError
 from nas.plan import BASELINES, Plan, RunFolder
 from nas.space import Value
 
-State = Literal["running", "waiting", "trained", "replayed", "failed"]
+PREDICTION = "prediction "
+"""Name of the user attribute of an epoch's prediction, before its number."""
+
+State = Literal["running", "waiting", "trained", "stopped", "replayed", "failed"]
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -92,9 +101,30 @@ def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: Bas
     )
 
 
+class Predicted(NamedTuple):
+    """What was predicted after an epoch: Student's t of the last epoch's accuracy (see `nas.curves.Prediction`), and
+    the chance by which the training was judged."""
+
+    epoch: int
+    mean: float
+    scale: float
+    chance: float
+
+
+class Audited(NamedTuple):
+    """A training that went on although it was stopped for good after this epoch, and the accuracy it had to beat."""
+
+    epoch: int
+    to_beat: float
+
+
 @dataclass(frozen=True)
 class Record:
-    """One trial as the storage has it. Accuracies are 0–1 on the validation split."""
+    """One proposed network as the storage has it. Accuracies are 0–1 on the validation split.
+
+    A stopped training that went on later is one record: `number` is that of its first trial, `latest` of its last,
+    `resumed` says how often it went on. `stopped` is the epoch after which it was stopped, 0 if it was not.
+    """
 
     strategy: str
     budget: int
@@ -109,16 +139,28 @@ class Record:
     seconds: float
     worker: int
     failure: str
+    depth: int = 0
+    latest: int = 0
+    resumed: int = 0
+    stopped: int = 0
+    predicted: float | None = None
+    predictions: tuple[Predicted, ...] = ()
+    audited: Audited | None = None
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will become of the trial."""
-        return self.is_measured or self.state == "failed"
+        """Whether the trial was told: nothing more will become of it, unless it is stopped and goes on one day."""
+        return self.state in ("trained", "stopped", "replayed", "failed")
 
     @property
     def is_measured(self) -> bool:
         """Whether its accuracy is that of a network trained to the last epoch, in this trial or a twin."""
-        return self.state in ("trained", "replayed")
+        return self.state in ("trained", "replayed") and not self.stopped
+
+    @property
+    def value(self) -> float:
+        """What the strategy was told: the measured accuracy, or the predicted one of a stopped training."""
+        return self.accuracy if self.predicted is None else self.predicted
 
     @property
     def accuracy(self) -> float:
@@ -128,12 +170,21 @@ class Record:
 
 def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
     """Every trial that has a network or has failed without one, in the order of budgets, strategies and numbers."""
-    return [
-        _record(strategy, budget, trial)
-        for strategy, budget in plan.studies
-        for trial in studies[strategy, budget].get_trials(deepcopy=False)
-        if "network" in trial.user_attrs or trial.state.is_finished()
-    ]
+    records = []
+    for key in plan.studies:
+        continued: dict[int, list[FrozenTrial]] = {}
+        for trial in studies[key].get_trials(deepcopy=False):
+            if "network" in trial.user_attrs or trial.state.is_finished():
+                first = first_of(trial)
+                continued.setdefault(first, []).append(trial)
+        records += [_record(*key, trials) for trials in continued.values()]
+    return records
+
+
+def first_of(trial: FrozenTrial) -> int:
+    """Number of the trial in which the network of this one was proposed."""
+    number: int = trial.user_attrs.get("thaws", trial.number)
+    return number
 
 
 def read_run(folder: RunFolder) -> tuple[Plan, list[Record]]:
@@ -143,14 +194,19 @@ def read_run(folder: RunFolder) -> tuple[Plan, list[Record]]:
     return plan, read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
 
 
-def _record(strategy: str, budget: int, trial: FrozenTrial) -> Record:
+def _record(strategy: str, budget: int, trials: list[FrozenTrial]) -> Record:
+    """Of the trials in which one network was trained, each of which goes on where the one before was stopped."""
+    trial = trials[-1]
     noted: dict[str, Any] = trial.user_attrs
+    predictions = {p.epoch: p for each in trials for p in _predictions(each)}
+    audits = [each.user_attrs["audited"] for each in trials if "audited" in each.user_attrs]
+    stopped: int = noted.get("stopped", 0)
     curve = tuple(tuple(row) for row in noted.get("curve", ()))
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Record(
         strategy=strategy,
         budget=budget,
-        number=trial.number,
+        number=trials[0].number,
         state=_state(trial),
         knobs=dict(trial.params),
         network=noted.get("network", ""),
@@ -161,15 +217,31 @@ def _record(strategy: str, budget: int, trial: FrozenTrial) -> Record:
         seconds=sum(noted.get("seconds", ())),
         worker=noted.get("worker", -1),
         failure=noted.get("failure", ""),
+        depth=noted.get("depth", 0),
+        latest=trial.number,
+        resumed=len(trials) - 1,
+        stopped=stopped,
+        predicted=trial.value if stopped else None,
+        predictions=tuple(predictions[epoch] for epoch in sorted(predictions)),
+        audited=Audited(*audits[0]) if audits else None,
     )
+
+
+def _predictions(trial: FrozenTrial) -> list[Predicted]:
+    return [
+        Predicted(int(name.removeprefix(PREDICTION)), *value)
+        for name, value in trial.user_attrs.items()
+        if name.startswith(PREDICTION)
+    ]
 
 
 def _state(trial: FrozenTrial) -> State:
     if trial.state == TrialState.FAIL:
         return "failed"
     if trial.state == TrialState.COMPLETE:
-        return "replayed" if "replayed" in trial.user_attrs else "trained"
-    return "waiting" if "awaits" in trial.user_attrs else "running"
+        told: State = "stopped" if "stopped" in trial.user_attrs else "trained"
+        return "replayed" if "replayed" in trial.user_attrs else told
+    return "waiting" if trial.user_attrs.get("awaits") else "running"
 
 
 def note_death(studies: Mapping[tuple[str, int], Study], trial: str, place: str) -> None:

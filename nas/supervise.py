@@ -14,6 +14,7 @@ from optuna.study import Study
 
 from nas.errors import EXIT_WRONG_USE, RunError, UserError
 from nas.front import sweep_weights, write_result
+from nas.judging import Judge
 from nas.plan import Plan, RunFolder
 from nas.pulse import Pulse
 from nas.space import Space
@@ -50,8 +51,16 @@ class Snapshot:
 
     @property
     def finished(self) -> int:
-        """Trials trained, replayed or failed."""
+        """Trials trained, stopped, replayed or failed."""
         return sum(record.is_finished for record in self.records)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial is told and no stopped training should go on."""
+        if self.finished < self.total or len(self.records) > self.finished:
+            return False
+        judge = Judge(self.plan, self.records)
+        return judge.to_resume(self.records, nothing_new=True) is None and judge.to_audit(self.records) is None
 
     @property
     def epochs(self) -> int:
@@ -107,16 +116,16 @@ class Supervisor:
             if not held:
                 raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
             records = read_records(self.plan, self.studies)
-            finished_before = Snapshot(self.plan, records, self.workers, 0, 0).finished
+            before_all = Snapshot(self.plan, records, self.workers, 0, 0)
             write_result(self.folder, records, self.plan, self.space)
-            if finished_before == self.plan.all_trials:
+            if before_all.is_complete:
                 return "complete"
             for number in range(self.workers):
                 Pulse(self.folder.worker(number, "pulse")).clear()
             on_main_thread = threading.current_thread() is threading.main_thread()
             before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
             try:
-                return self._supervise(finished_before)
+                return self._supervise(before_all.finished)
             finally:
                 self._kill()
                 if before is not None:
@@ -138,7 +147,7 @@ class Supervisor:
                     written = snapshot.finished
                 self.view.update(snapshot)
                 if not alive:
-                    return self._stopping or "complete"
+                    return self._ended(snapshot)
                 if self.time_limit and time.monotonic() - started > self.time_limit:
                     self._stop("time limit")
                 time.sleep(POLL_SECONDS)
@@ -146,6 +155,13 @@ class Supervisor:
                 if self._stopping:
                     self._kill()
                 self._stop("interrupted")
+
+    def _ended(self, snapshot: Snapshot) -> Ending:
+        """How the search ended. Of a complete one no training can go on: stopped ones' weights are not needed."""
+        if self._stopping:
+            return self._stopping
+        sweep_weights(self.folder, snapshot.records, all_stopped=True)
+        return "complete"
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
         return Snapshot(self.plan, read_records(self.plan, self.studies), len(self._slots), seconds, finished_before)
@@ -170,7 +186,7 @@ class Supervisor:
                 continue
             assert slot.process.stdin is not None
             slot.process.stdin.close()
-            if code == 0 or snapshot.finished == snapshot.total or self._stopping:
+            if code == 0 or snapshot.is_complete or self._stopping:
                 self._slots.remove(slot)
             else:
                 self._replace(slot, code, snapshot.epochs + snapshot.finished)

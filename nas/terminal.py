@@ -139,6 +139,31 @@ def baselines_table(snapshot: Snapshot) -> RenderableType:
     return table if rows else Group()
 
 
+def stopping(audited: Mapping[str, Any]) -> RenderableType:
+    """What stopping trainings saved and whether its predictions held; nothing where none may be stopped."""
+    if audited["rule"] == "none" or not audited["epochs_in_full"]:
+        return Group()
+    spent, full = audited["epochs_spent"], audited["epochs_in_full"]
+    lines = [
+        f"stopped early ({audited['rule']}): {audited['stopped']} trainings; {spent:,} of {full:,} epochs spent "
+        f"({spent / full:.0%}); {audited['resumed']} went on later",
+        f"audit: {audited['audited']} given up went on all the same, {audited['false_stops']} joined the front",
+    ]
+    if audited["predictions"]:
+        shares = ", ".join(f"{share:.0%} in the {level} % interval" for level, share in audited["coverage"].items())
+        lines.append(f"{audited['predictions']} predictions checked: {shares}")
+    ranks = [
+        f"epoch {at['epoch']} {at['prediction']:.2f} ({at['last_value']:.2f})"
+        for at in audited["rank_correlation"]
+        if at["prediction"] is not None and at["last_value"] is not None
+    ]
+    if ranks:
+        lines.append(
+            f"rank correlation with the last epoch, of the prediction (of the value so far): {', '.join(ranks)}"
+        )
+    return Text("\n".join(lines), style="dim")
+
+
 def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Strategies at equal trials, epochs and seconds, and the verdicts in words; nothing of a single strategy."""
     parts: list[RenderableType] = []
@@ -180,11 +205,11 @@ def _mean_and_deviation(accuracies: Sequence[float]) -> str:
 
 def finished_line(record: Record, snapshot: Snapshot) -> str:
     """One finished trial in one line, for logs."""
-    outcome = {
-        "trained": f"{record.accuracy:.2%}",
-        "replayed": f"{record.accuracy:.2%} (replayed)",
-        "failed": f"failed: {record.failure}",
-    }[record.state]
+    outcome = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
+    if record.stopped:
+        outcome += f" after {record.stopped} epochs, stopped: {record.value:.2%} predicted"
+    if record.state == "replayed":
+        outcome += " (replayed)"
     best = best_within(snapshot.records, record.budget)
     return (
         f"[{snapshot.finished}/{snapshot.total}] {record.strategy} #{record.number} of {record.budget:,}: "
@@ -217,7 +242,7 @@ class PlainView:
     """A view that prints a line for every finished trial."""
 
     console: Console
-    _printed: set[tuple[str, int, int]] | None = field(default=None)
+    _printed: set[tuple[str, int, int, int]] | None = field(default=None)
 
     def __enter__(self) -> "PlainView":
         return self
@@ -228,7 +253,9 @@ class PlainView:
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update; trials of an earlier process are passed over."""
         finished = {
-            (record.strategy, record.budget, record.number): record for record in snapshot.records if record.is_finished
+            (record.strategy, record.budget, record.number, record.latest): record
+            for record in snapshot.records
+            if record.is_finished
         }
         first = self._printed is None
         printed = self._printed or set()

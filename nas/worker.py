@@ -7,12 +7,13 @@ current epoch on SIGTERM, and its trial is taken over by whoever claims next.
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +21,14 @@ from typing import Any, Literal
 import torch
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.augment import DeviceData
 from nas.baselines import studied
 from nas.data import SearchData, load_search_data
 from nas.errors import EXIT_WRONG_USE, UserError
+from nas.folds import depth
+from nas.judging import Judge, is_judged
 from nas.layers import Layer, Shape
 from nas.plan import BASELINES, Plan, RunFolder
 from nas.pulse import Pulse, fatal
@@ -34,7 +37,15 @@ from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
 from nas.space import Space, bind, load_architecture, space_file
-from nas.storage import common_failure, open_storage, open_study, parse_study_name, read_records
+from nas.storage import (
+    PREDICTION,
+    common_failure,
+    first_of,
+    open_storage,
+    open_study,
+    parse_study_name,
+    read_records,
+)
 from nas.train import train
 
 SAME_FAILURES = 3
@@ -66,7 +77,7 @@ def _sampler(plan: Plan, space: Space, strategy: str, budget: int) -> BaseSample
     return STRATEGIES[strategy](space, plan.budget(budget), seed=seed, below=plan.below)
 
 
-_Claimed = tuple[Trial, Layer, str]
+_Claimed = tuple[Trial, Layer]
 
 
 @dataclass
@@ -92,7 +103,7 @@ class Worker:
             if claimed == "wait":
                 time.sleep(0.2)
             elif claimed != "settled":
-                self._train(*claimed)
+                self._train(claimed)
 
     def _claim(self) -> "_Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
@@ -100,19 +111,21 @@ class Worker:
         if common_failure(read_records(self.plan, self.studies), SAME_FAILURES):
             return "nothing"
         waiting = self._settle_waiting()
-        trial = self._take_over() or self._ask()
+        trial = self._take_over() or self._resume(nothing_new=False) or self._ask() or self._resume(nothing_new=True)
         if trial is None:
             return "wait" if waiting else "nothing"
         return self._prepare(trial) or "settled"
 
     def _settle_waiting(self) -> int:
-        """Tells the trials whose twin has finished; returns how many still wait."""
+        """Tells the trials whose twin has finished, or lets them train; returns how many still wait."""
         waiting = 0
         for study in self.studies.values():
             for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if "awaits" in frozen.user_attrs:
+                if frozen.user_attrs.get("awaits"):
                     twin = self._twin(frozen.user_attrs["network"], study, frozen.number)
-                    if twin and twin[1].state.is_finished():
+                    if twin is None:
+                        Trial(study, frozen._trial_id).set_user_attr("awaits", "")
+                    elif twin[1].state.is_finished():
                         _replay(Trial(study, frozen._trial_id), *twin)
                     else:
                         waiting += 1
@@ -122,7 +135,7 @@ class Worker:
         """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
         for study in self.studies.values():
             for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if "awaits" in frozen.user_attrs or not self._is_orphan(frozen):
+                if frozen.user_attrs.get("awaits") or not self._is_orphan(frozen):
                     continue
                 trial = Trial(study, frozen._trial_id)
                 if reason := fatal(frozen.user_attrs.get("deaths", [])):
@@ -138,9 +151,40 @@ class Worker:
         with self.folder.lock(f"slot-{slot}", wait=False) as free:
             return free
 
+    def _resume(self, *, nothing_new: bool) -> Trial | None:
+        """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
+        if self.plan.stop == "none":
+            return None
+        records = read_records(self.plan, self.studies)
+        judge = Judge(self.plan, records)
+        record = judge.to_resume(records, nothing_new=nothing_new)
+        audited = {}
+        if record is None and nothing_new:
+            record = judge.to_audit(records)
+            audited = {"audited": [record.stopped, judge.to_beat(record)]} if record else {}
+        if record is None:
+            return None
+        study = self.studies[record.strategy, record.budget]
+        stopped = study.get_trials(deepcopy=False)[record.latest]
+        kept = {name: stopped.user_attrs[name] for name in ("network", "parameters", "macs", "depth", "proposal")}
+        kept |= {"worker": self.slot, "thaws": record.number, "inherited": record.stopped} | audited
+        study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=stopped.params,
+                distributions=stopped.distributions,
+                intermediate_values=stopped.intermediate_values,
+                user_attrs=kept,
+            )
+        )
+        return Trial(study, study.get_trials(deepcopy=False)[-1]._trial_id)
+
     def _ask(self) -> Trial | None:
         """A new trial of the study with the fewest of those that lack some; None if none does."""
-        counts = {key: len(study.get_trials(deepcopy=False)) for key, study in self.studies.items()}
+        counts = {
+            key: sum(first_of(trial) == trial.number for trial in study.get_trials(deepcopy=False))
+            for key, study in self.studies.items()
+        }
         lacking = [key for key, trials in counts.items() if trials < self.plan.trials_of(key[0])]
         return self.studies[min(lacking, key=lambda key: counts[key])].ask() if lacking else None
 
@@ -156,11 +200,14 @@ class Worker:
         if cost is None or not budget.admits(network, self.space.shape):
             raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {settings}")
         identity = fingerprint(network, self.space.shape)
-        for name, value in (("parameters", cost.parameters), ("macs", cost.macs), ("network", identity)):
+        noted = {"parameters": cost.parameters, "macs": cost.macs, "depth": depth(network), "network": identity}
+        for name, value in noted.items():
             trial.set_user_attr(name, value)
-        twin = self._twin(identity, trial.study, trial.number)
+        twin = None if "thaws" in trial.user_attrs else self._twin(identity, trial.study, trial.number)
         if twin is None:
-            return trial, network, identity
+            if "inherited" not in trial.user_attrs:
+                trial.set_user_attr("inherited", self._epochs_of(identity))
+            return trial, network
         self.pulse.clear()
         if twin[1].state.is_finished():
             _replay(trial, *twin)
@@ -169,21 +216,66 @@ class Worker:
         return None
 
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
-        """The trial that trains or trained the same network, if it is not this one."""
+        """The trial whose result serves this one too: it trains the same network, or trained it to the end, or was
+        stopped by the same strategy. Another strategy may go on where one has stopped."""
+        strategy, _ = parse_study_name(study.study_name)
+        found: tuple[Study, FrozenTrial] | None = None
         for other in self.studies.values():
+            same_strategy = parse_study_name(other.study_name)[0] == strategy
             for frozen in other.get_trials(deepcopy=False):
                 noted = frozen.user_attrs
-                original = "awaits" not in noted and "replayed" not in noted
+                original = not noted.get("awaits") and "replayed" not in noted
                 itself = other is study and frozen.number == number
-                if original and not itself and noted.get("network") == identity:
-                    return other, frozen
-        return None
+                serves = same_strategy or "stopped" not in noted
+                if original and not itself and serves and noted.get("network") == identity:
+                    if "stopped" not in noted:
+                        return other, frozen
+                    found = other, frozen
+        return found
 
-    def _train(self, trial: Trial, network: Layer, identity: str) -> None:
-        """Trains to the last epoch and tells the value, or tells the reason of a failure."""
+    def _epochs_of(self, identity: str) -> int:
+        """Epochs for which trials that were stopped have trained the network."""
+        every = (trial.user_attrs for study in self.studies.values() for trial in study.get_trials(deepcopy=False))
+        return max(
+            (noted["stopped"] for noted in every if "stopped" in noted and noted["network"] == identity), default=0
+        )
+
+    def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:
+        """The first epoch after which the training may be stopped. Of a training that is taken over, the last one it
+        has reported was perhaps not judged yet; one that goes on has been judged where it was stopped."""
+        if not is_judged(self.plan, parse_study_name(trial.study.study_name)[0]):
+            return math.inf
+        noted = trial.user_attrs
+        inherited: int = noted["inherited"] + ("thaws" in noted)
+        return max([1, inherited, *reported])
+
+    def _judge(self, trial: Trial, rows: list[list[float]]) -> dict[str, Any] | None:
+        """What to note and tell if the training is to be stopped now; None if it goes on."""
+        records = read_records(self.plan, self.studies)
+        name, budget = parse_study_name(trial.study.study_name)
+        record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
+        judge = Judge(self.plan, records)
+        prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
+        chance = prediction.chance_above(to_beat)
+        trial.set_user_attr(f"{PREDICTION}{len(rows)}", [prediction.mean, prediction.scale, chance])
+        verdict = judge.verdict(record, rows, prediction)
+        if record.audited or verdict.goes_on or (record.resumed and verdict.is_worthy):
+            return None
+        return {
+            "stopped": len(rows),
+            "predicted": min(max(prediction.mean, 0.0), 1.0),
+            "predicted_loss": judge.last_loss(record, rows),
+        }
+
+    def _train(self, claimed: "_Claimed") -> None:
+        """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
+        trial, network = claimed
         key = _trial_key(trial.study, trial)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        curve, seconds = [], []
+        curve: list[list[float]] = []
+        seconds: list[float] = []
+        first_judged = self._first_judged(trial, reported)
+        stopped = None
         try:
             for epoch in train(
                 network,
@@ -191,16 +283,21 @@ class Worker:
                 Recipe(**self.plan.recipe),
                 epochs=self.plan.epochs,
                 seed=derive_seed(self.plan.seed, "training"),
-                checkpoint=self.folder.weights(identity),
+                checkpoint=self.folder.weights(trial.user_attrs["network"]),
                 pulse=lambda epoch, step: self.pulse.write(key, epoch, step),
             ):
                 curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
                 seconds.append(epoch.seconds)
                 if epoch.epoch not in reported:
                     trial.report(epoch.validation_accuracy, epoch.epoch)
-                if self.stopping.is_set() and epoch.epoch < self.plan.epochs:
-                    self.pulse.clear()
-                    return
+                if epoch.epoch < self.plan.epochs:
+                    if epoch.epoch >= first_judged:
+                        stopped = self._judge(trial, curve)
+                    if stopped:
+                        break
+                    if self.stopping.is_set():
+                        self.pulse.clear()
+                        return
         except OSError:  # a full disk is the machine's failure: the trial stays to be taken over
             raise
         except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
@@ -208,7 +305,12 @@ class Worker:
         else:
             trial.set_user_attr("curve", curve)
             trial.set_user_attr("seconds", seconds)
-            trial.study.tell(trial, curve[-1][2])
+            value = curve[-1][2]
+            if stopped:
+                value = stopped.pop("predicted")
+                for name, noted in stopped.items():
+                    trial.set_user_attr(name, noted)
+            trial.study.tell(trial, value)
         self.pulse.clear()
 
 
@@ -223,7 +325,9 @@ def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
         _fail(trial, twin.user_attrs["failure"])
         return
     trial.set_user_attr("replayed", _trial_key(study, twin))
-    trial.set_user_attr("curve", twin.user_attrs["curve"])
+    for name in ("curve", "stopped", "predicted_loss"):
+        if name in twin.user_attrs:
+            trial.set_user_attr(name, twin.user_attrs[name])
     trial.study.tell(trial, twin.value)
 
 

@@ -107,7 +107,7 @@ def test_the_counts_tell_what_became_of_the_trials():
         trial(10, 0.5, state="running"),
         trial(10, 0.5, state="waiting"),
     ]
-    assert count(records, PLAN) == Counts(proposed=6, over_budget=0, replayed=1, trained=1, failed=2)
+    assert count(records, PLAN) == Counts(proposed=6, over_budget=0, replayed=1, trained=1, stopped=0, failed=2)
 
 
 def test_the_counts_show_a_stored_network_over_its_budget():

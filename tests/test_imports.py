@@ -11,8 +11,8 @@ PACKAGE = Path(nas.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"nas.errors", "nas.layers", "nas.seeds", "nas.recipe"},
-    {"nas.folds"},
-    {"nas.serial"},
+    {"nas.folds", "nas.curves"},
+    {"nas.serial", "nas.stopping"},
     {"nas.space"},
     {"nas.blocks", "nas.budget"},
     {"nas", "nas.draw"},
@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {
         "nas.augment",
         "nas.baselines",
+        "nas.pruner",
         "nas.train",
         "nas.samplers",
         "nas.samplers.base",
@@ -33,7 +34,7 @@ LAYERS: list[set[str]] = [
         "nas.samplers.walk",
         "nas.storage",
     },
-    {"nas.compare"},
+    {"nas.audit", "nas.compare", "nas.judging"},
     {"nas.front", "nas.comparison_page"},
     {"nas.worker", "nas.supervise", "nas.survey", "nas.terminal"},
     {"nas.api", "nas.flags"},
@@ -41,7 +42,7 @@ LAYERS: list[set[str]] = [
 ]
 """From the bottom to the top."""
 
-LAZY = {("nas", "nas.api"), ("nas", "nas.module")}
+LAZY = {("nas", "nas.api"), ("nas", "nas.module"), ("nas", "nas.pruner")}
 """What `import nas` offers without importing it: for type checkers, and loaded on first use."""
 
 

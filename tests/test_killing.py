@@ -34,10 +34,13 @@ def journal_size(out: Path) -> int:
 
 def test_a_search_killed_at_twenty_random_moments_gives_the_uninterrupted_result(tmp_path: Path) -> None:
     rng = random.Random(0)
-    flags = ("--workers", "1", "--budget", "700,2000")
-    arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=40, epochs=3)
+    strategies = ("--strategies", "tpe,random", "--no-baselines")
+    flags = ("--workers", "1", "--budget", "700,2000", *strategies, "--stop-threshold", "0.3", "--audit", "0.3")
+    arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=20, epochs=4)
     assert searching.run(arguments).returncode == 0
-    arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=40, epochs=3)
+    stopping = searching.result(tmp_path / "whole")["stopping"]
+    assert min(stopping["stopped"], stopping["audited"]) > 0, "nothing was stopped: it proves little"
+    arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=20, epochs=4)
     for _ in range(KILLS):
         enough = journal_size(tmp_path / "killed") + rng.randint(1, 6000)
         search = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
@@ -73,7 +76,7 @@ def test_killing_one_of_two_workers_ten_times_loses_nothing(tmp_path: Path) -> N
     counts = searching.result(tmp_path / "out")["counts"]
     assert counts["proposed"] == 60
     assert counts["failed"] == 0
-    assert counts["trained"] + counts["replayed"] == 60
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == 60
     for entry in searching.result(tmp_path / "out")["front"]:
         assert [epoch["epoch"] for epoch in entry["curve"]] == [1, 2, 3]
 

@@ -61,7 +61,7 @@ def test_the_result_of_these_trials_is_this():
     found = content()
     assert found["schema_version"] == 1
     assert found["data"] == {"shape": [1, 8, 8], "classes": 10, "checksum": "0" * 64}
-    assert found["counts"] == {"proposed": 6, "over_budget": 0, "replayed": 1, "trained": 3, "failed": 1}
+    assert found["counts"] == {"proposed": 6, "over_budget": 0, "replayed": 1, "trained": 3, "stopped": 0, "failed": 1}
     assert found["failures"] == {"DivergenceError: the loss became nan": 1}
     small, wide = found["front"]
     assert small["knobs"] == SMALL

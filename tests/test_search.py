@@ -32,7 +32,7 @@ def test_every_strategy_gets_its_trials_at_every_budget_and_none_is_over_budget(
     assert counts["proposed"] == 20
     assert counts["over_budget"] == 0
     assert counts["failed"] == 0
-    assert counts["trained"] + counts["replayed"] == 20
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == 20
 
 
 def test_strategies_that_propose_the_same_network_share_its_training(finished: Path) -> None:

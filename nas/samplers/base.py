@@ -21,6 +21,7 @@ from nas.budget import Budget
 from nas.draw import check_satisfiable, draw, draw_target, fit
 from nas.seeds import derive_seed
 from nas.space import Knob, Searchable, Settings, Value
+from nas.storage import first_of
 
 ATTEMPTS = 30
 """How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
@@ -181,8 +182,10 @@ def exhausted(study: Study, number: int) -> bool:
 
 
 def told(study: Study) -> list[FrozenTrial]:
-    """The completed trials that have knobs, in the order of their numbers."""
-    return [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if trial.params]
+    """The completed trials that have knobs, in the order in which their networks were proposed; of a training that was
+    stopped and went on, the last one."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return list({first_of(trial): trial for trial in complete if trial.params}.values())
 
 
 def _snap(knob: Knob, value: Value) -> Value:

@@ -63,9 +63,11 @@ class _Memory:
         return _value(self.outcomes[point], self.metric)
 
     def noise(self, metric: str) -> float:
-        """Standard deviation of a value, from the triples of nearly equal networks; 0 where none was measured."""
+        """Standard deviation of a value, from the triples of nearly equal networks; 0 where there is none. Triples that
+        hold a prediction count only while there are no others."""
         squares = []
-        for share, outcomes in self.triples:
+        measured = [(share, outcomes) for share, outcomes in self.triples if all(o.measured for o in outcomes)]
+        for share, outcomes in measured or self.triples:
             low, middle, high = (_value(outcome, metric) for outcome in outcomes)
             off = middle - (1 - share) * low - share * high
             squares.append(off**2 / (1 + (1 - share) ** 2 + share**2))

@@ -29,10 +29,12 @@ Point = tuple[Value, ...]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to. Both are nan where it failed or is still in training, the log-loss where it is unknown."""
+    """What a trial came to. Both are nan where it failed or is still in training, the log-loss where it is unknown.
+    `measured` is False where the training was stopped and they are predictions."""
 
     accuracy: float
     log_loss: float = math.nan
+    measured: bool = True
 
 
 PENDING = Outcome(math.nan)
@@ -61,7 +63,7 @@ class WalkSampler(FeasibleSampler):
         self._walk: Walk | None = None
         self._request: Sequence[Point] = ()
         self._start: Point | None = None
-        self._guessed: set[str] = set()
+        self._answered: dict[str, str] = {}
 
     @abstractmethod
     def walk(self, start: Point) -> Walk:
@@ -114,10 +116,11 @@ class WalkSampler(FeasibleSampler):
         return self._identity_of[point]
 
     def _first_unknown(self, outcomes: Mapping[str, Outcome], seen: set[str], start: Point) -> Point | None:
-        """Goes on with the walk until it asks for a network that the study lacks. When an outcome is told that was
-        guessed, or the walk began elsewhere, it is replayed."""
-        if self._walk is None or start != self._start or self._guessed & outcomes.keys():
-            self._walk, self._start, self._guessed = self.walk(start), start, set()
+        """Goes on with the walk until it asks for a network that the study lacks. When an outcome is another than the
+        one that the walk was sent (it was pending, or predicted), or the walk began elsewhere, it is replayed."""
+        changed = any(repr(outcomes.get(name, PENDING)) != sent for name, sent in self._answered.items())
+        if self._walk is None or start != self._start or changed:
+            self._walk, self._start, self._answered = self.walk(start), start, {}
             self._request = next(self._walk, ())
         while self._request:
             for point in self._request:
@@ -129,7 +132,7 @@ class WalkSampler(FeasibleSampler):
     def _advance(self, outcomes: Mapping[str, Outcome]) -> None:
         assert self._walk is not None
         answers = [outcomes.get(self.identity(point), PENDING) for point in self._request]
-        self._guessed |= {self.identity(point) for point in self._request} - outcomes.keys()
+        self._answered |= {self.identity(p): repr(answer) for p, answer in zip(self._request, answers, strict=True)}
         try:
             self._request = self._walk.send(answers)
         except StopIteration:
@@ -142,9 +145,9 @@ class WalkSampler(FeasibleSampler):
             if trial.state.is_finished() and len(trial.params) == len(self._names):
                 curve = trial.user_attrs.get("curve")
                 accuracy = math.nan if trial.value is None else trial.value
-                log_loss = curve[-1][1] if curve else math.nan
+                log_loss = trial.user_attrs.get("predicted_loss", curve[-1][1] if curve else math.nan)
                 found[self._identities.get(trial.number) or self.identity(self.point(trial.params))] = Outcome(
-                    accuracy, log_loss
+                    accuracy, log_loss, measured="stopped" not in trial.user_attrs
                 )
         return found
 

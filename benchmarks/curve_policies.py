@@ -1,0 +1,209 @@
+"""Policies that spend epochs on recorded curves: ours, the simple ones, Optuna's pruners, an early report's idea.
+
+Each is given the curves of networks in the order of their arrival and says which network it would deliver, for how many
+epochs in all. What it may look at is the curve of a network up to the epoch that it has paid for.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
+
+from nas.curves import Curve, Extrapolator
+from nas.stopping import Extrapolate
+
+Array = npt.NDArray[np.float64]
+
+LAST_EPOCHS = 3
+"""The final value is the mean of so many."""
+
+THRESHOLDS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002)
+FOR_GOOD = (0.2, 0.1, 0.05, 0.02, 0.01)
+"""The same where what is stopped does not go on."""
+FIRST_EPOCHS = (1, 2, 3, 5, 9)
+SHARES = (0.02, 0.05, 0.10)
+RUNGS = ((1, 0.40), (2, 0.20), (3, 0.10), (5, 0.05), (9, 0.02))
+"""Successive halving: after so many epochs this share of all goes on."""
+RUNGS_FOR = 20
+"""Epochs that these rungs are meant for."""
+REFIT = 1.05
+"""The replay fits its predictions anew when it has seen this many times the epochs; a search does so every time."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Networks in the order of their arrival: accuracies [networks, epochs], 0–1, and what describes each network."""
+
+    values: Array
+    networks: tuple[tuple[float, ...], ...]
+
+    @property
+    def finals(self) -> Array:
+        """Final value of each network."""
+        finals: Array = self.values[:, -LAST_EPOCHS:].mean(axis=1)
+        return finals
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a full training."""
+        return self.values.shape[1]
+
+    def curve(self, i: int, length: int) -> Curve:
+        """The first epochs of a network."""
+        return Curve(tuple(self.values[i, :length].tolist()), (), self.networks[i])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a policy came to: the network that it delivers and the epochs that it spent."""
+
+    policy: str
+    setting: str
+    chosen: int
+    spent: int
+
+
+def every_policy(race: Race, seed: int) -> Iterator[Outcome]:
+    """Every policy in each of its settings."""
+    yield Outcome("full training", "", int(race.finals.argmax()), race.values.size)
+    tried = _Search(race, Extrapolate(race.epochs))
+    tried.try_all()
+    for threshold in THRESHOLDS:
+        yield copy.deepcopy(tried).finish("ours", threshold)
+    for threshold in FOR_GOOD:
+        for_good = _Search(race, Extrapolate(race.epochs, threshold))
+        for_good.try_all(at_once=False)
+        yield for_good.finish("ours, stopped for good", 1.0)
+    for k in FIRST_EPOCHS:
+        if k < race.epochs:
+            yield from _first_epochs(race, "k epochs, then the best", k, race.values[:, k - 1])
+            if k >= LAST_EPOCHS:
+                asymptotes = np.array([exponential_asymptote(curve) for curve in race.values[:, :k]])
+                yield from _first_epochs(race, "exponential alone", k, asymptotes)
+    yield _promotion(race, "epochs 1, 2, 3, 5, 9", 1)
+    if race.epochs > RUNGS_FOR:
+        yield _promotion(race, f"epochs 1, 2, 3, 5, 9 × {race.epochs / RUNGS_FOR:g}", race.epochs / RUNGS_FOR)
+    pruners: dict[str, Callable[[], BasePruner]] = {
+        "MedianPruner": lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+        "SuccessiveHalvingPruner": SuccessiveHalvingPruner,
+        "HyperbandPruner": lambda: HyperbandPruner(min_resource=1, max_resource=race.epochs),
+    }
+    for name, pruner in pruners.items():
+        yield _optuna(race, name, pruner(), seed)
+
+
+class _Search:
+    """As `nas search` does it: networks come one by one; each goes on while it is likely to beat the best known, and is
+    frozen when it is not; in the end the frozen go on, those with the largest chance first, while they are worth it."""
+
+    def __init__(self, race: Race, rule: Extrapolate) -> None:
+        self.race, self.rule = race, rule
+        self.lengths = np.zeros(len(race.values), dtype=int)
+        self.rivals: list[Curve] = []
+        self.taught, self.taught_at = Extrapolator([], race.epochs), 0
+
+    def try_all(self, *, at_once: bool = True) -> None:
+        """Every network in turn; with `at_once` False it goes on while it is worth it, and what stops is lost."""
+        for i in range(len(self.race.values)):
+            self.train(i, until_unlikely=at_once)
+            while at_once and (thawed := self.to_resume(nothing_new=False)) is not None:
+                self.train(thawed, until_unlikely=False)
+
+    def finish(self, policy: str, threshold: float) -> Outcome:
+        """Goes on with the frozen until none is worth it."""
+        setting = f"threshold {threshold if policy == 'ours' else self.rule.threshold:g}"
+        self.rule = Extrapolate(self.race.epochs, threshold)
+        while (thawed := self.to_resume(nothing_new=True)) is not None:
+            self.train(thawed, until_unlikely=False)
+        complete = np.flatnonzero(self.lengths == self.race.epochs)
+        chosen = int(complete[self.race.finals[complete].argmax()])
+        return Outcome(policy, setting, chosen, int(self.lengths.sum()))
+
+    def train(self, i: int, *, until_unlikely: bool) -> None:
+        """Epoch by epoch while the rule lets it."""
+        goes_on = True
+        while goes_on:
+            self.lengths[i] += 1
+            curve = self.race.curve(i, int(self.lengths[i]))
+            if self.lengths[i] == self.race.epochs:
+                self.rivals.append(curve)
+                return
+            verdict = self.rule.judge(curve, self.extrapolator().predict(curve), self.rivals)
+            goes_on = verdict.goes_on if until_unlikely else verdict.is_worthy
+
+    def to_resume(self, *, nothing_new: bool) -> int | None:
+        """The frozen network that should go on now, if there is one."""
+        frozen = np.flatnonzero((self.lengths > 0) & (self.lengths < self.race.epochs)).tolist()
+        curves = [self.race.curve(i, int(self.lengths[i])) for i in frozen]
+        best = self.rivals and [max(self.rivals, key=lambda rival: rival.values[-1])]
+        going = {}
+        for i, curve, prediction in zip(frozen, curves, self.extrapolator().predict_all(curves), strict=True):
+            verdict = self.rule.judge(curve, prediction, best)
+            if verdict.goes_on or (nothing_new and verdict.is_worthy):
+                going[verdict.chance] = i
+        return going[max(going)] if going else None
+
+    def extrapolator(self) -> Extrapolator:
+        """Taught by all that was trained so far."""
+        if self.lengths.sum() > REFIT * self.taught_at:
+            curves = [self.race.curve(i, int(length)) for i, length in enumerate(self.lengths) if length]
+            self.taught, self.taught_at = Extrapolator(curves, self.race.epochs), int(self.lengths.sum())
+        return self.taught
+
+
+def _first_epochs(race: Race, policy: str, k: int, worth: Array) -> Iterator[Outcome]:
+    """All networks train for k epochs, those worth most to the end."""
+    n = len(race.values)
+    for share in SHARES:
+        finished = np.argsort(-worth, kind="stable")[: max(1, round(share * n))]
+        chosen = int(finished[race.finals[finished].argmax()])
+        yield Outcome(policy, f"k = {k}, {share:.0%}", chosen, n * k + len(finished) * (race.epochs - k))
+
+
+def exponential_asymptote(values: Array) -> float:
+    """a of the least-squares fit of a - exp(-b (t - t0)); of falling curves, the last value."""
+    t = np.arange(1, len(values) + 1)
+    fits = []
+    for b in np.geomspace(0.02, 5, 60):
+        design = np.column_stack([np.ones(len(t)), -np.exp(-b * (t - 1))])
+        (a, size), *_ = np.linalg.lstsq(design, values, rcond=None)
+        if size > 0:
+            fits.append((float(((design @ (a, size) - values) ** 2).sum()), float(a)))
+    return min(fits)[1] if fits else float(values[-1])
+
+
+def _promotion(race: Race, setting: str, stretch: float) -> Outcome:
+    """Successive halving with promotion: all are paused at a rung, the best of them go on."""
+    n, spent, at = len(race.values), 0, 0
+    going = np.arange(n)
+    for epochs, share in RUNGS:
+        rung = min(max(at + 1, math.floor(epochs * stretch)), race.epochs)
+        spent += len(going) * (rung - at)
+        order = np.argsort(-race.values[going, rung - 1], kind="stable")
+        going, at = going[order[: max(1, round(share * n))]], rung
+    spent += len(going) * (race.epochs - at)
+    return Outcome("successive halving with promotion", setting, int(going[race.finals[going].argmax()]), spent)
+
+
+def _optuna(race: Race, name: str, pruner: BasePruner, seed: int) -> Outcome:
+    """A pruner of Optuna, which sees a trial after the other."""
+    sampler = optuna.samplers.RandomSampler(seed=seed)
+    study = optuna.create_study(study_name=str(seed), direction="maximize", pruner=pruner, sampler=sampler)
+    spent, complete = 0, []
+    for i, values in enumerate(race.values.tolist()):
+        trial = study.ask()
+        for epoch, value in enumerate(values, start=1):
+            spent += 1
+            trial.report(value, epoch)
+            if epoch < race.epochs and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, values[-1])
+            complete.append(i)
+    return Outcome(name, "", max(complete, key=lambda i: race.finals[i]), spent)

@@ -1,0 +1,358 @@
+"""From the first epochs of a training, what its last will show: a distribution, not a number.
+
+Two sources, in this order:
+
+1. Parametric families (`FAMILIES`). A curve is y(e) = y(T) - b h(e), where h falls from 1 at the first epoch to 0 at
+   the last, T. Each family is a set of shapes h, so that only y(T), b and the noise are to be found: a linear
+   regression with a closed form (normal-inverse-gamma prior) a shape. Shapes are averaged by their marginal likelihood.
+2. What other trainings of the same search showed. The way from epoch t to T is cut into links (t → 1.5 t → … → T). For
+   each a ridge regression says how the families' forecast errs, from clues: the value and its recent gains, the losses,
+   the size of the network. Every training that went through a link teaches it, also one that was stopped later on; that
+   trainings were stopped by what had been seen of them does no harm, for each link is conditioned on just that (Little
+   and Rubin 2002: missing at random). Before anyone has gone through a link it is the families' forecast with a wide
+   prior, and the residuals of all links together say how wide (`Extrapolator._caution`).
+
+Everything is computed from differences of values: adding a constant to all curves adds it to the prediction.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Array = npt.NDArray[np.float64]
+
+NOISE = 0.02
+"""Prior noise of a value, as a share of the scale of values."""
+GAIN = 15.0
+"""Prior standard deviation of b, in units of the noise."""
+JUMP = 0.06
+"""Prior standard deviation of what no family foresees (a rate that drops, an annealing) between two epochs of which one
+is e times the other, as a share of the scale."""
+LINK = 1.5
+"""Ratio of the epochs at the two ends of a link."""
+RIDGE = 3.0
+"""Precision of a standardised clue's coefficient, in units of the residual's."""
+RIDGE_LEVEL, RIDGE_FORECAST = 0.1, 0.5
+"""The same for the level of a link and for the weight of the families' forecast: these are learnt sooner."""
+EXPERIENCE = 1.0
+"""Observations that the prior of a link's residual is worth."""
+CAUTION = 2.0
+"""Observations that the prior of the prior's own width is worth."""
+TAILS = 5.0
+"""Degrees of freedom of the prediction: residuals of curves have heavier tails than the normal distribution's."""
+POINTS = 40
+"""Most epochs of a curve that the families are fitted to."""
+EXTREME = 3.0
+"""Clues further out, in standard deviations, count as if they were here."""
+NEAR = 1.0
+"""Difference of standardised values at epoch t over which a curve's residual counts less for another's: high curves are
+less uncertain than low ones."""
+EVERYWHERE = 0.1
+"""What a residual counts at least."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is known of a training: `values` after each epoch (larger is better, any scale), training and validation
+    `losses` after each epoch and `network`, numbers that describe what is trained (logarithms of parameters and
+    multiply-adds, depth). Losses and network are clues and may be left out. Raises ValueError for what is not finite.
+    """
+
+    values: tuple[float, ...]
+    losses: tuple[tuple[float, float], ...] = ()
+    network: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError("a curve needs at least one value")
+        if self.losses and len(self.losses) != len(self.values):
+            raise ValueError(f"{len(self.values)} values but {len(self.losses)} pairs of losses")
+        if not all(map(math.isfinite, (*self.values, *self.network, *(x for pair in self.losses for x in pair)))):
+            raise ValueError("a curve must be of finite numbers")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Student's t distribution (`TAILS` degrees of freedom) of the value at the last epoch, with centre `mean`.
+
+    `scale` is 0 where the last epoch is known."""
+
+    mean: float
+    scale: float
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation."""
+        return self.scale * math.sqrt(TAILS / (TAILS - 2))
+
+    def quantile(self, share: float) -> float:
+        """The value that the last epoch stays below with this probability (0 < share < 1)."""
+        return self.mean + self.scale * float(special.stdtrit(TAILS, share))
+
+    def interval(self, share: float) -> tuple[float, float]:
+        """The central interval that holds the value with this probability."""
+        return self.quantile(0.5 - share / 2), self.quantile(0.5 + share / 2)
+
+    def chance_above(self, value: float) -> float:
+        """Probability that the last epoch ends above the value."""
+        if self.scale == 0:
+            return float(self.mean > value)
+        return float(special.stdtr(TAILS, (self.mean - value) / self.scale))
+
+
+class _Link(NamedTuple):
+    """A ridge regression of the increment over a link, less the families' forecast of it, with the squared residuals of
+    its curves, what the ridge adds to their sum, and their standardised values at epoch t."""
+
+    weights: Array
+    covariance: Array
+    squares: Array
+    penalty: float
+    levels: Array
+
+    def residual(self, levels: Array, prior: Array) -> Array:
+        """Variance of what the link does not foresee for curves of those levels; the prior counts as one curve."""
+        if not len(self.squares):
+            return prior
+        near = np.exp(-((levels[:, None] - self.levels) ** 2) / (2 * NEAR**2))
+        near = EVERYWHERE + (1 - EVERYWHERE) * near
+        squares = near @ self.squares + self.penalty * near.mean(axis=1)
+        variance: Array = (squares + EXPERIENCE * prior) / (near.sum(axis=1) + EXPERIENCE)
+        return variance
+
+
+@lru_cache(maxsize=64)
+def _shapes(epochs: int) -> tuple[Array, Array]:
+    """Shapes h [shapes, epochs] of every family, from 1 to 0, and the logarithms of their prior weights [shapes]; each
+    family weighs the same."""
+    e = np.arange(1, epochs + 1, dtype=np.float64)
+    families = [
+        [np.exp(-(e - 1) / k) for k in np.geomspace(0.7, max(epochs / 5, 1), 6)],
+        [e**-p for p in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)],
+        [1 / np.log(e + 1)],
+        [1 / (1 + (e / k) ** d) for k in (1.5, 3.0, 6.0) for d in (1, 2)],
+        [np.exp(-((e / k) ** d)) for k in (1.5, 4.0, epochs / 6 + 1) for d in (0.5, 0.75)],
+    ]
+    shapes, weights = [], []
+    for family in families:
+        for shape in family:
+            shapes.append((shape - shape[-1]) / (shape[0] - shape[-1]))
+            weights.append(1 / len(family))
+    return np.array(shapes), np.log(weights) - math.log(len(families))
+
+
+FAMILIES = ("exponential", "power law", "inverse logarithm", "Hill (Morgan-Mercer-Flodin)", "Janoschek (Weibull)")
+"""Families in the order of `_shapes`. The exponential alone, y = a - exp(-b (e - e0)), was the idea of an early report;
+all are in Domhan, Springenberg and Hutter (2015); the power law for learning curves is Cortes et al. (1994)."""
+
+
+class Forecast(NamedTuple):
+    """Of the families alone, relative to the last value known: mean and variance [curves, epochs asked for]."""
+
+    mean: Array
+    variance: Array
+
+
+def forecast_by_families(
+    values: Array, asked: Sequence[int], epochs: int, *, scale: float = 1.0, only: slice = slice(None)
+) -> Forecast:
+    """Extrapolates curves [curves, t] of equal length to the epochs asked for, all later than t.
+
+    `only` picks shapes (for the exponential alone: `slice(6)`). The variance holds the noise of the value asked for and
+    what no family foresees.
+    """
+    shapes, log_weights = (part[only] for part in _shapes(epochs))
+    t = values.shape[1]
+    picked = np.arange(t) if t <= POINTS else np.unique(np.geomspace(1, t, POINTS).round().astype(int)) - 1
+    y = (values[:, picked] - values[:, -1:]) / scale
+    design = np.stack([np.ones((len(shapes), len(picked))), -shapes[:, picked]], axis=2)
+    precision = np.einsum("spi,spj->sij", design, design) + np.diag([1e-8, GAIN**-2])
+    covariance = np.linalg.inv(precision)
+    moments = np.einsum("spi,cp->sci", design, y)
+    coefficients = np.einsum("sij,scj->sci", covariance, moments)
+    squares = np.maximum((y**2).sum(1) - np.einsum("sci,sci->sc", coefficients, moments), 0.0)
+    a, b = 1 + (len(picked) - 1) / 2, NOISE**2 + squares / 2
+    evidence = log_weights[:, None] - np.linalg.slogdet(precision)[1][:, None] / 2 - a * np.log(b)
+    weights = special.softmax(evidence, axis=0)
+    ahead = np.asarray(asked) - 1
+    rows = np.stack([np.ones((len(shapes), len(ahead))), -shapes[:, ahead]], axis=2)
+    means = np.einsum("sai,sci->sca", rows, coefficients)
+    spread = np.einsum("sai,sij,saj->sa", rows, covariance, rows)
+    variances = (b / a)[:, :, None] * (1 + spread[:, None, :])
+    mean = np.einsum("sc,sca->ca", weights, means)
+    variance = np.einsum("sc,sca->ca", weights, variances + (means - mean) ** 2)
+    unforeseen = JUMP**2 * np.log(np.asarray(asked) / t)
+    return Forecast(mean * scale, (variance + unforeseen) * scale**2)
+
+
+class Extrapolator:
+    """Predicts the last epoch of trainings, from themselves and from other trainings of the same search.
+
+    `curves` are the others, complete or not, `epochs` is T, `scale` the range that values can take (1 for accuracies).
+    Raises ValueError if a curve is longer than T.
+    """
+
+    def __init__(self, curves: Sequence[Curve], epochs: int, *, scale: float = 1.0) -> None:
+        if epochs < 1 or not scale > 0:
+            raise ValueError(f"epochs must be at least 1 and scale above 0 but got {epochs} and {scale}")
+        _check_lengths(curves, epochs)
+        self.curves, self.epochs, self.scale = tuple(curves), epochs, scale
+        self._models: dict[int, _Model] = {}
+
+    def predict(self, curve: Curve) -> Prediction:
+        """The prediction for one training."""
+        return self.predict_all([curve])[0]
+
+    def predict_all(self, curves: Sequence[Curve]) -> list[Prediction]:
+        """The predictions for several trainings, of any lengths, in their order."""
+        _check_lengths(curves, self.epochs)
+        found: dict[int, Prediction] = {}
+        for length in {len(curve.values) for curve in curves}:
+            places = [i for i, curve in enumerate(curves) if len(curve.values) == length]
+            predictions = self._at(length).predict([curves[i] for i in places])
+            found.update(zip(places, predictions, strict=True))
+        return [found[i] for i in range(len(curves))]
+
+    def _at(self, length: int) -> "_Model":
+        if length not in self._models:
+            others = [curve for curve in self.curves if len(curve.values) >= length]
+            self._models[length] = _Model(others, length, self.epochs, self.scale)
+        return self._models[length]
+
+
+class _Model:
+    """The links from epoch t on, learnt from curves that have reached t."""
+
+    def __init__(self, curves: Sequence[Curve], t: int, epochs: int, scale: float) -> None:
+        self.t, self.epochs, self.scale = t, epochs, scale
+        self.ends = link_ends(t, epochs)
+        self._links: list[_Link] = []
+        self._caution = 1.0
+        if not curves or not self.ends:
+            return
+        raw = _clues(curves, t)
+        self._centre = _mean(raw)
+        deviation = np.sqrt(_mean((raw - self._centre) ** 2))
+        self._deviation = np.where(deviation > 1e-9 * scale, deviation, np.inf)
+        clues = self._standardised(raw)
+        forecast = self._forecast(curves)
+        increments = np.diff(forecast.mean, axis=1, prepend=0)
+        prior = self._prior(forecast)
+        gained = np.zeros(len(curves))
+        surprise, seen = 0.0, 0
+        for k, end in enumerate(self.ends):
+            through = np.array([len(curve.values) >= end for curve in curves])
+            values = np.array([c.values[end - 1] - c.values[t - 1] if len(c.values) >= end else 0.0 for c in curves])
+            design = _design(increments[:, k], gained, clues)[through]
+            link = _fit(design, (values - gained - increments[:, k])[through], (NOISE * scale) ** 2)
+            self._links.append(link)
+            if len(design):
+                surprise += (link.squares.sum() + link.penalty) / float(prior[through, k].mean())
+                seen += len(design)
+            gained = values
+        self._caution = (CAUTION + surprise) / (CAUTION + seen)
+
+    def predict(self, curves: Sequence[Curve]) -> list[Prediction]:
+        """Goes through the links: mean and variance of the gain so far, linear in what came before."""
+        last = np.array([curve.values[-1] for curve in curves])
+        if not self.ends:
+            return [Prediction(float(value), 0.0) for value in last]
+        forecast = self._forecast(curves)
+        increments, prior = np.diff(forecast.mean, axis=1, prepend=0), self._prior(forecast)
+        mean, variance = np.zeros(len(curves)), np.zeros(len(curves))
+        if not self._links:
+            mean, variance = forecast.mean[:, -1], prior.sum(axis=1)
+        else:
+            clues = self._standardised(_clues(curves, self.t, self._centre))
+        for k, link in enumerate(self._links):
+            design = _design(increments[:, k], mean, clues)
+            residual = link.residual(clues[:, 0], self._caution * prior[:, k])
+            leverage = np.einsum("ci,ij,cj->c", design, link.covariance, design)
+            variance = (1 + link.weights[2]) ** 2 * variance + residual * (1 + leverage)
+            mean = mean + increments[:, k] + design @ link.weights
+        scale = np.sqrt(variance * (TAILS - 2) / TAILS)
+        return [Prediction(float(m), float(s)) for m, s in zip(last + mean, scale, strict=True)]
+
+    def _forecast(self, curves: Sequence[Curve]) -> Forecast:
+        values = np.array([curve.values[: self.t] for curve in curves])
+        return forecast_by_families(values, self.ends, self.epochs, scale=self.scale)
+
+    def _prior(self, forecast: Forecast) -> Array:
+        """Variance that each link adds [curves, links]."""
+        floor = (1e-3 * self.scale) ** 2
+        return np.maximum(np.diff(forecast.variance, axis=1, prepend=0), floor)
+
+    def _standardised(self, clues: Array) -> Array:
+        known: Array = np.clip((clues - self._centre) / self._deviation, -EXTREME, EXTREME)
+        return np.nan_to_num(known)
+
+
+def link_ends(t: int, epochs: int) -> list[int]:
+    """The epochs at which the links from t to the last epoch end.
+
+    >>> link_ends(1, 20)
+    [2, 3, 5, 8, 12, 20]
+    """
+    ends = []
+    while t < epochs:
+        t = max(t + 1, math.ceil(t * LINK))
+        t = epochs if t * LINK > epochs else t
+        ends.append(t)
+    return ends
+
+
+def _fit(design: Array, target: Array, least_spread: float) -> _Link:
+    """The ridge regression of the target [curves] on the design [curves, terms], whose forecasts and gains are taken to
+    vary by no less than that variance."""
+    spread = np.maximum(design.var(axis=0) if len(design) else 0.0, np.full(design.shape[1], least_spread))
+    ridge = np.full(design.shape[1], RIDGE)
+    ridge[:3] = RIDGE_LEVEL, RIDGE_FORECAST * spread[1], RIDGE * spread[2]
+    precision: Array = design.T @ design + np.diag(ridge)
+    covariance = np.linalg.inv(precision)
+    weights: Array = covariance @ (design.T @ target)
+    squares: Array = (target - design @ weights) ** 2
+    return _Link(weights, np.asarray(covariance), squares, float(weights @ (ridge * weights)), design[:, 3])
+
+
+def _design(increment: Array, gained: Array, clues: Array) -> Array:
+    """Terms of a link's regression: level, the families' increment, what was gained since epoch t, the clues."""
+    return np.column_stack([np.ones(len(clues)), increment, gained, clues])
+
+
+def _clues(curves: Sequence[Curve], t: int, like: Array | None = None) -> Array:
+    """What of the first t epochs and the network may tell of the rest [curves, clues]; nan where a curve lacks it.
+
+    The mean of the training losses so far is the predictor of Ru et al. (2021). `like` says how many there are.
+    """
+    values = np.array([curve.values[:t] for curve in curves])
+    columns = [values[:, -1]]
+    if t > 1:
+        columns.append(values[:, -1] - values[:, -2])
+    if t > 2:
+        columns.append(values[:, -1] - values[:, t // 2])
+    if t > 3:
+        columns.append(values[:, t // 2] - values[:, 0])
+    losses = np.array([curve.losses[:t] if curve.losses else [(math.nan, math.nan)] * t for curve in curves])
+    columns += [losses[:, -1, 0], losses[:, :, 0].mean(axis=1), losses[:, -1, 1]]
+    wanted = max(len(curve.network) for curve in curves) if like is None else len(like) - len(columns)
+    network = [(*curve.network[:wanted], *[math.nan] * (wanted - len(curve.network))) for curve in curves]
+    return np.column_stack([*columns, np.array(network).reshape(len(curves), wanted)])
+
+
+def _mean(columns: Array) -> Array:
+    """Mean of each column over what is known of it; 0 where nothing is."""
+    known = ~np.isnan(columns)
+    total: Array = np.where(known, columns, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return total
+
+
+def _check_lengths(curves: Sequence[Curve], epochs: int) -> None:
+    longest = max((len(curve.values) for curve in curves), default=0)
+    if longest > epochs:
+        raise ValueError(f"a curve has {longest} epochs, more than the last, {epochs}")

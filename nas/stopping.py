@@ -1,0 +1,124 @@
+"""Rules that say after an epoch whether a training goes on.
+
+A rule judges a training against its rivals: the networks of the same strategy with at most as many parameters, so that
+a small network is never judged against a large one. A training that is stopped is frozen, not thrown away: a rule may
+want it back when more is known.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas.curves import Curve, Prediction
+
+THRESHOLD = 0.02
+"""Chance of joining the front below which a training is not worth its epochs: benchmarks/curves.py."""
+
+EAGER = 0.5
+"""Chance from which on a training goes on at once, before new networks are tried."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do with a training: whether it goes on at once; if not, whether it is worth going on when no new network
+    is left to try, and that of several with the largest chance first."""
+
+    goes_on: bool
+    is_worthy: bool
+    chance: float
+
+
+class Rule(Protocol):
+    """A rule."""
+
+    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+        """Of a training that has not come to its last epoch, with the prediction of its value there, against its
+        rivals, itself not among them."""
+
+
+class Never:
+    """Every training goes to its last epoch."""
+
+    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+        """Goes on."""
+        return Verdict(True, True, 1.0)
+
+
+class Extrapolate:
+    """By the predicted chance to end above every rival that has come to its last epoch: freeze and thaw.
+
+    A training goes on at once while that is likely (`EAGER`). It is frozen when it is not, and goes on when nothing
+    better is left to do with the next epoch, unless the chance is below the threshold. The first networks have no such
+    rival and go on.
+    """
+
+    def __init__(self, epochs: int, threshold: float = THRESHOLD) -> None:
+        self.epochs, self.threshold = epochs, threshold
+
+    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+        """By the chance of joining the front."""
+        measured = [rival.values[-1] for rival in rivals if len(rival.values) == self.epochs]
+        chance = prediction.chance_above(max(measured)) if measured else 1.0
+        return Verdict(chance >= max(EAGER, self.threshold), chance >= self.threshold, chance)
+
+
+class Median:
+    """Stops what is below the median of its rivals at the same epoch (Golovin et al. 2017), but not in its first epoch
+    nor before `STARTUP` rivals have come to their last. Stopped is stopped."""
+
+    STARTUP = 5
+    WARMUP = 1
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+        """By its best value so far."""
+        epoch = len(curve.values)
+        complete = sum(len(rival.values) == self.epochs for rival in rivals)
+        if complete < self.STARTUP or epoch <= self.WARMUP:
+            return Verdict(True, True, 1.0)
+        values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
+        best = max(curve.values)
+        goes_on = best >= statistics.median(values)
+        return Verdict(goes_on, False, _share_below(best, values))
+
+
+class Halving:
+    """Asynchronous successive halving with promotion (Li et al. 2020): at epochs 1, 3, 9, … only the best third of what
+    has come so far goes on; what is stopped goes on when it belongs to the best third later."""
+
+    REDUCTION = 3
+
+    def __init__(self, epochs: int) -> None:
+        self.rungs = {self.REDUCTION**k for k in range(math.ceil(math.log(epochs, self.REDUCTION)) + 1)}
+
+    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+        """By its place at the rung."""
+        epoch = len(curve.values)
+        values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
+        above = sum(value > curve.values[-1] for value in values)
+        promoted = above < max(1, (len(values) + 1) // self.REDUCTION)
+        goes_on = epoch not in self.rungs or promoted
+        return Verdict(goes_on, goes_on, _share_below(curve.values[-1], values))
+
+
+RULES = ("extrapolate", "median", "halving", "none")
+"""What `--stop` takes."""
+
+
+def make_rule(name: str, epochs: int, threshold: float = THRESHOLD) -> Rule:
+    """The rule of that name. Raises KeyError for a name that is not in `RULES`."""
+    rules: dict[str, Rule] = {
+        "extrapolate": Extrapolate(epochs, threshold),
+        "median": Median(epochs),
+        "halving": Halving(epochs),
+        "none": Never(),
+    }
+    return rules[name]
+
+
+def _share_below(value: float, values: Sequence[float]) -> float:
+    return sum(other < value for other in values) / len(values) if values else 1.0
