@@ -19,9 +19,6 @@ from nas.stopping import Extrapolate
 
 Array = npt.NDArray[np.float64]
 
-LAST_EPOCHS = 3
-"""The final value is the mean of so many."""
-
 THRESHOLDS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002)
 FOR_GOOD = (0.2, 0.1, 0.05, 0.02, 0.01)
 """The same where what is stopped does not go on."""
@@ -29,6 +26,8 @@ FIRST_EPOCHS = (1, 2, 3, 5, 9)
 SHARES = (0.02, 0.05, 0.10)
 RUNGS = ((1, 0.40), (2, 0.20), (3, 0.10), (5, 0.05), (9, 0.02))
 """Successive halving: after so many epochs this share of all goes on."""
+LEAST_FITTED = 3
+"""Epochs that three parameters are fitted to."""
 RUNGS_FOR = 20
 """Epochs that these rungs are meant for."""
 REFIT = 1.05
@@ -37,15 +36,17 @@ REFIT = 1.05
 
 @dataclass(frozen=True)
 class Race:
-    """Networks in the order of their arrival: accuracies [networks, epochs], 0–1, and what describes each network."""
+    """Networks in the order of their arrival: accuracies [networks, epochs], 0–1, what describes each network, and over
+    how many of the last epochs a final value is the mean."""
 
     values: Array
     networks: tuple[tuple[float, ...], ...]
+    final_epochs: int = 3
 
     @property
     def finals(self) -> Array:
         """Final value of each network."""
-        finals: Array = self.values[:, -LAST_EPOCHS:].mean(axis=1)
+        finals: Array = self.values[:, -self.final_epochs :].mean(axis=1)
         return finals
 
     @property
@@ -82,7 +83,7 @@ def every_policy(race: Race, seed: int) -> Iterator[Outcome]:
     for k in FIRST_EPOCHS:
         if k < race.epochs:
             yield from _first_epochs(race, "k epochs, then the best", k, race.values[:, k - 1])
-            if k >= LAST_EPOCHS:
+            if k >= LEAST_FITTED:
                 asymptotes = np.array([exponential_asymptote(curve) for curve in race.values[:, :k]])
                 yield from _first_epochs(race, "exponential alone", k, asymptotes)
     yield _promotion(race, "epochs 1, 2, 3, 5, 9", 1)

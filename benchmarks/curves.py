@@ -3,7 +3,7 @@
 The file has a row a network and a column an epoch (`--epochs-prefix epoch`: epoch1, epoch2, …), accuracies as
 fractions or percent, and optionally a column of parameters. Each seed draws `--networks` of them, in a random order.
 Regret is the best final value of those drawn less that of the network that a policy delivers, in accuracy points (the
-final value is the mean of the last three epochs); share is of the epochs that training all of them in full takes.
+final value is the mean of the last `--final-epochs`); share is of the epochs that training all of them in full takes.
 
 Predictions are judged at every epoch on random halves of the networks drawn: learnt on one, judged on the other.
 """
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import optuna
-from curve_policies import LAST_EPOCHS, Outcome, Race, every_policy
+from curve_policies import Outcome, Race, every_policy
 from machine import Figures, one_thread, parser, say, show
 from scipy import stats
 
@@ -64,7 +64,7 @@ class Replay:
     seconds: list[float]
 
 
-def read_curves(path: Path, prefix: str, parameters: str) -> Race:
+def read_curves(path: Path, prefix: str, parameters: str, final_epochs: int) -> Race:
     """Every network of the file. Raises CurvesError for files without such columns and cells that are no numbers."""
     try:
         content = path.read_bytes()
@@ -75,8 +75,9 @@ def read_curves(path: Path, prefix: str, parameters: str) -> Race:
     header = list(reader.fieldnames or ())
     numbered = {int(m[1]): name for name in header if (m := re.fullmatch(re.escape(prefix) + r"([0-9]+)", name))}
     columns = [name for _, name in sorted(numbered.items())]
-    if len(columns) < LAST_EPOCHS + 1:
-        raise CurvesError(f"{path} needs columns {prefix}1, {prefix}2, …, at least 4; it has {', '.join(header)}")
+    if len(columns) <= final_epochs:
+        least = f"{prefix}1 to {prefix}{final_epochs + 1}"
+        raise CurvesError(f"{path} needs at least the columns {least}; it has {', '.join(header)}")
     rows = list(reader)
     if len(rows) < LEAST_NETWORKS:
         raise CurvesError(f"{path} holds {len(rows)} networks; at least {LEAST_NETWORKS} are needed")
@@ -85,7 +86,7 @@ def read_curves(path: Path, prefix: str, parameters: str) -> Race:
     sizes = [_number(path, i, row, parameters) for i, row in enumerate(rows, 2)] if parameters in header else []
     if min(sizes, default=1) <= 0:
         raise CurvesError(f"{path}: column {parameters!r} must be above 0")
-    return Race(values, tuple((math.log(size),) for size in sizes) or ((),) * len(rows))
+    return Race(values, tuple((math.log(size),) for size in sizes) or ((),) * len(rows), final_epochs)
 
 
 def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
@@ -101,7 +102,7 @@ def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
 def replay(race: Race, networks: int, seed: int) -> Replay:
     """Every policy, and every prediction, on the networks that this seed draws."""
     drawn = np.random.default_rng(seed).permutation(len(race.values))[:networks]
-    race = Race(race.values[drawn], tuple(race.networks[i] for i in drawn))
+    race = Race(race.values[drawn], tuple(race.networks[i] for i in drawn), race.final_epochs)
     outcomes = [(o, 100 * float(race.finals.max() - race.finals[o.chosen])) for o in every_policy(race, seed)]
     half = len(race.values) // 2
     judged, seconds = [], []
@@ -200,12 +201,17 @@ def main() -> int:
     arguments.add_argument("--parameters", default="params", help="column of parameters (default: %(default)s, if any)")
     arguments.add_argument("--networks", type=int, default=200, help="drawn by a seed (default: %(default)s)")
     arguments.add_argument("--seeds", type=int, default=40, help="(default: %(default)s)")
+    arguments.add_argument(
+        "--final-epochs", type=int, default=3, help="of which the mean is final (default: %(default)s)"
+    )
     arguments.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core")
     asked: Any = arguments.parse_args()
-    if asked.networks < LEAST_NETWORKS or asked.seeds < 1 or asked.processes < 1:
-        arguments.error(f"--networks must be at least {LEAST_NETWORKS}, --seeds and --processes at least 1")
+    if asked.networks < LEAST_NETWORKS or min(asked.seeds, asked.processes, asked.final_epochs) < 1:
+        arguments.error(
+            f"--networks must be at least {LEAST_NETWORKS}, --seeds, --final-epochs and --processes at least 1"
+        )
     try:
-        race = read_curves(asked.curves, asked.epochs_prefix, asked.parameters)
+        race = read_curves(asked.curves, asked.epochs_prefix, asked.parameters, asked.final_epochs)
     except CurvesError as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_USE

@@ -20,7 +20,7 @@ from nas.budget import Budget
 from nas.errors import BudgetError
 from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.samplers import STRATEGIES, suggest
-from nas.samplers.base import distribution, exhausted
+from nas.samplers.base import distribution, exhausted, told
 from nas.seeds import derive_seed
 from nas.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
 
@@ -132,6 +132,29 @@ def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy:
         study.tell(trial, luck(settings))
         afresh.append(settings)
     assert afresh == searched(space, STRATEGIES[strategy](space, BUDGET, seed=0), 20)
+
+
+def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(strategy: str):
+    space = shipped("residual", (1, 8, 8), 10)
+    lasting = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
+    for _ in range(20):
+        trial, settings = proposed(lasting, space)
+        trial.set_user_attr("stopped", 2)
+        trial.set_user_attr("curve", [[1.0, 1.0, 0.1]])
+        trial.set_user_attr("predicted_loss", 1.0)
+        lasting.tell(trial, luck(settings))
+    proposed(lasting, space)
+    first = lasting.get_trials(deepcopy=False)[4]
+    went_on = {"thaws": 4, "curve": [[1.0, 0.1, 1.0]], "proposal": first.user_attrs["proposal"]}
+    lasting.add_trial(
+        optuna.trial.create_trial(value=2.0, params=first.params, distributions=first.distributions, user_attrs=went_on)
+    )
+    values = {told_of.number: told_of.value for told_of in told(lasting)}
+    assert 4 not in values
+    assert max(values, key=lambda number: values[number] or 0.0) == 21
+    alike = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
+    alike.add_trials(lasting.get_trials(deepcopy=True))
+    assert proposed(alike, space)[1] == proposed(lasting, space)[1]
 
 
 def test_no_network_is_proposed_twice_while_there_are_others(strategy: str):

@@ -92,6 +92,104 @@ def test_other_settings_on_the_same_folder_are_refused_with_what_differs(finishe
     assert "strategies was tpe,random, now tpe" in refused.stderr
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search in which most trainings are stopped, and some of them audited."""
+    folder = tmp_path_factory.mktemp("stopped")
+    flags = ("--strategies", "tpe,random", "--workers", "2", "--stop-threshold", "0.2", "--audit", "0.3")
+    done = searching.run(searching.command(folder, folder / "out", *flags, trials=14, epochs=6))
+    assert done.returncode == 0, done.stderr
+    assert "stopped early (extrapolate)" in done.stderr
+    return folder / "out"
+
+
+def test_a_predicted_value_is_told_and_flagged_but_never_reported_as_measured(stopped: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    content = searching.result(stopped)
+    counts = content["counts"]
+    assert counts["stopped"] > 0
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == counts["proposed"] == 28 + 3
+    assert all(len(entry["curve"]) == 6 for entry in content["front"])
+    assert all(baseline["validation_accuracy"] is not None for baseline in content["baselines"])
+    storage = JournalStorage(JournalFileBackend(str(stopped / "journal.log")))
+    flagged = 0
+    for name in ("tpe-2000", "random-2000"):
+        study = optuna.load_study(study_name=name, storage=storage)
+        for trial in study.trials:
+            assert trial.state == optuna.trial.TrialState.COMPLETE
+            curve = trial.user_attrs["curve"]
+            if "stopped" in trial.user_attrs:
+                flagged += "replayed" not in trial.user_attrs
+                assert len(curve) == trial.user_attrs["stopped"] < 6
+                assert 0 <= trial.value <= 1
+            else:
+                assert len(curve) == 6
+                assert trial.value == curve[-1][2]
+    assert flagged >= counts["stopped"]
+
+
+def test_what_stopping_saved_and_whether_it_was_right_is_reported(stopped: Path) -> None:
+    content = searching.result(stopped)
+    stopping = content["stopping"]
+    assert stopping["rule"] == "extrapolate"
+    assert stopping["stopped"] == content["counts"]["stopped"]
+    assert 0 < stopping["epochs_spent"] < stopping["epochs_in_full"]
+    assert stopping["audited"] >= stopping["false_stops"]
+    assert stopping["predictions"] > 0
+    assert 0 <= stopping["coverage"]["50"] <= stopping["coverage"]["80"] <= stopping["coverage"]["95"] <= 1
+    assert [at["epoch"] for at in stopping["rank_correlation"]] == [1, 2, 3, 4, 5]
+
+
+def test_weights_of_stopped_trainings_are_kept_while_they_may_go_on(stopped: Path, tmp_path: Path) -> None:
+    front = {entry["network"] for entry in searching.result(stopped)["front"]}
+    assert {path.stem for path in (stopped / "weights").glob("*.pt")} == front
+    flags = ("--workers", "1", "--stop-threshold", "0.3")
+    arguments = searching.command(tmp_path, tmp_path / "out", *flags, trials=60, epochs=6)
+    search = subprocess.Popen(
+        arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, preexec_fn=searching.listen_to_interrupts
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (tmp_path / "out" / "pareto.json").exists() and searching.result(tmp_path / "out")["counts"]["stopped"] > 1:
+            break
+        time.sleep(0.1)
+    search.send_signal(signal.SIGINT)
+    search.wait(timeout=60)
+    content = searching.result(tmp_path / "out")
+    kept = {path.stem for path in (tmp_path / "out" / "weights").glob("*.pt")}
+    assert len(kept - {entry["network"] for entry in content["front"]}) >= content["counts"]["stopped"] > 1
+
+
+@pytest.mark.parametrize("rule", ["median", "halving", "none"])
+def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
+    flags = ("--workers", "2", "--stop", rule)
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", *flags, trials=10, epochs=4))
+    assert done.returncode == 0, done.stderr
+    content = searching.result(tmp_path / "out")
+    assert content["stopping"]["rule"] == rule
+    assert content["counts"]["trained"] >= 1
+    assert (content["counts"]["stopped"] > 0) == (rule == "halving")
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--stop", "never"), "stop must be of extrapolate, median, halving, none but got 'never'"),
+        (("--stop-threshold", "2"), "the stop threshold must be between 0 and 1 but got 2.0"),
+        (("--audit", "-0.1"), "the audit must be between 0 and 1 but got -0.1"),
+    ],
+)
+def test_settings_of_stopping_that_make_no_sense_are_refused(
+    tmp_path: Path, flags: tuple[str, ...], complaint: str
+) -> None:
+    refused = searching.run(searching.command(tmp_path, tmp_path / "out", *flags))
+    assert refused.returncode == 2
+    assert refused.stderr == f"nas: {complaint}\n"
+
+
 def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
     from nas.cli import main
 
