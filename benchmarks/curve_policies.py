@@ -15,7 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
 from nas.curves import Curve, Extrapolator
-from nas.stopping import Extrapolate
+from nas.stopping import Extrapolate, is_checked
 
 Array = npt.NDArray[np.float64]
 
@@ -111,34 +111,36 @@ class _Search:
     def try_all(self, *, at_once: bool = True) -> None:
         """Every network in turn; with `at_once` False it goes on while it is worth it, and what stops is lost."""
         for i in range(len(self.race.values)):
-            self.train(i, until_unlikely=at_once)
+            self.train(i, bar=1.0 if at_once else 0.0)
             while at_once and (thawed := self.to_resume(nothing_new=False)) is not None:
-                self.train(thawed, until_unlikely=False)
+                self.train(thawed[0], bar=thawed[1])
 
     def finish(self, policy: str, threshold: float) -> Outcome:
         """Goes on with the frozen until none is worth it."""
         setting = f"threshold {threshold if policy == 'ours' else self.rule.threshold:g}"
         self.rule = Extrapolate(self.race.epochs, threshold)
         while (thawed := self.to_resume(nothing_new=True)) is not None:
-            self.train(thawed, until_unlikely=False)
+            self.train(thawed[0], bar=thawed[1])
         complete = np.flatnonzero(self.lengths == self.race.epochs)
         chosen = int(complete[self.race.finals[complete].argmax()])
         return Outcome(policy, setting, chosen, int(self.lengths.sum()))
 
-    def train(self, i: int, *, until_unlikely: bool) -> None:
-        """Epoch by epoch while the rule lets it."""
+    def train(self, i: int, *, bar: float) -> None:
+        """Epoch by epoch while the rule lets it, or its chance is worth it and not below the bar."""
         goes_on = True
         while goes_on:
             self.lengths[i] += 1
+            if self.lengths[i] < self.race.epochs and not is_checked(int(self.lengths[i])):
+                continue
             curve = self.race.curve(i, int(self.lengths[i]))
             if self.lengths[i] == self.race.epochs:
                 self.rivals.append(curve)
                 return
             verdict = self.rule.judge(curve, self.extrapolator().predict(curve), self.rivals)
-            goes_on = verdict.goes_on if until_unlikely else verdict.is_worthy
+            goes_on = verdict.goes_on or (verdict.is_worthy and verdict.chance >= bar)
 
-    def to_resume(self, *, nothing_new: bool) -> int | None:
-        """The frozen network that should go on now, if there is one."""
+    def to_resume(self, *, nothing_new: bool) -> tuple[int, float] | None:
+        """The frozen network that should go on now, if there is one, and the chance of the next best."""
         frozen = np.flatnonzero((self.lengths > 0) & (self.lengths < self.race.epochs)).tolist()
         curves = [self.race.curve(i, int(self.lengths[i])) for i in frozen]
         best = self.rivals and [max(self.rivals, key=lambda rival: rival.values[-1])]
@@ -147,7 +149,8 @@ class _Search:
             verdict = self.rule.judge(curve, prediction, best)
             if verdict.goes_on or (nothing_new and verdict.is_worthy):
                 going[verdict.chance] = i
-        return going[max(going)] if going else None
+        first, second = sorted([*going, 0.0, 0.0], reverse=True)[:2]
+        return (going[first], second) if going else None
 
     def extrapolator(self) -> Extrapolator:
         """Taught by all that was trained so far."""

@@ -50,11 +50,6 @@ POINTS = 40
 """Most epochs of a curve that the families are fitted to."""
 EXTREME = 3.0
 """Clues further out, in standard deviations, count as if they were here."""
-NEAR = 1.0
-"""Difference of standardised values at epoch t over which a curve's residual counts less for another's: high curves are
-less uncertain than low ones."""
-EVERYWHERE = 0.1
-"""What a residual counts at least."""
 
 
 @dataclass(frozen=True)
@@ -107,24 +102,13 @@ class Prediction:
 
 
 class _Link(NamedTuple):
-    """A ridge regression of the increment over a link, less the families' forecast of it, with the squared residuals of
-    its curves, what the ridge adds to their sum, and their standardised values at epoch t."""
+    """A ridge regression of the increment over a link, less the families' forecast of it. `squares` is the sum of its
+    squared residuals and the ridge's penalty, `seen` the number of curves that went through it."""
 
     weights: Array
     covariance: Array
-    squares: Array
-    penalty: float
-    levels: Array
-
-    def residual(self, levels: Array, prior: Array) -> Array:
-        """Variance of what the link does not foresee for curves of those levels; the prior counts as one curve."""
-        if not len(self.squares):
-            return prior
-        near = np.exp(-((levels[:, None] - self.levels) ** 2) / (2 * NEAR**2))
-        near = EVERYWHERE + (1 - EVERYWHERE) * near
-        squares = near @ self.squares + self.penalty * near.mean(axis=1)
-        variance: Array = (squares + EXPERIENCE * prior) / (near.sum(axis=1) + EXPERIENCE)
-        return variance
+    squares: float
+    seen: int
 
 
 @lru_cache(maxsize=64)
@@ -252,9 +236,9 @@ class _Model:
             design = _design(increments[:, k], gained, clues)[through]
             link = _fit(design, (values - gained - increments[:, k])[through], (NOISE * scale) ** 2)
             self._links.append(link)
-            if len(design):
-                surprise += (link.squares.sum() + link.penalty) / float(prior[through, k].mean())
-                seen += len(design)
+            if link.seen:
+                surprise += link.squares / float(prior[through, k].mean())
+                seen += link.seen
             gained = values
         self._caution = (CAUTION + surprise) / (CAUTION + seen)
 
@@ -272,7 +256,7 @@ class _Model:
             clues = self._standardised(_clues(curves, self.t, self._centre))
         for k, link in enumerate(self._links):
             design = _design(increments[:, k], mean, clues)
-            residual = link.residual(clues[:, 0], self._caution * prior[:, k])
+            residual = (link.squares + EXPERIENCE * self._caution * prior[:, k]) / (link.seen + EXPERIENCE)
             leverage = np.einsum("ci,ij,cj->c", design, link.covariance, design)
             variance = (1 + link.weights[2]) ** 2 * variance + residual * (1 + leverage)
             mean = mean + increments[:, k] + design @ link.weights
@@ -316,8 +300,9 @@ def _fit(design: Array, target: Array, least_spread: float) -> _Link:
     precision: Array = design.T @ design + np.diag(ridge)
     covariance = np.linalg.inv(precision)
     weights: Array = covariance @ (design.T @ target)
-    squares: Array = (target - design @ weights) ** 2
-    return _Link(weights, np.asarray(covariance), squares, float(weights @ (ridge * weights)), design[:, 3])
+    residuals = target - design @ weights
+    squares = float(residuals @ residuals + weights @ (ridge * weights))
+    return _Link(weights, np.asarray(covariance), squares, len(design))
 
 
 def _design(increment: Array, gained: Array, clues: Array) -> Array:

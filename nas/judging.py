@@ -56,14 +56,16 @@ class Judge:
         extrapolator = Extrapolator(falling, self.plan.epochs, scale=scale)
         return max(0.0, -extrapolator.predict(curve(record, rows, by_loss=True)).mean)
 
-    def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> Record | None:
+    def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
         """The stopped training that should go on now, if there is one: with the largest chance of those that go on at
-        once or, where no new network is left to try, of those that are worth it."""
+        once or, where no new network is left to try, of those that are worth it. Also the chance of the next best: as
+        long as its own is not below that, no other makes better use of the next epoch."""
         frozen = _frozen(records)
         predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
         verdicts = [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
         going = [(v.chance, -i) for i, v in enumerate(verdicts) if v.goes_on or (nothing_new and v.is_worthy)]
-        return frozen[-max(going)[1]] if going else None
+        (_, first), (second, _) = sorted([*going, (0.0, 0), (0.0, 0)], reverse=True)[:2]
+        return (frozen[-first] if going else None), second
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""

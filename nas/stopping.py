@@ -20,6 +20,19 @@ EAGER = 0.5
 """Chance from which on a training goes on at once, before new networks are tried."""
 
 
+def is_checked(epoch: int) -> bool:
+    """Whether trainings are judged after this epoch: after each of the first twenty, then ever less often, so that a
+    long training is judged some dozens of times.
+
+    >>> [epoch for epoch in range(18, 50) if is_checked(epoch)]
+    [18, 19, 20, 22, 24, 26, 28, 30, 33, 36, 39, 42, 46]
+    """
+    checked = 1
+    while checked < epoch:
+        checked += max(1, checked // 10)
+    return checked == epoch
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What to do with a training: whether it goes on at once; if not, whether it is worth going on when no new network

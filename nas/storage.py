@@ -9,7 +9,8 @@ one by one), "exhausted" (nothing new was found to propose), "failure" (the reas
 Where trainings are stopped early: "prediction E" (mean, scale and chance after epoch E, see `Predicted`), "stopped"
 (after this epoch: the trial's value is a prediction), "predicted_loss" (validation loss at the last epoch), "inherited"
 (epochs for which another trial had trained the network), "thaws" (number of the stopped trial that this one continues),
-"audited" (it goes on although it was stopped for good after this epoch, when so much was to beat).
+"bar" (the chance below which another makes better use of the next epoch), "audited" (it goes on although it was stopped
+for good after this epoch, when so much was to beat).
 """
 
 import fcntl

@@ -60,7 +60,7 @@ class Snapshot:
         if self.finished < self.total or len(self.records) > self.finished:
             return False
         judge = Judge(self.plan, self.records)
-        return judge.to_resume(self.records, nothing_new=True) is None and judge.to_audit(self.records) is None
+        return judge.to_resume(self.records, nothing_new=True)[0] is None and judge.to_audit(self.records) is None
 
     @property
     def epochs(self) -> int:

@@ -37,6 +37,7 @@ from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
 from nas.space import Space, bind, load_architecture, space_file
+from nas.stopping import is_checked
 from nas.storage import (
     PREDICTION,
     common_failure,
@@ -157,7 +158,7 @@ class Worker:
             return None
         records = read_records(self.plan, self.studies)
         judge = Judge(self.plan, records)
-        record = judge.to_resume(records, nothing_new=nothing_new)
+        record, bar = judge.to_resume(records, nothing_new=nothing_new)
         audited = {}
         if record is None and nothing_new:
             record = judge.to_audit(records)
@@ -167,7 +168,7 @@ class Worker:
         study = self.studies[record.strategy, record.budget]
         stopped = study.get_trials(deepcopy=False)[record.latest]
         kept = {name: stopped.user_attrs[name] for name in ("network", "parameters", "macs", "depth", "proposal")}
-        kept |= {"worker": self.slot, "thaws": record.number, "inherited": record.stopped} | audited
+        kept |= {"worker": self.slot, "thaws": record.number, "inherited": record.stopped, "bar": bar} | audited
         study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -259,7 +260,8 @@ class Worker:
         chance = prediction.chance_above(to_beat)
         trial.set_user_attr(f"{PREDICTION}{len(rows)}", [prediction.mean, prediction.scale, chance])
         verdict = judge.verdict(record, rows, prediction)
-        if record.audited or verdict.goes_on or (record.resumed and verdict.is_worthy):
+        above_next = record.resumed and verdict.chance >= trial.user_attrs["bar"]
+        if record.audited or verdict.goes_on or (above_next and verdict.is_worthy):
             return None
         return {
             "stopped": len(rows),
@@ -291,7 +293,7 @@ class Worker:
                 if epoch.epoch not in reported:
                     trial.report(epoch.validation_accuracy, epoch.epoch)
                 if epoch.epoch < self.plan.epochs:
-                    if epoch.epoch >= first_judged:
+                    if epoch.epoch >= first_judged and is_checked(epoch.epoch):
                         stopped = self._judge(trial, curve)
                     if stopped:
                         break

@@ -98,12 +98,12 @@ def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> N
         trained(16, 0.05, epochs=3, number=2),
     )
     records = [best, promising, hopeless]
-    assert Judge(LONG, records).to_resume(records, nothing_new=False) == promising
+    assert Judge(LONG, records).to_resume(records, nothing_new=False) == (promising, 0.0)
     assert Judge(LONG, records).to_audit(records) is None
     audited = Judge(replace(LONG, audit=1.0), records)
     assert audited.to_audit(records) in (promising, hopeless)
     twin = replace(trained(8, 0.8, epochs=2, strategy="random"), state="running")
-    assert Judge(LONG, [*records, twin]).to_resume([*records, twin], nothing_new=True) is None, "somebody trains it"
+    assert Judge(LONG, [*records, twin]).to_resume([*records, twin], nothing_new=True)[0] is None, "somebody trains it"
 
 
 def test_what_is_worth_it_but_unlikely_waits_until_nothing_new_is_left() -> None:
@@ -112,8 +112,8 @@ def test_what_is_worth_it_but_unlikely_waits_until_nothing_new_is_left() -> None
     verdict = judge.verdict(records[1], records[1].curve, judge.prediction(records[1], records[1].curve))
     assert verdict.is_worthy
     assert not verdict.goes_on
-    assert judge.to_resume(records, nothing_new=False) is None
-    assert judge.to_resume(records, nothing_new=True) == records[1]
+    assert judge.to_resume(records, nothing_new=False)[0] is None
+    assert judge.to_resume(records, nothing_new=True)[0] == records[1]
 
 
 def test_baselines_are_measured_and_the_audit_takes_its_share() -> None:
