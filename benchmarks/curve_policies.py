@@ -15,7 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
 from nas.curves import Curve, Extrapolator
-from nas.stopping import Extrapolate, is_checked
+from nas.stopping import Extrapolate, default_threshold, is_checked
 
 Array = npt.NDArray[np.float64]
 
@@ -74,7 +74,8 @@ def every_policy(race: Race, seed: int) -> Iterator[Outcome]:
     yield Outcome("full training", "", int(race.finals.argmax()), race.values.size)
     tried = _Search(race, Extrapolate(race.epochs))
     tried.try_all()
-    for threshold in THRESHOLDS:
+    default = default_threshold(len(race.values))
+    for threshold in sorted({*THRESHOLDS, default}, reverse=True):
         yield copy.deepcopy(tried).finish("ours", threshold)
     for threshold in FOR_GOOD:
         for_good = _Search(race, Extrapolate(race.epochs, threshold))

@@ -25,7 +25,7 @@ from nas.recipe import MANY_IMAGES, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
-from nas.stopping import RULES, THRESHOLD
+from nas.stopping import RULES, default_threshold
 from nas.storage import common_failure, open_storage, open_study, read_records, read_run
 from nas.supervise import Ending, Supervisor, View
 from nas.worker import open_studies, plan_space
@@ -78,7 +78,7 @@ def search(
     seed: int = 0,
     below: float = 0.25,
     stop: str = "extrapolate",
-    stop_threshold: float = THRESHOLD,
+    stop_threshold: float | None = None,
     audit: float = 0.05,
     out: str | Path | None = None,
     workers: int | None = None,
@@ -96,8 +96,9 @@ def search(
     With `baselines` (the default where strategies are compared) a ResNet, a MobileNetV2 and a VGG scaled to each budget
     are trained beside them. `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds.
     `stop` is the rule by which trainings are stopped early ("extrapolate", "median", "halving" or "none"; see
-    `nas.stopping`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training up,
-    `audit` the share of those trainings that go on in the end all the same, to check the predictions.
+    `nas.stopping`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training up
+    (4 divided by a strategy's trials, at most 0.2), `audit` the share of those trainings that go on in the end all the
+    same, to check the predictions.
     An interrupted search goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
@@ -135,7 +136,7 @@ def search(
         seed=seed,
         recipe=asdict(recipe_for(len(data.train.images))),
         stop=stop,
-        stop_threshold=stop_threshold,
+        stop_threshold=default_threshold(trials * len(budgets)) if stop_threshold is None else stop_threshold,
         audit=audit,
     )
     folder = RunFolder(Path(out) if out else default_folder(plan))
@@ -280,11 +281,11 @@ def _check(
         raise UserError(f"the time limit must be above 0 seconds but got {time_limit}")
 
 
-def _check_stopping(stop: str, threshold: float, audit: float) -> None:
+def _check_stopping(stop: str, threshold: float | None, audit: float) -> None:
     if stop not in RULES:
         raise UserError(f"stop must be of {', '.join(RULES)} but got {stop!r}")
     for name, value in (("stop threshold", threshold), ("audit", audit)):
-        if not 0 <= value <= 1:
+        if value is not None and not 0 <= value <= 1:
             raise UserError(f"the {name} must be between 0 and 1 but got {value}")
 
 

@@ -151,9 +151,9 @@ def _add_search(commands: Any) -> None:
     parser.add_argument(
         "--stop-threshold",
         type=float,
-        default=0.02,
         metavar="CHANCE",
-        help="extrapolate: chance of joining the front below which a training is given up (default: 0.02)",
+        help="extrapolate: chance of joining the front below which a training is given up "
+        "(default: 4 / trials, at most 0.2)",
     )
     parser.add_argument(
         "--audit",

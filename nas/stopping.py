@@ -14,10 +14,22 @@ from typing import Protocol
 from nas.curves import Curve, Prediction
 
 THRESHOLD = 0.02
-"""Chance of joining the front below which a training is not worth its epochs: benchmarks/curves.py."""
+"""Chance of joining the front below which a training is not worth its epochs, in a search of `NETWORKS` networks:
+benchmarks/curves.py. Of fewer networks each costs a larger share of the search, and the chance must be larger."""
+NETWORKS = 200
+MOST = 0.2
 
 EAGER = 0.5
 """Chance from which on a training goes on at once, before new networks are tried."""
+
+
+def default_threshold(networks: int) -> float:
+    """The threshold for a search of so many networks: 4 / networks, at most 0.2.
+
+    >>> [default_threshold(networks) for networks in (1000, 200, 40, 10)]
+    [0.004, 0.02, 0.1, 0.2]
+    """
+    return min(MOST, THRESHOLD * NETWORKS / networks)
 
 
 def is_checked(epoch: int) -> bool:
