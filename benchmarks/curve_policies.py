@@ -14,7 +14,7 @@ import numpy.typing as npt
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
-from nas.curves import Curve, Extrapolator
+from nas.curves import Curve, Extrapolator, Prediction
 from nas.stopping import Extrapolate, default_threshold, is_checked
 
 Array = npt.NDArray[np.float64]
@@ -85,8 +85,7 @@ def every_policy(race: Race, seed: int) -> Iterator[Outcome]:
         if k < race.epochs:
             yield from _first_epochs(race, "k epochs, then the best", k, race.values[:, k - 1])
             if k >= LEAST_FITTED:
-                asymptotes = np.array([exponential_asymptote(curve) for curve in race.values[:, :k]])
-                yield from _first_epochs(race, "exponential alone", k, asymptotes)
+                yield from _first_epochs(race, "exponential alone", k, exponential_asymptotes(race.values[:, :k]))
     yield _promotion(race, "epochs 1, 2, 3, 5, 9", 1)
     if race.epochs > RUNGS_FOR:
         yield _promotion(race, f"epochs 1, 2, 3, 5, 9 × {race.epochs / RUNGS_FOR:g}", race.epochs / RUNGS_FOR)
@@ -108,6 +107,7 @@ class _Search:
         self.lengths = np.zeros(len(race.values), dtype=int)
         self.rivals: list[Curve] = []
         self.taught, self.taught_at = Extrapolator([], race.epochs), 0
+        self.predicted: dict[tuple[int, int], Prediction] = {}
 
     def try_all(self, *, at_once: bool = True) -> None:
         """Every network in turn; with `at_once` False it goes on while it is worth it, and what stops is lost."""
@@ -137,7 +137,7 @@ class _Search:
             if self.lengths[i] == self.race.epochs:
                 self.rivals.append(curve)
                 return
-            verdict = self.rule.judge(curve, self.extrapolator().predict(curve), self.rivals)
+            verdict = self.rule.judge(curve, self.predictions([i])[0], self.rivals)
             goes_on = verdict.goes_on or (verdict.is_worthy and verdict.chance >= bar)
 
     def to_resume(self, *, nothing_new: bool) -> tuple[int, float] | None:
@@ -146,19 +146,23 @@ class _Search:
         curves = [self.race.curve(i, int(self.lengths[i])) for i in frozen]
         best = self.rivals and [max(self.rivals, key=lambda rival: rival.values[-1])]
         going = {}
-        for i, curve, prediction in zip(frozen, curves, self.extrapolator().predict_all(curves), strict=True):
+        for i, curve, prediction in zip(frozen, curves, self.predictions(frozen), strict=True):
             verdict = self.rule.judge(curve, prediction, best)
             if verdict.goes_on or (nothing_new and verdict.is_worthy):
                 going[verdict.chance] = i
         first, second = sorted([*going, 0.0, 0.0], reverse=True)[:2]
         return (going[first], second) if going else None
 
-    def extrapolator(self) -> Extrapolator:
-        """Taught by all that was trained so far."""
-        if self.lengths.sum() > REFIT * self.taught_at:
-            curves = [self.race.curve(i, int(length)) for i, length in enumerate(self.lengths) if length]
-            self.taught, self.taught_at = Extrapolator(curves, self.race.epochs), int(self.lengths.sum())
-        return self.taught
+    def predictions(self, networks: list[int]) -> list[Prediction]:
+        """Of networks as far as they are trained, taught by all that was trained so far."""
+        lengths = [int(length) for length in self.lengths]
+        if sum(lengths) > REFIT * self.taught_at:
+            curves = [self.race.curve(i, length) for i, length in enumerate(lengths) if length]
+            self.taught, self.taught_at, self.predicted = Extrapolator(curves, self.race.epochs), sum(lengths), {}
+        new = [i for i in networks if (i, lengths[i]) not in self.predicted]
+        found = self.taught.predict_all([self.race.curve(i, lengths[i]) for i in new])
+        self.predicted |= {(i, lengths[i]): prediction for i, prediction in zip(new, found, strict=True)}
+        return [self.predicted[i, lengths[i]] for i in networks]
 
 
 def _first_epochs(race: Race, policy: str, k: int, worth: Array) -> Iterator[Outcome]:
@@ -170,16 +174,21 @@ def _first_epochs(race: Race, policy: str, k: int, worth: Array) -> Iterator[Out
         yield Outcome(policy, f"k = {k}, {share:.0%}", chosen, n * k + len(finished) * (race.epochs - k))
 
 
-def exponential_asymptote(values: Array) -> float:
-    """a of the least-squares fit of a - exp(-b (t - t0)); of falling curves, the last value."""
-    t = np.arange(1, len(values) + 1)
-    fits = []
-    for b in np.geomspace(0.02, 5, 60):
-        design = np.column_stack([np.ones(len(t)), -np.exp(-b * (t - 1))])
-        (a, size), *_ = np.linalg.lstsq(design, values, rcond=None)
-        if size > 0:
-            fits.append((float(((design @ (a, size) - values) ** 2).sum()), float(a)))
-    return min(fits)[1] if fits else float(values[-1])
+RATES = np.geomspace(0.02, 5, 60)
+
+
+def exponential_asymptotes(curves: Array) -> Array:
+    """a of the least-squares fits of a - exp(-b (t - t0)) to curves [curves, epochs]; of falling ones, the last
+    value."""
+    t = np.arange(curves.shape[1])
+    best, asymptotes = np.full(len(curves), np.inf), curves[:, -1].copy()
+    for b in RATES:
+        design = np.column_stack([np.ones(len(t)), -np.exp(-b * t)])
+        a, size = np.linalg.pinv(design) @ curves.T
+        misfit = ((design @ (a, size) - curves.T) ** 2).sum(axis=0)
+        better = (size > 0) & (misfit < best)
+        best[better], asymptotes[better] = misfit[better], a[better]
+    return asymptotes
 
 
 def _promotion(race: Race, setting: str, stretch: float) -> Outcome:

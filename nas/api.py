@@ -25,7 +25,7 @@ from nas.recipe import MANY_IMAGES, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
-from nas.stopping import RULES, default_threshold
+from nas.stopping import RULES
 from nas.storage import common_failure, open_storage, open_study, read_records, read_run
 from nas.supervise import Ending, Supervisor, View
 from nas.worker import open_studies, plan_space
@@ -136,8 +136,8 @@ def search(
         seed=seed,
         recipe=asdict(recipe_for(len(data.train.images))),
         stop=stop,
-        stop_threshold=default_threshold(trials * len(budgets)) if stop_threshold is None else stop_threshold,
-        audit=audit,
+        stop_threshold=None if stop == "none" else stop_threshold,
+        audit=0.0 if stop == "none" else audit,
     )
     folder = RunFolder(Path(out) if out else default_folder(plan))
     folder.enter(plan)

@@ -5,10 +5,10 @@ same training seed). The interval of their mean is a bootstrap's, p is of Wilcox
 is A of Vargha and Delaney (2000): the chance that a search of one ends above a search of the other, ties halved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -63,15 +63,42 @@ def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
     for strategy, budget in plan.studies:
         best, epochs, seconds = [0.0], [0], [0.0]
         own = [r for r in records if (r.strategy, r.budget) == (strategy, budget) and r.is_finished]
-        for record in sorted(own, key=lambda r: r.latest):
-            if strategy != BASELINES:
-                measured = record.accuracy if record.is_measured else 0.0
-                best.append(max(best[-1], measured))
-                epochs.append(epochs[-1] + len(record.accuracies))
-                seconds.append(seconds[-1] + training_seconds.get((record.network, len(record.curve)), 0.0))
+        parts = [part for record in own for part in _parts(record, training_seconds)] if strategy != BASELINES else []
+        for part in sorted(parts, key=lambda part: part.order):
+            if part.is_new:
+                best.append(best[-1])
+                epochs.append(epochs[-1])
+                seconds.append(seconds[-1])
+            best[-1] = max(best[-1], part.accuracy)
+            epochs[-1] += part.epochs
+            seconds[-1] += part.seconds
         if len(best) > 1:
             found.append(Course(strategy, budget, plan.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
     return found
+
+
+class _Part(NamedTuple):
+    """A training, or what it came to before or after it was first stopped: when, whether that was a trial of its own,
+    what it cost, and the accuracy measured by then (0 if none)."""
+
+    order: int
+    is_new: bool
+    epochs: int
+    seconds: float
+    accuracy: float
+
+
+def _parts(record: Record, training_seconds: Mapping[tuple[str, int], float]) -> list[_Part]:
+    accuracy = record.accuracy if record.is_measured else 0.0
+    epochs, seconds = len(record.accuracies), training_seconds.get((record.network, len(record.curve)), 0.0)
+    if not record.resumed:
+        return [_Part(record.number, True, epochs, seconds, accuracy)]
+    first = record.first_epochs
+    before = seconds * first / max(epochs, 1)
+    return [
+        _Part(record.number, True, first, before, 0.0),
+        _Part(record.latest, False, epochs - first, seconds - before, accuracy),
+    ]
 
 
 def compare(

@@ -17,7 +17,7 @@ Everything is computed from differences of values: adding a constant to all curv
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -151,28 +151,46 @@ def forecast_by_families(
     `only` picks shapes (for the exponential alone: `slice(6)`). The variance holds the noise of the value asked for and
     what no family foresees.
     """
-    shapes, log_weights = (part[only] for part in _shapes(epochs))
     t = values.shape[1]
-    picked = np.arange(t) if t <= POINTS else np.unique(np.geomspace(1, t, POINTS).round().astype(int)) - 1
-    y = (values[:, picked] - values[:, -1:]) / scale
-    design = np.stack([np.ones((len(shapes), len(picked))), -shapes[:, picked]], axis=2)
-    precision = np.einsum("spi,spj->sij", design, design) + np.diag([1e-8, GAIN**-2])
-    covariance = np.linalg.inv(precision)
-    moments = np.einsum("spi,cp->sci", design, y)
-    coefficients = np.einsum("sij,scj->sci", covariance, moments)
+    fit = _family_fit(t, tuple(asked), epochs, only.start, only.stop)
+    y = (values[:, fit.picked] - values[:, -1:]) / scale
+    moments = np.einsum("spi,cp->sci", fit.design, y)
+    coefficients = np.einsum("sij,scj->sci", fit.covariance, moments)
     squares = np.maximum((y**2).sum(1) - np.einsum("sci,sci->sc", coefficients, moments), 0.0)
-    a, b = 1 + (len(picked) - 1) / 2, NOISE**2 + squares / 2
-    evidence = log_weights[:, None] - np.linalg.slogdet(precision)[1][:, None] / 2 - a * np.log(b)
-    weights = special.softmax(evidence, axis=0)
-    ahead = np.asarray(asked) - 1
-    rows = np.stack([np.ones((len(shapes), len(ahead))), -shapes[:, ahead]], axis=2)
-    means = np.einsum("sai,sci->sca", rows, coefficients)
-    spread = np.einsum("sai,sij,saj->sa", rows, covariance, rows)
-    variances = (b / a)[:, :, None] * (1 + spread[:, None, :])
+    a, b = 1 + (len(fit.picked) - 1) / 2, NOISE**2 + squares / 2
+    weights = special.softmax(fit.log_weights[:, None] - a * np.log(b), axis=0)
+    means = np.einsum("sai,sci->sca", fit.rows, coefficients)
+    variances = (b / a)[:, :, None] * (1 + fit.spread[:, None, :])
     mean = np.einsum("sc,sca->ca", weights, means)
     variance = np.einsum("sc,sca->ca", weights, variances + (means - mean) ** 2)
     unforeseen = JUMP**2 * np.log(np.asarray(asked) / t)
     return Forecast(mean * scale, (variance + unforeseen) * scale**2)
+
+
+class _FamilyFit(NamedTuple):
+    """What the regressions on all shapes have in common for every curve: epochs that are fitted, design [shapes,
+    epochs, 2], covariance [shapes, 2, 2], log prior weights with the part of the evidence that no curve changes
+    [shapes], and for the epochs asked for rows [shapes, asked, 2] and their leverage [shapes, asked]."""
+
+    picked: npt.NDArray[np.int64]
+    design: Array
+    covariance: Array
+    log_weights: Array
+    rows: Array
+    spread: Array
+
+
+@lru_cache(maxsize=1024)
+def _family_fit(t: int, asked: tuple[int, ...], epochs: int, start: int | None, stop: int | None) -> _FamilyFit:
+    shapes, log_weights = (part[start:stop] for part in _shapes(epochs))
+    picked = np.arange(t) if t <= POINTS else np.unique(np.geomspace(1, t, POINTS).round().astype(int)) - 1
+    design = np.stack([np.ones((len(shapes), len(picked))), -shapes[:, picked]], axis=2)
+    precision = np.einsum("spi,spj->sij", design, design) + np.diag([1e-8, GAIN**-2])
+    covariance = np.linalg.inv(precision)
+    ahead = np.asarray(asked) - 1
+    rows = np.stack([np.ones((len(shapes), len(ahead))), -shapes[:, ahead]], axis=2)
+    spread = np.einsum("sai,sij,saj->sa", rows, covariance, rows)
+    return _FamilyFit(picked, design, covariance, log_weights - np.linalg.slogdet(precision)[1] / 2, rows, spread)
 
 
 class Extrapolator:
@@ -275,6 +293,20 @@ class _Model:
     def _standardised(self, clues: Array) -> Array:
         known: Array = np.clip((clues - self._centre) / self._deviation, -EXTREME, EXTREME)
         return np.nan_to_num(known)
+
+
+def robust_range(values: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest of values that are not far outliers: within three times the middle 80 % on both sides. Never
+    empty: of equal values, one unit."""
+    low, high = (float(bound) for bound in np.quantile(values, (0.1, 0.9)))
+    low, high = low - 3 * (high - low), high + 3 * (high - low)
+    kept = [value for value in values if low <= value <= high]
+    return (min(kept), max(kept)) if max(kept) > min(kept) else (min(kept) - 0.5, min(kept) + 0.5)
+
+
+def cut(curve: Curve, low: float, high: float) -> Curve:
+    """The curve with values beyond the range cut to it."""
+    return replace(curve, values=tuple(min(max(value, low), high) for value in curve.values))
 
 
 def link_ends(t: int, epochs: int) -> list[int]:

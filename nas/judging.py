@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nas.curves import Curve, Extrapolator, Prediction
+from nas.curves import Curve, Extrapolator, Prediction, cut, robust_range
 from nas.plan import BASELINES, Plan
 from nas.seeds import derive_seed
-from nas.stopping import Verdict, make_rule
+from nas.stopping import EAGER, Verdict, make_rule
 from nas.storage import Record
 
 Rows = Sequence[Sequence[float]]
@@ -34,7 +34,7 @@ class Judge:
         self._known = list(longest.values())
         self._curves = {key: curve(record) for key, record in self._networks.items()}
         self._extrapolator = Extrapolator([curve(record) for record in self._known], plan.epochs)
-        self.rule = make_rule(plan.stop, plan.epochs, plan.stop_threshold)
+        self.rule = make_rule(plan.stop, plan.epochs, plan.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
@@ -50,22 +50,26 @@ class Judge:
         return max((rival.accuracy for rival in rivals if rival.is_measured), default=0.0)
 
     def last_loss(self, record: Record, rows: Rows) -> float:
-        """The predicted validation loss (nats) at the last epoch, never below 0."""
-        scale = float(np.ptp([row[1] for other in (rows, *(r.curve for r in self._known)) for row in other])) or 1.0
+        """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
+        are cut (see `robust_range`)."""
         falling = [curve(r, r.curve, by_loss=True) for r in self._known]
-        extrapolator = Extrapolator(falling, self.plan.epochs, scale=scale)
-        return max(0.0, -extrapolator.predict(curve(record, rows, by_loss=True)).mean)
+        own = curve(record, rows, by_loss=True)
+        low, high = robust_range([value for each in (own, *falling) for value in each.values])
+        extrapolator = Extrapolator([cut(each, low, high) for each in falling], self.plan.epochs, scale=high - low)
+        mean = extrapolator.predict(cut(own, low, high)).mean
+        return max(0.0, -min(max(mean, low), high))
 
     def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
         """The stopped training that should go on now, if there is one: with the largest chance of those that go on at
-        once or, where no new network is left to try, of those that are worth it. Also the chance of the next best: as
-        long as its own is not below that, no other makes better use of the next epoch."""
-        frozen = _frozen(records)
+        once or, where no new network is left to try, of those that are worth it. Also the chance of the next best, or
+        of a new network: as long as its own is not below that, no other makes better use of the next epoch."""
+        frozen = _frozen(records) if self.rule.resumes else []
         predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
         verdicts = [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
         going = [(v.chance, -i) for i, v in enumerate(verdicts) if v.goes_on or (nothing_new and v.is_worthy)]
-        (_, first), (second, _) = sorted([*going, (0.0, 0), (0.0, 0)], reverse=True)[:2]
-        return (frozen[-first] if going else None), second
+        going.sort(reverse=True)
+        second = going[1][0] if len(going) > 1 else 0.0
+        return (frozen[-going[0][1]] if going else None), second if nothing_new else max(second, EAGER)
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from nas.budget import Budget
 from nas.errors import RunError
-from nas.stopping import THRESHOLD
+from nas.stopping import default_threshold
 
 BASELINES = "baselines"
 """The study of networks that nobody searched for."""
@@ -51,12 +51,19 @@ class Plan:
     seed: int
     recipe: dict[str, Any]
     stop: str = "none"
-    stop_threshold: float = THRESHOLD
+    stop_threshold: float | None = None
     audit: float = 0.0
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
         return Budget(parameters, self.max_macs)
+
+    @property
+    def threshold(self) -> float:
+        """The chance of joining the front below which a training is given up."""
+        if self.stop_threshold is not None:
+            return self.stop_threshold
+        return default_threshold(self.trials * len(self.budgets))
 
     @property
     def studies(self) -> tuple[tuple[str, int], ...]:

@@ -9,7 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from nas.curves import Curve, Prediction
 
@@ -56,7 +56,12 @@ class Verdict:
 
 
 class Rule(Protocol):
-    """A rule."""
+    """A rule. `resumes` says whether what it stopped may go on."""
+
+    resumes: ClassVar[bool]
+
+    def checks(self, epoch: int) -> bool:
+        """Whether trainings are judged after this epoch."""
 
     def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
         """Of a training that has not come to its last epoch, with the prediction of its value there, against its
@@ -65,6 +70,12 @@ class Rule(Protocol):
 
 class Never:
     """Every training goes to its last epoch."""
+
+    resumes: ClassVar[bool] = False
+
+    def checks(self, epoch: int) -> bool:
+        """Never."""
+        return False
 
     def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
         """Goes on."""
@@ -79,8 +90,14 @@ class Extrapolate:
     rival and go on.
     """
 
+    resumes: ClassVar[bool] = True
+
     def __init__(self, epochs: int, threshold: float = THRESHOLD) -> None:
         self.epochs, self.threshold = epochs, threshold
+
+    def checks(self, epoch: int) -> bool:
+        """See `is_checked`."""
+        return is_checked(epoch)
 
     def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
         """By the chance of joining the front."""
@@ -93,17 +110,22 @@ class Median:
     """Stops what is below the median of its rivals at the same epoch (Golovin et al. 2017), but not in its first epoch
     nor before `STARTUP` rivals have come to their last. Stopped is stopped."""
 
+    resumes: ClassVar[bool] = False
     STARTUP = 5
     WARMUP = 1
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
+    def checks(self, epoch: int) -> bool:
+        """After every epoch but the first."""
+        return epoch > self.WARMUP
+
     def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
         """By its best value so far."""
         epoch = len(curve.values)
         complete = sum(len(rival.values) == self.epochs for rival in rivals)
-        if complete < self.STARTUP or epoch <= self.WARMUP:
+        if complete < self.STARTUP or not self.checks(epoch):
             return Verdict(True, True, 1.0)
         values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
         best = max(curve.values)
@@ -115,10 +137,15 @@ class Halving:
     """Asynchronous successive halving with promotion (Li et al. 2020): at epochs 1, 3, 9, … only the best third of what
     has come so far goes on; what is stopped goes on when it belongs to the best third later."""
 
+    resumes: ClassVar[bool] = True
     REDUCTION = 3
 
     def __init__(self, epochs: int) -> None:
         self.rungs = {self.REDUCTION**k for k in range(math.ceil(math.log(epochs, self.REDUCTION)) + 1)}
+
+    def checks(self, epoch: int) -> bool:
+        """At the rungs."""
+        return epoch in self.rungs
 
     def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
         """By its place at the rung."""
@@ -126,7 +153,7 @@ class Halving:
         values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
         above = sum(value > curve.values[-1] for value in values)
         promoted = above < max(1, (len(values) + 1) // self.REDUCTION)
-        goes_on = epoch not in self.rungs or promoted
+        goes_on = not self.checks(epoch) or promoted
         return Verdict(goes_on, goes_on, _share_below(curve.values[-1], values))
 
 

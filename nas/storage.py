@@ -17,7 +17,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -124,7 +124,8 @@ class Record:
     """One proposed network as the storage has it. Accuracies are 0–1 on the validation split.
 
     A stopped training that went on later is one record: `number` is that of its first trial, `latest` of its last,
-    `resumed` says how often it went on. `stopped` is the epoch after which it was stopped, 0 if it was not.
+    `resumed` says how often it went on, `first_epochs` how far its first trial came. `stopped` is the epoch after which
+    it was stopped, 0 if it was not.
     """
 
     strategy: str
@@ -143,6 +144,7 @@ class Record:
     depth: int = 0
     latest: int = 0
     resumed: int = 0
+    first_epochs: int = 0
     stopped: int = 0
     predicted: float | None = None
     predictions: tuple[Predicted, ...] = ()
@@ -179,7 +181,16 @@ def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[R
                 first = first_of(trial)
                 continued.setdefault(first, []).append(trial)
         records += [_record(*key, trials) for trials in continued.values()]
-    return records
+    measured = {(record.strategy, record.network): record for record in records if record.is_measured}
+    return [_up_to_date(record, measured) for record in records]
+
+
+def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> Record:
+    """A trial that took over the prediction of a stopped twin has its measured accuracy once the twin went on."""
+    twin = measured.get((record.strategy, record.network))
+    if record.state != "replayed" or not record.stopped or twin is None:
+        return record
+    return replace(record, stopped=0, predicted=None, curve=twin.curve, accuracies=twin.accuracies)
 
 
 def first_of(trial: FrozenTrial) -> int:
@@ -201,7 +212,7 @@ def _record(strategy: str, budget: int, trials: list[FrozenTrial]) -> Record:
     noted: dict[str, Any] = trial.user_attrs
     predictions = {p.epoch: p for each in trials for p in _predictions(each)}
     audits = [each.user_attrs["audited"] for each in trials if "audited" in each.user_attrs]
-    stopped: int = noted.get("stopped", 0)
+    stopped: int = noted.get("stopped", 0) if trial.state == TrialState.COMPLETE else 0
     curve = tuple(tuple(row) for row in noted.get("curve", ()))
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Record(
@@ -221,6 +232,7 @@ def _record(strategy: str, budget: int, trials: list[FrozenTrial]) -> Record:
         depth=noted.get("depth", 0),
         latest=trial.number,
         resumed=len(trials) - 1,
+        first_epochs=len(trials[0].user_attrs.get("curve", ())),
         stopped=stopped,
         predicted=trial.value if stopped else None,
         predictions=tuple(predictions[epoch] for epoch in sorted(predictions)),
@@ -240,7 +252,7 @@ def _state(trial: FrozenTrial) -> State:
     if trial.state == TrialState.FAIL:
         return "failed"
     if trial.state == TrialState.COMPLETE:
-        told: State = "stopped" if "stopped" in trial.user_attrs else "trained"
+        told: State = "stopped" if trial.user_attrs.get("stopped") else "trained"
         return "replayed" if "replayed" in trial.user_attrs else told
     return "waiting" if trial.user_attrs.get("awaits") else "running"
 

@@ -160,7 +160,7 @@ class Supervisor:
         """How the search ended. Of a complete one no training can go on: stopped ones' weights are not needed."""
         if self._stopping:
             return self._stopping
-        sweep_weights(self.folder, snapshot.records, all_stopped=True)
+        sweep_weights(self.folder, snapshot.records, all_stopped=snapshot.is_complete)
         return "complete"
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:

@@ -37,7 +37,7 @@ from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
 from nas.space import Space, bind, load_architecture, space_file
-from nas.stopping import is_checked
+from nas.stopping import make_rule
 from nas.storage import (
     PREDICTION,
     common_failure,
@@ -227,9 +227,9 @@ class Worker:
                 noted = frozen.user_attrs
                 original = not noted.get("awaits") and "replayed" not in noted
                 itself = other is study and frozen.number == number
-                serves = same_strategy or "stopped" not in noted
-                if original and not itself and serves and noted.get("network") == identity:
-                    if "stopped" not in noted:
+                stopped = bool(noted.get("stopped")) and frozen.state.is_finished()
+                if original and not itself and (same_strategy or not stopped) and noted.get("network") == identity:
+                    if not stopped:
                         return other, frozen
                     found = other, frozen
         return found
@@ -277,6 +277,7 @@ class Worker:
         curve: list[list[float]] = []
         seconds: list[float] = []
         first_judged = self._first_judged(trial, reported)
+        rule = make_rule(self.plan.stop, self.plan.epochs)
         stopped = None
         try:
             for epoch in train(
@@ -293,7 +294,7 @@ class Worker:
                 if epoch.epoch not in reported:
                     trial.report(epoch.validation_accuracy, epoch.epoch)
                 if epoch.epoch < self.plan.epochs:
-                    if epoch.epoch >= first_judged and is_checked(epoch.epoch):
+                    if epoch.epoch >= first_judged and rule.checks(epoch.epoch):
                         stopped = self._judge(trial, curve)
                     if stopped:
                         break
@@ -310,8 +311,10 @@ class Worker:
             value = curve[-1][2]
             if stopped:
                 value = stopped.pop("predicted")
-                for name, noted in stopped.items():
-                    trial.set_user_attr(name, noted)
+            elif "stopped" in trial.user_attrs:  # its last worker died when it was about to stop it
+                stopped = {"stopped": 0}
+            for name, noted in (stopped or {}).items():
+                trial.set_user_attr(name, noted)
             trial.study.tell(trial, value)
         self.pulse.clear()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from nas.compare import (
     verdict,
 )
 from nas.errors import RunError
+from nas.storage import Record
 
 SMALL = {"width": 4, "kernel": 3, "gate": False}
 LARGE = {"width": 16, "kernel": 3, "gate": False}
@@ -163,3 +165,19 @@ def test_independent_searches_are_run_and_compared_by_one_command(tmp_path: Path
         2,
         "nas: strategy 'random' keeps no log; greedy and greedy-full do\n",
     )
+
+
+def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_then_on():
+    def trial(number: int, accuracy: float, epochs: int = 8, **noted: int) -> Record:
+        made = record({"width": 4, "kernel": 3, "gate": False}, accuracy, number=number)
+        curve = tuple((1.0, 1.0, accuracy) for _ in range(epochs))
+        accuracies = (accuracy,) * epochs
+        noted = {"latest": number} | noted
+        return replace(made, network=f"{number:016x}", curve=curve, accuracies=accuracies, seconds=8.0, **noted)
+
+    later = trial(0, 0.9, latest=3, resumed=1, first_epochs=2)
+    stopped = replace(trial(2, 0.5, epochs=1), state="stopped", stopped=1, predicted=0.95)
+    (course,) = courses(replace(PLAN, budgets=(10_000,), strategies=("tpe",)), [later, trial(1, 0.4), stopped])
+    assert course.best == (0.0, 0.4, 0.9), "measured at last, and never what was predicted"
+    assert course.epochs == (2, 10, 17)
+    assert course.seconds == (2.0, 10.0, 24.0)

@@ -12,7 +12,7 @@ from nas.audit import audit
 from nas.curves import Curve, Prediction
 from nas.judging import Judge, is_audited, is_judged
 from nas.plan import BASELINES
-from nas.stopping import RULES, Extrapolate, Halving, Median, make_rule
+from nas.stopping import EAGER, RULES, Extrapolate, Halving, Median, make_rule
 from nas.storage import Audited, Predicted, Record
 
 SURE_LOW, SURE_HIGH, UNSURE = Prediction(0.2, 0.01), Prediction(0.9, 0.01), Prediction(0.5, 0.2)
@@ -59,6 +59,14 @@ def test_halving_lets_a_third_go_on_at_a_rung_and_everyone_between_rungs() -> No
     assert Halving(8).judge(rival(0.01, 2), UNSURE, rivals).goes_on
 
 
+def test_the_rungs_of_halving_and_the_checks_of_the_others_are_where_they_say() -> None:
+    assert [epoch for epoch in range(1, 100) if Halving(100).checks(epoch)] == [1, 3, 9, 27, 81]
+    assert not Median(8).checks(1)
+    assert Extrapolate(100).checks(20)
+    assert not Extrapolate(100).checks(21)
+    assert not any(make_rule("none", 9).checks(epoch) for epoch in range(1, 10))
+
+
 def trained(width: int, accuracy: float, *, strategy: str = "tpe", number: int = 0, epochs: int = 8) -> Record:
     """A training of SPACE of so many epochs of eight; stopped if that is fewer."""
     made = record({"width": width, "kernel": 3, "gate": False}, accuracy, strategy=strategy, number=number)
@@ -98,12 +106,30 @@ def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> N
         trained(16, 0.05, epochs=3, number=2),
     )
     records = [best, promising, hopeless]
-    assert Judge(LONG, records).to_resume(records, nothing_new=False) == (promising, 0.0)
+    assert Judge(LONG, records).to_resume(records, nothing_new=False) == (promising, EAGER)
     assert Judge(LONG, records).to_audit(records) is None
     audited = Judge(replace(LONG, audit=1.0), records)
     assert audited.to_audit(records) in (promising, hopeless)
     twin = replace(trained(8, 0.8, epochs=2, strategy="random"), state="running")
     assert Judge(LONG, [*records, twin]).to_resume([*records, twin], nothing_new=True)[0] is None, "somebody trains it"
+
+
+def test_of_equal_chances_one_that_may_go_on_is_taken() -> None:
+    """Halving, three tied at the top of a rung and one below."""
+    plan = replace(LONG, stop="halving")
+    bad = trained(4, 0.05, epochs=3)
+    tied = [replace(trained(4, 0.5, epochs=3, number=i), network=f"{i:016x}") for i in (1, 2, 3)]
+    record, _ = Judge(plan, [bad, *tied]).to_resume([bad, *tied], nothing_new=True)
+    assert record in tied
+    assert Judge(replace(plan, stop="median"), [bad, *tied]).to_resume([bad, *tied], nothing_new=True)[0] is None
+
+
+def test_a_training_that_exploded_does_not_spoil_the_predicted_losses_of_others() -> None:
+    others = [replace(trained(4, 0.3 + 0.03 * i), network=f"{i:016x}") for i in range(9)]
+    young = trained(8, 0.4, epochs=4)
+    plain = Judge(LONG, others).last_loss(young, young.curve)
+    exploded = replace(others[0], curve=((1.0, 1e6, 0.1), *others[0].curve[1:]))
+    assert Judge(LONG, [exploded, *others[1:]]).last_loss(young, young.curve) == pytest.approx(plain, abs=0.3)
 
 
 def test_what_is_worth_it_but_unlikely_waits_until_nothing_new_is_left() -> None:
@@ -195,6 +221,24 @@ def test_the_pruner_judges_by_size_where_told_to() -> None:
     smallest = min(by_size.trials, key=lambda trial: trial.user_attrs["size"])
     assert smallest.state == optuna.trial.TrialState.COMPLETE
     assert blind.trials[smallest.number].state == optuna.trial.TrialState.PRUNED
+
+
+def test_one_exploding_trial_does_not_disable_the_pruner() -> None:
+    study = optuna.create_study(direction="minimize", pruner=nas.CurvePruner(epochs=12, size="size"))
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        trial = study.ask()
+        trial.set_user_attr("size", [1.0, None, "1M", float("nan")][number] if number < 4 else 1.0)
+        values = [1 - value for value in curve_of(rng.uniform(0.3, 0.8), 0.7)]
+        values[0] = {5: 1e160, 6: 1e6}.get(number, values[0])
+        for epoch, value in enumerate(values):
+            trial.report(value, epoch)
+            if epoch < 11 and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, values[-1])
+    assert sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials) > 15
 
 
 def test_the_pruner_leaves_alone_what_it_cannot_judge() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.budget import Budget
 from nas.draw import draw_within
@@ -47,7 +47,7 @@ class TPESampler(FeasibleSampler):
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
         ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
-        return self.fitted(self._defaults() | tpe.sample_relative(study, trial, ranges), target, rng)
+        return self.fitted(self._defaults() | tpe.sample_relative(_learnt(study, trial), trial, ranges), target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Settings:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
@@ -71,3 +71,20 @@ class TPESampler(FeasibleSampler):
         counts = np.bincount(indices, minlength=options).astype(np.float64) + self.PRIOR / options
         density: npt.NDArray[np.float64] = counts / counts.sum()
         return density
+
+
+def _learnt(study: Study, trial: FrozenTrial) -> Study:
+    """The study without the predictions of trainings that went on; itself if there are none."""
+    superseded = _superseded(study)
+    if not superseded:
+        return study
+    scratch = optuna.create_study(direction="maximize")
+    kept = (TrialState.COMPLETE, TrialState.RUNNING)
+    others = study.get_trials(deepcopy=False, states=kept)
+    scratch.add_trials([t for t in others if t.params and t.number not in superseded and t.number != trial.number])
+    return scratch
+
+
+def _superseded(study: Study) -> set[int]:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return {t.number for t in complete if t.params} - {t.number for t in told(study)}

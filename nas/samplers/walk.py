@@ -145,9 +145,12 @@ class WalkSampler(FeasibleSampler):
             if trial.state.is_finished() and len(trial.params) == len(self._names):
                 curve = trial.user_attrs.get("curve")
                 accuracy = math.nan if trial.value is None else trial.value
-                log_loss = trial.user_attrs.get("predicted_loss", curve[-1][1] if curve else math.nan)
+                stopped = bool(trial.user_attrs.get("stopped"))
+                log_loss = curve[-1][1] if curve else math.nan
+                if stopped:
+                    log_loss = trial.user_attrs["predicted_loss"]
                 found[self._identities.get(trial.number) or self.identity(self.point(trial.params))] = Outcome(
-                    accuracy, log_loss, measured="stopped" not in trial.user_attrs
+                    accuracy, log_loss, measured=not stopped
                 )
         return found
 
