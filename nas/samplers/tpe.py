@@ -47,7 +47,7 @@ class TPESampler(FeasibleSampler):
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
         ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
-        return self.fitted(self._defaults() | tpe.sample_relative(_learnt(study, trial), trial, ranges), target, rng)
+        return self.fitted(self._defaults() | tpe.sample_relative(*_learnt(study, trial), ranges), target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Settings:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
@@ -73,16 +73,17 @@ class TPESampler(FeasibleSampler):
         return density
 
 
-def _learnt(study: Study, trial: FrozenTrial) -> Study:
-    """The study without the predictions of trainings that went on; itself if there are none."""
+def _learnt(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+    """Study and trial for Optuna: a copy without the predictions of trainings that went on, if there are any."""
     superseded = _superseded(study)
     if not superseded:
-        return study
+        return study, trial
     scratch = optuna.create_study(direction="maximize")
     kept = (TrialState.COMPLETE, TrialState.RUNNING)
     others = study.get_trials(deepcopy=False, states=kept)
     scratch.add_trials([t for t in others if t.params and t.number not in superseded and t.number != trial.number])
-    return scratch
+    scratch.ask()
+    return scratch, scratch.get_trials(deepcopy=False)[-1]
 
 
 def _superseded(study: Study) -> set[int]:
