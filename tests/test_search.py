@@ -72,7 +72,9 @@ def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
     assert names == {"tpe-500", "random-500", "tpe-2000", "random-2000"}
     study = optuna.load_study(study_name="tpe-2000", storage=storage)
     assert set(study.trials[0].params) == {"kind", "blocks", "width", "kernel"}
-    assert sorted(study.trials[0].intermediate_values) == [1, 2] or "replayed" in study.trials[0].user_attrs
+    for trial in study.trials:
+        if "replayed" not in trial.user_attrs:
+            assert sorted(trial.intermediate_values) == list(range(1, trial.user_attrs.get("stopped", 2) + 1))
     assert study.best_value == max(trial.value for trial in study.trials)
 
 
@@ -171,7 +173,8 @@ def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
     content = searching.result(tmp_path / "out")
     assert content["stopping"]["rule"] == rule
     assert content["counts"]["trained"] >= 1
-    assert (content["counts"]["stopped"] > 0) == (rule == "halving")
+    assert content["counts"]["stopped"] > 0 or rule != "halving"
+    assert content["counts"]["stopped"] == 0 or rule != "none"
 
 
 @pytest.mark.parametrize(
