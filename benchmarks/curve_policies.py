@@ -15,7 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
 from nas.curves import Curve, Extrapolator, Prediction
-from nas.stopping import Extrapolate, default_threshold, is_checked
+from nas.stopping import Extrapolate, default_threshold, is_checked, to_resume
 
 Array = npt.NDArray[np.float64]
 
@@ -138,20 +138,16 @@ class _Search:
                 self.rivals.append(curve)
                 return
             verdict = self.rule.judge(curve, self.predictions([i])[0], self.rivals)
-            goes_on = verdict.goes_on or (verdict.is_worthy and verdict.chance >= bar)
+            goes_on = verdict.goes_on_above(bar)
 
     def to_resume(self, *, nothing_new: bool) -> tuple[int, float] | None:
-        """The frozen network that should go on now, if there is one, and the chance of the next best."""
+        """The frozen network that should go on now, if there is one, and its bar."""
         frozen = np.flatnonzero((self.lengths > 0) & (self.lengths < self.race.epochs)).tolist()
         curves = [self.race.curve(i, int(self.lengths[i])) for i in frozen]
         best = self.rivals and [max(self.rivals, key=lambda rival: rival.values[-1])]
-        going = {}
-        for i, curve, prediction in zip(frozen, curves, self.predictions(frozen), strict=True):
-            verdict = self.rule.judge(curve, prediction, best)
-            if verdict.goes_on or (nothing_new and verdict.is_worthy):
-                going[verdict.chance] = i
-        first, second = sorted([*going, 0.0, 0.0], reverse=True)[:2]
-        return (going[first], second) if going else None
+        verdicts = [self.rule.judge(c, found, best) for c, found in zip(curves, self.predictions(frozen), strict=True)]
+        chosen, bar = to_resume(verdicts, nothing_new=nothing_new)
+        return None if chosen is None else (frozen[chosen], bar)
 
     def predictions(self, networks: list[int]) -> list[Prediction]:
         """Of networks as far as they are trained, taught by all that was trained so far."""

@@ -8,15 +8,12 @@ final value is the mean of the last `--final-epochs`); share is of the epochs th
 Predictions are judged at every epoch on random halves of the networks drawn: learnt on one, judged on the other.
 """
 
-import csv
-import gzip
 import math
 import os
 import re
 import statistics
 import sys
 import time
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from curve_policies import Outcome, Race, every_policy
-from machine import Figures, one_thread, parser, say, show
+from machine import Figures, mean_and_error, one_thread, parser, say, show
 from scipy import stats
+from tables import TableError, number, read_rows
 
 from nas.curves import Extrapolator
 from nas.errors import EXIT_WRONG_USE
@@ -36,10 +34,6 @@ Array = npt.NDArray[np.float64]
 
 LEVELS = (50, 80, 95)
 LEAST_NETWORKS = 4
-
-
-class CurvesError(Exception):
-    """The file holds no curves to replay; the message says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -58,45 +52,28 @@ class Judged:
 class Replay:
     """One seed."""
 
-    best: float
     outcomes: list[tuple[Outcome, float]]
     judged: list[Judged]
     seconds: list[float]
 
 
 def read_curves(path: Path, prefix: str, parameters: str, final_epochs: int) -> Race:
-    """Every network of the file. Raises CurvesError for files without such columns and cells that are no numbers."""
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise CurvesError(f"{path} cannot be read: {error}") from error
-    reader = csv.DictReader(text.splitlines())
-    header = list(reader.fieldnames or ())
+    """Every network of the file. Raises TableError for files without such columns and cells that are no numbers."""
+    header, rows = read_rows(path)
     numbered = {int(m[1]): name for name in header if (m := re.fullmatch(re.escape(prefix) + r"([0-9]+)", name))}
     columns = [name for _, name in sorted(numbered.items())]
     if len(columns) <= final_epochs:
         least = f"{prefix}1 to {prefix}{final_epochs + 1}"
-        raise CurvesError(f"{path} needs at least the columns {least}; it has {', '.join(header)}")
-    rows = list(reader)
+        raise TableError(f"{path} needs at least the columns {least}; it has {', '.join(header)}")
     if len(rows) < LEAST_NETWORKS:
-        raise CurvesError(f"{path} holds {len(rows)} networks; at least {LEAST_NETWORKS} are needed")
-    values = np.array([[_number(path, i, row, c) for c in columns] for i, row in enumerate(rows, 2)])
+        raise TableError(f"{path} holds {len(rows)} networks; at least {LEAST_NETWORKS} are needed")
+    values = np.array([[number(path, i, c, row[c]) for c in columns] for i, row in enumerate(rows, 2)])
     values /= 100 if np.median(values) > 1 else 1
-    sizes = [_number(path, i, row, parameters) for i, row in enumerate(rows, 2)] if parameters in header else []
+    sized = rows if parameters in header else []
+    sizes = [number(path, i, parameters, row[parameters]) for i, row in enumerate(sized, 2)]
     if min(sizes, default=1) <= 0:
-        raise CurvesError(f"{path}: column {parameters!r} must be above 0")
+        raise TableError(f"{path}: column {parameters!r} must be above 0")
     return Race(values, tuple((math.log(size),) for size in sizes) or ((),) * len(rows), final_epochs)
-
-
-def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
-    try:
-        number = float(row[column])
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise CurvesError(f"{path}, line {line}: {column} must be a number but is {row[column]!r}")
-    return number
 
 
 def replay(race: Race, networks: int, seed: int) -> Replay:
@@ -112,7 +89,7 @@ def replay(race: Race, networks: int, seed: int) -> Replay:
         taught.predict(race.curve(half, epoch))
         seconds.append(time.perf_counter() - started)
         judged.append(judge(race, taught, range(half, len(race.values)), epoch))
-    return Replay(float(race.finals.max()), outcomes, judged, seconds)
+    return Replay(outcomes, judged, seconds)
 
 
 def judge(race: Race, taught: Extrapolator, others: range, epoch: int) -> Judged:
@@ -169,7 +146,7 @@ def summary(race: Race, networks: int, replays: list[Replay]) -> Figures:
             {
                 "name": name,
                 "setting": setting,
-                "regret": _mean([regret for regret, _ in found]),
+                "regret": mean_and_error([regret for regret, _ in found]),
                 "share": round(statistics.fmean(share for _, share in found), 4),
             }
             for (name, setting), found in settings.items()
@@ -186,11 +163,6 @@ def summary(race: Race, networks: int, replays: list[Replay]) -> Figures:
         },
         "seconds_per_prediction": round(statistics.median(s for found in replays for s in found.seconds), 5),
     }
-
-
-def _mean(regrets: list[float]) -> Figures:
-    error = statistics.stdev(regrets) / len(regrets) ** 0.5 if len(regrets) > 1 else 0.0
-    return {"mean": round(statistics.fmean(regrets), 4), "sem": round(error, 4)}
 
 
 def main() -> int:
@@ -212,7 +184,7 @@ def main() -> int:
         )
     try:
         race = read_curves(asked.curves, asked.epochs_prefix, asked.parameters, asked.final_epochs)
-    except CurvesError as error:
+    except TableError as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_USE
     with ProcessPoolExecutor(asked.processes, initializer=_prepare, initargs=(race,)) as pool:

@@ -83,3 +83,9 @@ def mean_and_deviation(values: Sequence[float], digits: int = 4) -> Figures:
     """Mean, standard deviation over the sample (0 for one value) and n."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": round(statistics.fmean(values), digits), "sd": round(deviation, digits), "n": len(values)}
+
+
+def mean_and_error(values: Sequence[float]) -> Figures:
+    """Mean and its standard error (0 for one value)."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return {"mean": round(statistics.fmean(values), 4), "sem": round(error, 4)}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from machine import Figures, one_thread, parser, say, show
+from machine import Figures, mean_and_error, one_thread, parser, say, show
 from optuna.samplers import BaseSampler
 from optuna.samplers import TPESampler as OptunaTPESampler
 from tables import Table, TableError, read_table
@@ -144,8 +144,7 @@ def _mean(regrets: list[float | None]) -> Figures | None:
     known = [regret for regret in regrets if regret is not None]
     if len(known) < len(regrets):
         return None
-    error = statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else 0.0
-    return {"mean": round(statistics.fmean(known), 4), "sem": round(error, 4)}
+    return mean_and_error(known)
 
 
 def names(text: str) -> tuple[str, ...]:

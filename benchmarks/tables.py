@@ -68,7 +68,7 @@ def read_table(
     columns = {name: _values([record[name] for record in records]) for name in knobs}
     counts = [_whole(path, line, parameters, record[parameters]) for line, record in enumerate(records, 2)]
     accuracies = {
-        name: [_number(path, line, name, record[name]) for line, record in enumerate(records, 2)]
+        name: [number(path, line, name, record[name]) for line, record in enumerate(records, 2)]
         for name in dict.fromkeys((observe, *final))
     }
     unit = 100 if statistics.median(itertools.chain(*accuracies.values())) > 1 else 1
@@ -83,36 +83,42 @@ def read_table(
     return Table(tuple(_knob(path, name, columns[name], ordered=name in ordered) for name in knobs), rows)
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names and rows of a CSV file (.gz too). Raises TableError if it cannot be read."""
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise TableError(f"{path} cannot be read: {error}") from error
     reader = csv.DictReader(text.splitlines())
-    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-        raise TableError(f"{path} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
-    records = list(reader)
+    return list(reader.fieldnames or ()), list(reader)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    header, records = read_rows(path)
+    if missing := [name for name in columns if name not in header]:
+        raise TableError(f"{path} has no column {missing[0]!r}; it has {', '.join(header)}")
     if not records:
         raise TableError(f"{path} has no row below its header")
     return records
 
 
-def _number(path: Path, line: int, column: str, text: str) -> float:
+def number(path: Path, line: int, column: str, text: str) -> float:
+    """A cell as a finite number. Raises TableError for any other."""
     try:
-        number = float(text)
+        value = float(text)
     except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
+        value = math.nan
+    if not math.isfinite(value):
         raise TableError(f"{path}, line {line}: {column} must be a number but is {text!r}")
-    return number
+    return value
 
 
 def _whole(path: Path, line: int, column: str, text: str) -> int:
-    number = _number(path, line, column, text)
-    if number < 0 or number != int(number):
+    value = number(path, line, column, text)
+    if value < 0 or value != int(value):
         raise TableError(f"{path}, line {line}: {column} must be a whole number but is {text!r}")
-    return int(number)
+    return int(value)
 
 
 def _values(texts: list[str]) -> list[Value]:

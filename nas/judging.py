@@ -12,7 +12,7 @@ import numpy as np
 from nas.curves import Curve, Extrapolator, Prediction, cut, robust_range
 from nas.plan import BASELINES, Plan
 from nas.seeds import derive_seed
-from nas.stopping import EAGER, Verdict, make_rule
+from nas.stopping import Verdict, make_rule, to_resume
 from nas.storage import Record
 
 Rows = Sequence[Sequence[float]]
@@ -33,7 +33,7 @@ class Judge:
                 longest[record.network] = _longer(longest.get(record.network), record)
         self._known = list(longest.values())
         self._curves = {key: curve(record) for key, record in self._networks.items()}
-        self._extrapolator = Extrapolator([curve(record) for record in self._known], plan.epochs)
+        self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], plan.epochs)
         self.rule = make_rule(plan.stop, plan.epochs, plan.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
@@ -60,16 +60,12 @@ class Judge:
         return max(0.0, -min(max(mean, low), high))
 
     def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
-        """The stopped training that should go on now, if there is one: with the largest chance of those that go on at
-        once or, where no new network is left to try, of those that are worth it. Also the chance of the next best, or
-        of a new network: as long as its own is not below that, no other makes better use of the next epoch."""
+        """The stopped training that should go on now, if there is one, and its bar (see `nas.stopping.to_resume`)."""
         frozen = _frozen(records) if self.rule.resumes else []
         predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
         verdicts = [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
-        going = [(v.chance, -i) for i, v in enumerate(verdicts) if v.goes_on or (nothing_new and v.is_worthy)]
-        going.sort(reverse=True)
-        second = going[1][0] if len(going) > 1 else 0.0
-        return (frozen[-going[0][1]] if going else None), second if nothing_new else max(second, EAGER)
+        chosen, bar = to_resume(verdicts, nothing_new=nothing_new)
+        return (None if chosen is None else frozen[chosen]), bar
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""

@@ -26,9 +26,8 @@ class CurvePruner(BasePruner):
     `epochs` is the number of reports of a trial that is not pruned. With `size`, the name of a user attribute that
     holds a number (the parameters of a network), a trial is judged against trials of at most its size alone, so that
     the whole Pareto front is found; `clues` are names of user attributes that hold numbers which may tell how a curve
-    goes on. A trial that lacks an attribute, or has reported what is no
-    finite number, goes on unjudged. Raises ValueError for epochs or thresholds that make no
-    sense.
+    goes on. A trial that lacks an attribute, or has reported what is no finite number, goes on unjudged. Raises
+    ValueError for epochs or thresholds that make no sense.
     """
 
     def __init__(

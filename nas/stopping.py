@@ -54,6 +54,21 @@ class Verdict:
     is_worthy: bool
     chance: float
 
+    def goes_on_above(self, bar: float) -> bool:
+        """Whether a training that was taken up again goes on: at once, or while no other makes better use of the next
+        epoch (see `to_resume`)."""
+        return self.goes_on or (self.is_worthy and self.chance >= bar)
+
+
+def to_resume(verdicts: Sequence[Verdict], *, nothing_new: bool) -> tuple[int | None, float]:
+    """Which of the frozen trainings should go on now, if one should: the first of those with the largest chance among
+    those that go on at once or, where no new network is left to try, that are worth it. Also the chance of the next
+    best, or of a new network: as long as its own is not below that bar, no other makes better use of the next epoch."""
+    going = [(v.chance, -i) for i, v in enumerate(verdicts) if v.goes_on or (nothing_new and v.is_worthy)]
+    going.sort(reverse=True)
+    second = going[1][0] if len(going) > 1 else 0.0
+    return (-going[0][1] if going else None), second if nothing_new else max(second, EAGER)
+
 
 class Rule(Protocol):
     """A rule. `resumes` says whether what it stopped may go on."""

@@ -104,7 +104,7 @@ class Worker:
             if claimed == "wait":
                 time.sleep(0.2)
             elif claimed != "settled":
-                self._train(claimed)
+                self._train(*claimed)
 
     def _claim(self) -> "_Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
@@ -112,7 +112,10 @@ class Worker:
         if common_failure(read_records(self.plan, self.studies), SAME_FAILURES):
             return "nothing"
         waiting = self._settle_waiting()
-        trial = self._take_over() or self._resume(nothing_new=False) or self._ask() or self._resume(nothing_new=True)
+        lacking = self._lacking()
+        trial = self._take_over() or self._resume(nothing_new=lacking is None)
+        if trial is None and lacking is not None:
+            trial = lacking.ask()
         if trial is None:
             return "wait" if waiting else "nothing"
         return self._prepare(trial) or "settled"
@@ -180,14 +183,14 @@ class Worker:
         )
         return Trial(study, study.get_trials(deepcopy=False)[-1]._trial_id)
 
-    def _ask(self) -> Trial | None:
-        """A new trial of the study with the fewest of those that lack some; None if none does."""
+    def _lacking(self) -> Study | None:
+        """The study with the fewest trials of those that lack some; None if none does."""
         counts = {
             key: sum(first_of(trial) == trial.number for trial in study.get_trials(deepcopy=False))
             for key, study in self.studies.items()
         }
         lacking = [key for key, trials in counts.items() if trials < self.plan.trials_of(key[0])]
-        return self.studies[min(lacking, key=lambda key: counts[key])].ask() if lacking else None
+        return self.studies[min(lacking, key=lambda key: counts[key])] if lacking else None
 
     def _prepare(self, trial: Trial) -> _Claimed | None:
         """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
@@ -260,8 +263,8 @@ class Worker:
         chance = prediction.chance_above(to_beat)
         trial.set_user_attr(f"{PREDICTION}{len(rows)}", [prediction.mean, prediction.scale, chance])
         verdict = judge.verdict(record, rows, prediction)
-        above_next = record.resumed and verdict.chance >= trial.user_attrs["bar"]
-        if record.audited or verdict.goes_on or (above_next and verdict.is_worthy):
+        goes_on = verdict.goes_on_above(trial.user_attrs["bar"]) if record.resumed else verdict.goes_on
+        if record.audited or goes_on:
             return None
         return {
             "stopped": len(rows),
@@ -269,9 +272,8 @@ class Worker:
             "predicted_loss": judge.last_loss(record, rows),
         }
 
-    def _train(self, claimed: "_Claimed") -> None:
+    def _train(self, trial: Trial, network: Layer) -> None:
         """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
-        trial, network = claimed
         key = _trial_key(trial.study, trial)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         curve: list[list[float]] = []

@@ -47,7 +47,7 @@ class TPESampler(FeasibleSampler):
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
         ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
-        return self.fitted(self._defaults() | tpe.sample_relative(*_learnt(study, trial), ranges), target, rng)
+        return self.fitted(self._defaults() | tpe.sample_relative(*_learnt(study, trial, trials), ranges), target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Settings:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
@@ -73,19 +73,15 @@ class TPESampler(FeasibleSampler):
         return density
 
 
-def _learnt(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
-    """Study and trial for Optuna: a copy without the predictions of trainings that went on, if there are any."""
-    superseded = _superseded(study)
-    if not superseded:
+def _learnt(study: Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> tuple[Study, FrozenTrial]:
+    """Study and trial for Optuna: a copy of those told and running where predictions of trainings that went on are to
+    be left out."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if sum(bool(t.params) for t in complete) == len(trials):
         return study, trial
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    others = [t for t in running if t.params and t.number != trial.number]
     scratch = optuna.create_study(direction="maximize")
-    kept = (TrialState.COMPLETE, TrialState.RUNNING)
-    others = study.get_trials(deepcopy=False, states=kept)
-    scratch.add_trials([t for t in others if t.params and t.number not in superseded and t.number != trial.number])
+    scratch.add_trials(sorted([*trials, *others], key=lambda t: t.number))
     scratch.ask()
     return scratch, scratch.get_trials(deepcopy=False)[-1]
-
-
-def _superseded(study: Study) -> set[int]:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return {t.number for t in complete if t.params} - {t.number for t in told(study)}
