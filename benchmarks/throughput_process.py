@@ -80,7 +80,7 @@ def time_ours(job: Job) -> float:
     split = DeviceSplit(torch.from_numpy(images), torch.from_numpy(labels))
     few = DeviceSplit(split.images[:16], split.labels[:16])
     mean, deviation = 255 * torch.tensor(MEAN), 255 * torch.tensor(DEVIATION)
-    data = DeviceData(split, few, mean, deviation, ("crop", "flip"))
+    data = DeviceData(split, few, mean, deviation, 100, ("crop", "flip"))
     started = 0.0
 
     def pulse(_: int, step: int) -> None:
@@ -88,7 +88,7 @@ def time_ours(job: Job) -> float:
         if step == job.warmup:
             started = wait_for_start()
 
-    next(train(network(job.network), data, Recipe(batch_size=job.batch_size), epochs=1, seed=0, pulse=pulse))
+    next(train(network(job.network), data, Recipe(epochs=1, batch_size=job.batch_size), seed=0, pulse=pulse))
     return time.perf_counter() - started
 
 

@@ -4,7 +4,7 @@ import inspect
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,16 @@ from nas.errors import RunError, SpaceError, UserError
 from nas.folds import parameters
 from nas.front import read_result
 from nas.layers import Layer
-from nas.plan import BASELINES, Plan, RunFolder
-from nas.recipe import MANY_IMAGES, recipe_for
+from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
+from nas.recipe import AUGMENTATIONS, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
+from nas.scaling import scaling, warm_starts
 from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
 from nas.stopping import RULES
 from nas.storage import common_failure, open_storage, open_study, read_records, read_run
 from nas.supervise import Ending, Supervisor, View
 from nas.worker import open_studies, plan_space
-
-AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def search(
     stop: str = "extrapolate",
     stop_threshold: float | None = None,
     audit: float = 0.05,
+    warm_start: str | Path | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -99,6 +99,7 @@ def search(
     `nas.stopping`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training up
     (4 divided by a strategy's trials, at most 0.2), `audit` the share of those trainings that go on in the end all the
     same, to check the predictions.
+    With `warm_start`, a run folder, the studies begin with the best networks of its nearest budget, rescaled.
     An interrupted search goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
@@ -111,7 +112,7 @@ def search(
     data = _load(dataset, arrays, seed, validation_share, image_size)
     file, class_name = _locate(space)
     bound = bind(load_architecture(file, class_name), data.shape, data.classes)
-    many = len(data.train.images) >= MANY_IMAGES
+    recipe = recipe_for(len(data.train.images))
     limits = [Budget(parameters_cap, max_macs) for parameters_cap in budgets]
     for limit in limits:
         check_satisfiable(bound, limit, bound.name)
@@ -131,13 +132,14 @@ def search(
         strategies=strategies,
         baselines=feasible_baselines(limits, data.shape, data.classes) if wanted else (),
         trials=trials,
-        epochs=epochs or (12 if many else 3),
+        epochs=epochs or recipe.epochs,
         below=below,
         seed=seed,
-        recipe=asdict(recipe_for(len(data.train.images))),
+        recipe=recipe_settings(recipe),
         stop=stop,
         stop_threshold=None if stop == "none" else stop_threshold,
         audit=0.0 if stop == "none" else audit,
+        starts=() if warm_start is None else warm_starts(read_run(RunFolder(Path(warm_start)))[1], budgets, bound),
     )
     folder = RunFolder(Path(out) if out else default_folder(plan))
     folder.enter(plan)
@@ -180,6 +182,14 @@ def explain(run: Path, strategy: str) -> list[str]:
             assert isinstance(study.sampler, FullGreedySampler)
             lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study))]
     return lines
+
+
+def scaling_laws(run: Path, most: int) -> dict[str, Any]:
+    """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `nas.scaling`). Raises
+    RunError for a run of one budget."""
+    plan, records = read_run(RunFolder(run))
+    data = read_result(run)["data"]
+    return scaling(records, plan_space(plan, tuple(data["shape"]), data["classes"]), most)
 
 
 def write_comparison_page(runs: Sequence[Path], file: Path) -> None:

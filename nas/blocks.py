@@ -1,11 +1,13 @@
 """Building blocks that the shipped search spaces share, as layer trees.
 
-Convolutions carry no bias where a batch norm follows. Builders are cached: equal arguments give the same object.
+Convolutions carry no bias where a batch norm follows, unless asked for. Builders are cached: equal arguments give the
+same object.
 """
 
 from functools import lru_cache
 from typing import Literal
 
+from nas.folds import ShapeError, output_shape
 from nas.layers import (
     Activation,
     BatchNorm,
@@ -19,6 +21,7 @@ from nas.layers import (
     Linear,
     Residual,
     Sequence,
+    Shape,
     SqueezeExcitation,
     Statistic,
     Subsample,
@@ -31,10 +34,16 @@ Kind = Literal["conv", "basic", "bottleneck", "inverted", "depthwise"]
 
 @lru_cache(maxsize=100_000)
 def conv_norm(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, function: Function | None = None
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    function: Function | None = None,
+    bias: bool = False,
 ) -> Sequence:
     """Convolution, batch norm and, if given, an activation; "same" padding."""
-    layers: list[Layer] = [Conv(inputs, outputs, kernel, stride, groups=groups), BatchNorm(outputs)]
+    layers: list[Layer] = [Conv(inputs, outputs, kernel, stride, groups=groups, bias=bias), BatchNorm(outputs)]
     return Sequence((*layers, Activation(function)) if function else tuple(layers))
 
 
@@ -181,6 +190,20 @@ def classifier(
     """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes."""
     linear = [Linear(inputs, classes)] if rank is None else [Linear(inputs, rank, bias=False), Linear(rank, classes)]
     return Sequence((GlobalPool(pool), Flatten(), *([Dropout(dropout)] if dropout else []), *linear), "head")
+
+
+def flat_classifier(trunk: Layer, shape: Shape, classes: int, hidden: int | None = None) -> Sequence:
+    """Flatten and a linear classifier for what the trunk leaves of images of `shape`; with `hidden`, a linear layer of
+    that width and a ReLU between.
+
+    Where the trunk does not fit the images, the head is that of one value: every fold over both says what does not fit.
+    """
+    try:
+        (inputs,) = output_shape(Flatten(), output_shape(trunk, shape))
+    except ShapeError:
+        inputs = 1
+    between: list[Layer] = [] if hidden is None else [Linear(inputs, hidden), Activation("relu")]
+    return Sequence((Flatten(), *between, Linear(hidden or inputs, classes)), "head")
 
 
 def _gate(channels: int, excitation: bool) -> list[Layer]:

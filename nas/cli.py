@@ -5,12 +5,12 @@ Exit codes: 0 done; 1 ran but has no answer; 2 wrong use; 130 interrupted. JSON 
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import EXIT_WRONG_USE, UserError
+from nas.console import default_dataset, terminal_console
+from nas.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError
 from nas.flags import build_parser
 
 if TYPE_CHECKING:
@@ -20,23 +20,12 @@ if TYPE_CHECKING:
 
     from nas.supervise import Snapshot
 
-EXIT_DONE, EXIT_NO_ANSWER, EXIT_INTERRUPTED = 0, 1, 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     flags = build_parser().parse_args(arguments)
-    commands = {
-        "search": _search,
-        "show": _show,
-        "compare": _compare,
-        "list": _list,
-        "space": _space,
-        "count": _count,
-        "data": _data,
-    }
     try:
-        return commands[flags.name](flags)
+        return _command(flags.name)(flags)
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
@@ -44,24 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _console() -> "Console":
-    from rich.console import Console
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    own = {"search": _search, "show": _show, "compare": _compare, "scaling": _scaling, "list": _list, "data": _data}
+    if name in own:
+        return own[name]
+    from nas import cli_networks
 
-    return Console(stderr=True)
-
-
-def _dataset(asked: str | None, console: "Console") -> str:
-    """The data set asked for, or the default with its notice."""
-    if asked:
-        return asked
-    from rich.panel import Panel
-
-    from nas.data import choose_default
-
-    name, notice = choose_default()
-    if notice:
-        console.print(Panel(notice, title="no CIFAR-100 here", border_style="bold yellow"))
-    return name
+    return cli_networks.COMMANDS[name]
 
 
 def _search(flags: argparse.Namespace) -> int:
@@ -69,8 +47,8 @@ def _search(flags: argparse.Namespace) -> int:
 
     if flags.seeds < 1:
         raise UserError(f"--seeds must be at least 1 but got {flags.seeds}")
-    console = _console()
-    dataset = _dataset(flags.dataset, console)
+    console = terminal_console()
+    dataset = default_dataset(flags.dataset, console)
     folders = []
     for seed in range(flags.seed, flags.seed + flags.seeds):
         out = str(Path(flags.out) / f"seed{seed}") if flags.out and flags.seeds > 1 else flags.out
@@ -106,6 +84,7 @@ def _search_once(
             stop=flags.stop,
             stop_threshold=flags.stop_threshold,
             audit=flags.audit,
+            warm_start=flags.warm_start,
             out=out,
             workers=flags.workers,
             device=flags.device,
@@ -164,7 +143,7 @@ def _snapshot(folder: "Path") -> "Snapshot":
 def _show(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
-    console = _console()
+    console = terminal_console()
     if flags.strategy is None:
         _print_run(Path(flags.run), console)
         return EXIT_DONE
@@ -179,7 +158,7 @@ def _compare(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
     folders = _run_folders([Path(run) for run in flags.runs])
-    compared = _print_comparison(folders, _console())
+    compared = _print_comparison(folders, terminal_console())
     if flags.html:
         from nas.api import write_comparison_page
 
@@ -193,6 +172,22 @@ def _compare(flags: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return EXIT_NO_ANSWER
+
+
+def _scaling(flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from nas.api import scaling_laws
+    from nas.terminal import scaling_table
+
+    if flags.top < 1:
+        raise UserError(f"--top must be at least 1 but got {flags.top}")
+    found = scaling_laws(Path(flags.run), flags.top)
+    if flags.json:
+        print(json.dumps(found, indent=2))
+    else:
+        terminal_console().print(scaling_table(found))
+    return EXIT_DONE
 
 
 def _run_folders(paths: "list[Path]") -> "list[Path]":
@@ -218,7 +213,7 @@ def _list(flags: argparse.Namespace) -> int:
     runs = sorted(path.parent for path in folder.glob("*/settings.json"))
     if not runs:
         raise UserError(f"{flags.folder} holds no runs")
-    console, readable = _console(), []
+    console, readable = terminal_console(), []
     for run in runs:
         try:
             readable.append((run, _snapshot(run)))
@@ -228,107 +223,13 @@ def _list(flags: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _bound_space(flags: argparse.Namespace, name: str) -> Any:
-    """The space for the shape and classes that the flags ask for."""
-    from nas.space import bind, load_architecture, space_file
-
-    shape, classes = flags.shape, flags.classes
-    if flags.dataset:
-        if shape or classes:
-            raise UserError("give either --dataset or --shape and --classes")
-        from nas.data import load_search_data
-
-        data = load_search_data(flags.dataset, seed=0, image_size=flags.image_size)
-        shape, classes = data.shape, data.classes
-    elif flags.image_size:
-        raise UserError("--image-size needs --dataset; without one, give --shape")
-    if classes is not None and classes < 2:
-        raise UserError(f"--classes must be at least 2 but got {classes}")
-    return bind(load_architecture(space_file(name)), shape or (3, 32, 32), classes or 100)
-
-
-def _space(flags: argparse.Namespace) -> int:
-    from nas.budget import Budget
-    from nas.survey import survey, survey_json, survey_table
-
-    space = _bound_space(flags, flags.space)
-    if flags.max_macs and not flags.budget:
-        raise UserError("--max-macs needs --budget")
-    found = survey(space, Budget(flags.budget, flags.max_macs) if flags.budget else None)
-    if flags.json:
-        print(json.dumps(survey_json(found), indent=2))
-    else:
-        _console().print(survey_table(found))
-    return EXIT_DONE if found.satisfiable is not False else EXIT_NO_ANSWER
-
-
-def _count(flags: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from nas.folds import peak_activation, rows
-    from nas.serial import to_json
-    from nas.terminal import layer_table
-
-    network, shape = _counted_network(flags)
-    listed = list(rows(network, shape))
-    if flags.json:
-        content = {
-            "parameters": sum(row.parameters for row in listed),
-            "macs": sum(row.macs for row in listed),
-            "peak_activation": peak_activation(network, shape),
-            "rows": [asdict(row) | {"layer": to_json(row.layer)} for row in listed],
-        }
-        print(json.dumps(content, indent=2))
-        return EXIT_DONE
-    console = _console()
-    console.print(layer_table(listed))
-    peak = peak_activation(network, shape)
-    console.print(f"peak activation: {peak:,} values ({4 * peak / 1024:,.0f} KiB in fp32) an image", highlight=False)
-    return EXIT_DONE
-
-
-def _counted_network(flags: argparse.Namespace) -> Any:
-    """(layer tree, input shape) that the flags name."""
-    from pathlib import Path
-
-    from nas.space import parse_settings
-
-    path = Path(flags.network)
-    if path.is_dir() or path.suffix == ".json":
-        if flags.knobs or flags.shape or flags.classes or flags.dataset:
-            raise UserError("a network of a pareto.json has its own knobs, shape and classes; leave them out")
-        return _stored_network(path, flags.select)
-    if flags.select:
-        raise UserError("--select needs a pareto.json")
-    space = _bound_space(flags, flags.network)
-    network = space.network(space.check(parse_settings(space.knobs, flags.knobs)))
-    return network, space.shape
-
-
-def _stored_network(path: Any, select: str | None) -> Any:
-    from nas.budget import parse_count
-    from nas.front import read_result
-    from nas.serial import from_json
-
-    content = read_result(path)
-    front = content["front"]
-    if select and re.fullmatch("[0-9a-f]{16}", select):
-        selected = [entry for entry in front if entry["network"] == select]
-    else:
-        most = parse_count(select) if select else float("inf")
-        selected = [entry for entry in front if entry["parameters"] <= most][-1:]
-    if not selected:
-        raise UserError(f"{path} has no network {select or ''}".rstrip() + f"; its front has {len(front)}")
-    return from_json(selected[0]["layers"]), tuple(content["data"]["shape"])
-
-
 def _data(flags: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from nas.data import describe
 
-    console = _console()
-    report = describe(_dataset(flags.dataset, console), image_size=flags.image_size)
+    console = terminal_console()
+    report = describe(default_dataset(flags.dataset, console), image_size=flags.image_size)
     if flags.json:
         print(json.dumps(asdict(report), indent=2))
         return EXIT_DONE

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +105,24 @@ def load_search_data(
     seed: int,
     validation_share: float | None = None,
     image_size: int | None = None,
+    images: int | None = None,
     directory: Path | None = None,
     progress: bool = True,
 ) -> SearchData:
     """The training images of `dataset`, divided into train and validation by class and `seed`.
 
     `validation_share`, in (0, 0.5], is 0.1 by default from 10,000 images on and 0.2 below. `image_size` scales the
-    shorter side of every image and keeps the centre. `directory`, by default $NAS_DATA or ~/.cache/nas, holds the
-    downloads, which `progress` shows on stderr.
+    shorter side of every image and keeps the centre. `images` is the number of training images to use, drawn by class
+    and `seed` (None: all; the validation split stays whole). `directory`, by default $NAS_DATA or ~/.cache/nas, holds
+    the downloads, which `progress` shows on stderr.
     DataError: no such data set, data that is not accepted, or a download that fails.
     """
     _check_division(seed, validation_share)
     data = _read(dataset, "train", image_size=image_size, directory=directory, progress=progress)
     check_trainable(data, dataset)
     augmentation = KNOWN_AUGMENTATION[dataset] if dataset in NAMED else _augmentation(data.images)
-    return _divided(data, _name(dataset), augmentation, seed=seed, validation_share=validation_share)
+    divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=validation_share)
+    return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
 
 
 def load_test(
@@ -245,6 +248,19 @@ def _divided(
         checksum=_checksum(data),
         augmentation=augmentation,
     )
+
+
+def _subset(split: Split, images: int, seed: int) -> Split:
+    """About that many images, the same share of every class and at least one."""
+    if not len(set(split.labels.tolist())) <= images <= len(split.labels):
+        raise DataError(
+            f"--images is {images:,}; it must be from {len(set(split.labels.tolist())):,}, one a class, to "
+            f"{len(split.labels):,}, the size of the training split."
+        )
+    if images == len(split.labels):
+        return split
+    _, taken = divide(split.labels, images / len(split.labels), seed)
+    return Split(split.images[taken], split.labels[taken])
 
 
 def _check_division(seed: int, validation_share: float | None) -> None:

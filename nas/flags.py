@@ -1,10 +1,10 @@
-"""The flags of every command: what they are called, how they are read, what --help says."""
+"""The flags of the commands about searches and data: what they are called, what --help says."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any, NoReturn
 
-from nas.errors import UserError
+from nas.flag_values import add_data_flags, command, count_flag, counts, names, number, seconds_flag
+from nas.flags_networks import add_network_commands
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,72 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_show(commands)
     _add_compare(commands)
+    _add_scaling(commands)
     _add_list(commands)
-    _add_space(commands)
-    _add_count(commands)
     _add_data(commands)
+    add_network_commands(commands)
     return parser
-
-
-def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
-
-
-def _number(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A flag's parser whose complaint argparse shows in one line."""
-
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except UserError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    from nas.budget import parse_counts
-
-    return parse_counts(text)
-
-
-def _count_flag(text: str) -> int:
-    from nas.budget import parse_count
-
-    return parse_count(text)
-
-
-def _seconds(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError as error:
-        raise UserError(f"a time must be like 90, 90s, 30m or 2h but got {text!r}") from error
-    if not 0 < seconds < float("inf"):
-        raise UserError(f"a time must be above 0 seconds but got {text!r}")
-    return seconds
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _add_data_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME|PATH",
-        help="cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class "
-        "(default: cifar100 if it is on disk or can be downloaded, else digits)",
-    )
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="scale images to this many pixels a side")
 
 
 def _add_space_flag(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +40,7 @@ def _add_space_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_search(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "search",
         "search for the most accurate networks within a budget",
@@ -109,7 +48,7 @@ def _add_search(commands: Any) -> None:
     )
     parser.add_argument(
         "--budget",
-        type=_number(_counts),
+        type=number(counts),
         required=True,
         metavar="N[,N…]",
         help="most parameters of a network; several budgets are searched side by side (1K,10K,1M)",
@@ -117,15 +56,15 @@ def _add_search(commands: Any) -> None:
     parser.add_argument(
         "--trials", type=int, default=200, metavar="N", help="networks per strategy and budget (default: 200)"
     )
-    _add_data_flags(parser)
+    add_data_flags(parser)
     _add_space_flag(parser)
     parser.add_argument(
-        "--max-macs", type=_number(_count_flag), metavar="N", help="most multiply-adds a network (15M); default: no cap"
+        "--max-macs", type=number(count_flag), metavar="N", help="most multiply-adds a network (15M); default: no cap"
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs a trial (default: 12; 3 below 10,000 images)")
     parser.add_argument(
         "--strategies",
-        type=_names,
+        type=names,
         default=("tpe", "greedy"),
         metavar="NAME[,NAME]",
         help="tpe, greedy, greedy-full, random, evolution, local, gp (default: tpe,greedy)",
@@ -167,9 +106,14 @@ def _add_search(commands: Any) -> None:
     )
     parser.add_argument(
         "--augment",
-        type=_names,
+        type=names,
         metavar="NAME[,NAME]",
-        help="crop, flip, cutout, or none (default: what suits the data set)",
+        help="of nas recipes: crop, flip, cutout, …, or none (default: what suits the data set)",
+    )
+    parser.add_argument(
+        "--warm-start",
+        metavar="RUN",
+        help="begin with the best networks of this finished search, of its nearest budget, rescaled",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default: 0)")
     parser.add_argument(
@@ -185,12 +129,12 @@ def _add_search(commands: Any) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="training processes (default: GPUs, or cores)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
-        "--time-limit", type=_number(_seconds), metavar="TIME", help="stop after this long (90s, 30m, 2h)"
+        "--time-limit", type=number(seconds_flag), metavar="TIME", help="stop after this long (90s, 30m, 2h)"
     )
 
 
 def _add_show(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands, "show", "show a finished or running search", "nas show runs/digits-mixed-100000-200x3-seed0"
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
@@ -198,7 +142,7 @@ def _add_show(commands: Any) -> None:
 
 
 def _add_compare(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "compare",
         "compare strategies over independent searches",
@@ -213,64 +157,33 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON to stdout")
 
 
+def _add_scaling(commands: Any) -> None:
+    parser = command(
+        commands,
+        "scaling",
+        "fit how the shape of the best networks moves with the budget",
+        "nas scaling runs/digits-mixed-1000-10000-100000-20x3-seed0",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder of a search with several budgets")
+    parser.add_argument(
+        "--top", type=int, default=3, metavar="N", help="best networks of each budget that are fitted (default: 3)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
+
+
 def _add_list(commands: Any) -> None:
-    parser = _command(commands, "list", "list the searches in a folder", "nas list runs")
+    parser = command(commands, "list", "list the searches in a folder", "nas list runs")
     parser.add_argument(
         "folder", nargs="?", default="runs", metavar="DIR", help="folder of run folders (default: runs)"
     )
 
 
-def _add_space(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "space",
-        "describe a search space: knobs, sizes, what is feasible",
-        "nas space mixed --budget 100000 --dataset digits",
-    )
-    parser.add_argument("space", nargs="?", default="mixed", metavar="SPACE", help="name or .py file (default: mixed)")
-    parser.add_argument("--budget", type=_number(_count_flag), metavar="N", help="most parameters of a network")
-    parser.add_argument("--max-macs", type=_number(_count_flag), metavar="N", help="most multiply-adds of a network")
-    _add_shape_flags(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
-
-
-def _add_shape_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", metavar="NAME|PATH", help="take shape and classes from a data set")
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="scale its images to this side")
-    parser.add_argument("--shape", type=_number(_shape), metavar="C,H,W", help="shape of the images (default: 3,32,32)")
-    parser.add_argument("--classes", type=int, metavar="N", help="number of classes (default: 100)")
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    parts = text.lower().replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UserError(f"a shape must be channels,height,width like 3,32,32 but got {text!r}")
-    channels, height, width = map(int, parts)
-    return channels, height, width
-
-
-def _add_count(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "count",
-        "print the layer table of a network",
-        "nas count mixed kind2=depthwise width2=32 --classes 10",
-    )
-    parser.add_argument("network", metavar="NETWORK", help="a space (name or .py file), a pareto.json, or a run folder")
-    parser.add_argument("knobs", nargs="*", metavar="KNOB=VALUE", help="knob settings; the rest stay at their defaults")
-    parser.add_argument(
-        "--select", metavar="FINGERPRINT|N", help="which network of a pareto.json: fingerprint or most parameters"
-    )
-    _add_shape_flags(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
-
-
 def _add_data(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "data",
         "check a data set, both splits, and count images that they share",
         "nas data --dataset digits",
     )
-    _add_data_flags(parser)
+    add_data_flags(parser)
     parser.add_argument("--json", action="store_true", help="print JSON to stdout")

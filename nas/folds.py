@@ -43,7 +43,11 @@ def parameters(layer: Layer) -> int:
         case BatchNorm():
             return 2 * layer.channels
         case Sequence():
-            return sum(map(parameters, layer.layers))
+            once = {id(inner): inner for inner in layer.layers}  # a block that is repeated is counted once
+            if len(once) == len(layer.layers):
+                return sum(map(parameters, layer.layers))
+            counted = {key: parameters(inner) for key, inner in once.items()}
+            return sum(counted[id(inner)] for inner in layer.layers)
         case Activation() | Identity() | Subsample() | Pool() | GlobalPool() | Flatten() | Dropout():
             return 0
         case Residual():
@@ -67,8 +71,12 @@ def output_shape(layer: Layer, shape: Shape) -> Shape:
         case Activation() | Identity() | Dropout():
             return shape
         case Sequence():
+            known: dict[tuple[int, Shape], Shape] = {}
             for inner in layer.layers:
-                shape = output_shape(inner, shape)
+                key = (id(inner), shape)
+                if key not in known:
+                    known[key] = output_shape(inner, shape)
+                shape = known[key]
             return shape
         case Residual():
             return _sum_shape(layer, output_shape(layer.body, shape), output_shape(layer.shortcut, shape))
@@ -191,8 +199,12 @@ def _macs(layer: Layer, shape: Shape) -> tuple[int, Shape]:
     match layer:
         case Sequence():
             total = 0
+            known: dict[tuple[int, Shape], tuple[int, Shape]] = {}
             for inner in layer.layers:
-                part, shape = _macs(inner, shape)
+                key = (id(inner), shape)
+                if key not in known:
+                    known[key] = _macs(inner, shape)
+                part, shape = known[key]
                 total += part
             return total, shape
         case Residual():

@@ -7,7 +7,7 @@ A value between layers has the shape (channels, height, width), or (features,) o
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Shape = tuple[int, ...]
@@ -159,3 +159,16 @@ def sequence(layers: Iterable[Layer], name: str = "") -> Sequence:
         else:
             flat.append(layer)
     return Sequence(tuple(flat), name)
+
+
+def with_dropout(network: Layer, rate: float) -> Layer:
+    """The network with a dropout before its last linear layer; itself at rate 0 or without a linear layer."""
+    match network:
+        case Linear() if rate > 0:
+            return Sequence((Dropout(rate), network))
+        case Sequence(layers=layers):
+            for i, layer in reversed(list(enumerate(layers))):
+                changed = with_dropout(layer, rate)
+                if changed is not layer:
+                    return replace(network, layers=(*layers[:i], changed, *layers[i + 1 :]))
+    return network

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.budget import Budget
-from nas.errors import RunError
+from nas.errors import RecipeError, RunError
+from nas.recipe import Recipe, changed, recipe_values
 from nas.stopping import default_threshold
 
 BASELINES = "baselines"
@@ -31,7 +32,8 @@ _OWN = {"data.npz", "weights", "workers", "settings.json.partial"}
 @dataclass(frozen=True)
 class Plan:
     """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
-    the strategies' trials, at every budget. Runs from before trainings were stopped early lack the last three."""
+    the strategies' trials, at every budget. `recipe` is what `recipe_settings` gives. Runs from before trainings were
+    stopped early lack the last four. `starts` are the settings with which the search at each budget begins, if any."""
 
     dataset: str
     data_checksum: str
@@ -53,10 +55,15 @@ class Plan:
     stop: str = "none"
     stop_threshold: float | None = None
     audit: float = 0.0
+    starts: tuple[list[dict[str, Any]], ...] = ()
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
         return Budget(parameters, self.max_macs)
+
+    def starts_at(self, budget: int) -> list[dict[str, Any]]:
+        """Settings with which the studies of one budget begin, before the space's default."""
+        return self.starts[self.budgets.index(budget)] if self.starts else []
 
     @property
     def threshold(self) -> float:
@@ -64,6 +71,11 @@ class Plan:
         if self.stop_threshold is not None:
             return self.stop_threshold
         return default_threshold(self.trials * len(self.budgets))
+
+    @property
+    def training(self) -> Recipe:
+        """How every network is trained."""
+        return changed(Recipe(), self.recipe | {"epochs": self.epochs, "augmentation": self.augmentation})
 
     @property
     def studies(self) -> tuple[tuple[str, int], ...]:
@@ -121,9 +133,10 @@ class RunFolder:
             raise RunError(f"{self.path} is no run folder: it has no settings.json")
         try:
             stored = json.loads(self.settings.read_text())
+            stored["recipe"] = recipe_settings(changed(Recipe(), stored["recipe"]))
             known = [f for f in fields(Plan) if f.name in stored or f.default is MISSING]
             return Plan(**{f.name: _tuple(stored[f.name]) for f in known})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
             raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
 
     def enter(self, plan: Plan) -> None:
@@ -148,13 +161,25 @@ class RunFolder:
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
         """Holds the named lock of this run; without waiting, yields whether it could be had. Freed when we die."""
-        with open(self.path / "workers" / f"{name}.lock", "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with file_lock(self.path / "workers" / f"{name}.lock", wait=wait) as held:
+            yield held
+
+
+def recipe_settings(recipe: Recipe) -> dict[str, Any]:
+    """A plan's recipe as JSON values: all but the epochs and the augmentation, which the plan has itself."""
+    return {name: value for name, value in recipe_values(recipe).items() if name not in ("epochs", "augmentation")}
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Holds the lock; without waiting, yields whether it could be had. Freed when we die."""
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nas.augment import DeviceData, DeviceSplit, normalised, training_batches
-from nas.layers import Layer
+from nas.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
+from nas.layers import Layer, with_dropout
 from nas.module import to_module
-from nas.recipe import Recipe
+from nas.recipe import Recipe, best_epoch, gives_up, learning_rate
 from nas.seeds import derive_seed
 
 Precision = Literal["fp32", "bf16"]
@@ -45,17 +45,21 @@ def best_precision(device: torch.device) -> Precision:
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
+Network = Layer | Callable[[], nn.Module]
+"""A layer tree, or what builds a module (a published model that is no tree) freshly initialised."""
+
+
 def train(
-    network: Layer,
+    network: Network,
     data: DeviceData,
     recipe: Recipe,
     *,
-    epochs: int,
     seed: int,
     checkpoint: Path | None = None,
     pulse: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
-    """Trains on the data's device and yields every epoch from the first to the last.
+    """Trains on the data's device and yields every epoch from the first to the last, or to that in which the recipe's
+    `stop_patience` ran out.
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) exactly as if it had never stopped. `pulse(epoch, step)` is called before every
@@ -63,13 +67,57 @@ def train(
     """
     run = _Training(network, data, recipe, seed)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
-    yield from done[:epochs]
-    for number in range(len(done) + 1, epochs + 1):
-        epoch = run.epoch(number, pulse or _no_pulse)
+    yield from done[: recipe.all_epochs]
+    while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
+        epoch = run.epoch(done, pulse or _no_pulse)
         done.append(epoch)
         if checkpoint:
             run.save(checkpoint, done)
         yield epoch
+
+
+def build(network: Network, dropout: float = 0.0) -> nn.Module:
+    """The module freshly initialised from torch's global generator, with dropout before its last linear layer if it
+    has one."""
+    if isinstance(network, Layer):
+        return to_module(with_dropout(network, dropout))
+    module = network()
+    linear = [path for path, inner in module.named_modules() if isinstance(inner, nn.Linear)]
+    if dropout > 0 and linear:
+        module.set_submodule(linear[-1], nn.Sequential(nn.Dropout(dropout), module.get_submodule(linear[-1])))
+    return module
+
+
+def trained_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """State of the network that a training came to: averaged weights, of the best epoch where training stops early."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights: dict[str, Tensor] = state.get("best") or state["average"]
+    return weights
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size: int = 0) -> tuple[float, float]:
+    """(cross-entropy in nats, accuracy) of the module on a split, its images normalised as those it was trained on."""
+    module.eval()
+    device = data.mean.device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+        with _autocast(device):
+            scores = module(_resized(normalised(images, data), input_size))
+        loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
+        correct += (scores.argmax(1) == labels).sum()
+    return loss.item() / len(split.labels), correct.item() / len(split.labels)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    if side in (0, images.shape[-1]):
+        return images
+    return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
 
 
 def _no_pulse(epoch: int, step: int) -> None:
@@ -77,52 +125,52 @@ def _no_pulse(epoch: int, step: int) -> None:
 
 
 class _Training:
-    """The mutable state of one training: weights, their average, the optimiser's momenta."""
+    """The mutable state of one training: weights, their average, the optimiser's moments, the best weights."""
 
-    def __init__(self, network: Layer, data: DeviceData, recipe: Recipe, seed: int) -> None:
+    def __init__(self, network: Network, data: DeviceData, recipe: Recipe, seed: int) -> None:
         torch.manual_seed(derive_seed(seed, "weights"))
         device = data.mean.device
         self.data, self.recipe, self.seed = data, recipe, seed
-        self.module = to_module(network).to(device).to(memory_format=torch.channels_last)
+        self.module = build(network, recipe.dropout).to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.module)
+        self.best: dict[str, Tensor] | None = None
         self.steps = 0
+        self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
         self._current = _floating_tensors(self.module)
         self._averaged = _floating_tensors(self.average)
-        self.precision = best_precision(device)
-        self.optimiser = torch.optim.SGD(
-            _weight_decay_groups(self.module, recipe.weight_decay),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=True,
-            foreach=True,
-        )
+        self.optimiser = _optimiser(self.module, recipe)
 
-    def epoch(self, number: int, pulse: Callable[[int, int], None]) -> Epoch:
-        """One pass over the training split, then one over the validation split."""
+    def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None]) -> Epoch:
+        """The epoch after those done: one pass over the training split, then one over the validation split."""
         started = time.perf_counter()
-        train_loss = self._learn(number, pulse)
-        loss, accuracy = self._judge(self.data.validation)
+        number = len(done) + 1
+        losses = [epoch.validation_loss for epoch in done]
+        train_loss = self._learn(number, losses, pulse)
+        loss, accuracy = evaluate(self.average, self.data, self.data.validation, self.recipe.input_size)
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
             raise DivergenceError(f"the loss became {train_loss} in training, {loss} in validation, in epoch {number}")
+        if self.recipe.stop_patience and best_epoch([*losses, loss]) == len(losses):
+            self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
         return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
 
-    def _learn(self, number: int, pulse: Callable[[int, int], None]) -> float:
+    def _learn(self, number: int, losses: list[float], pulse: Callable[[int, int], None]) -> float:
         torch.manual_seed(derive_seed(self.seed, "noise", number))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "batches", number))
+        mixing = Mixing(self.data.classes, self.recipe.mixup, self.recipe.cutmix)
         self.module.train()
         total = torch.zeros((), device=self.data.mean.device)
         images_seen = 0
-        for step, (images, labels) in enumerate(training_batches(self.data, self.recipe.batch_size, generator)):
+        for step, (images, labels) in enumerate(training_batches(self.data, self.recipe.batch_size, generator, mixing)):
             pulse(number, step)
-            total += self._step(images, labels) * len(labels)
+            total += self._step(images, labels, losses) * len(labels)
             images_seen += len(labels)
         return total.item() / images_seen
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, losses: list[float]) -> Tensor:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * min(1.0, (self.steps + 1) / (self.recipe.warmup_steps + 1))
-        with self._autocast():
-            scores = self.module(images)
+            group["lr"] = learning_rate(self.recipe, self.steps, self._epoch_steps, losses)
+        with _autocast(images.device):
+            scores = self.module(_resized(images, self.recipe.input_size))
         loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -136,22 +184,6 @@ class _Training:
         torch._foreach_lerp_(self._averaged, self._current, 1 / (1 + self.recipe.average_share * self.steps))
         self.steps += 1
 
-    @torch.no_grad()
-    def _judge(self, split: DeviceSplit) -> tuple[float, float]:
-        """(cross-entropy in nats, accuracy) of the averaged weights."""
-        self.average.eval()
-        loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
-        correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-        for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
-            with self._autocast():
-                scores = self.average(normalised(images, self.data))
-            loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
-            correct += (scores.argmax(1) == labels).sum()
-        return loss.item() / len(split.labels), correct.item() / len(split.labels)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.data.mean.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
     def save(self, path: Path, done: list[Epoch]) -> None:
         """Writes the state atomically."""
         state = {
@@ -160,6 +192,7 @@ class _Training:
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
         }
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
@@ -172,7 +205,22 @@ class _Training:
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.best = state.get("best")
         return [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _weight_decay_groups(module, recipe.weight_decay)
+    match recipe.optimiser:
+        case "sgd" | "nesterov":
+            nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
+            return torch.optim.SGD(
+                groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True
+            )
+        case "adam":
+            return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
 
 
 def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

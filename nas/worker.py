@@ -32,7 +32,6 @@ from nas.judging import Judge, is_judged
 from nas.layers import Layer, Shape
 from nas.plan import BASELINES, Plan, RunFolder
 from nas.pulse import Pulse, fatal
-from nas.recipe import Recipe
 from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
 from nas.serial import fingerprint
@@ -75,7 +74,7 @@ def _sampler(plan: Plan, space: Space, strategy: str, budget: int) -> BaseSample
     if strategy == BASELINES:
         return ListedSampler(studied(plan, space, strategy, budget).knobs[0])
     seed = derive_seed(plan.seed, strategy, budget)
-    return STRATEGIES[strategy](space, plan.budget(budget), seed=seed, below=plan.below)
+    return STRATEGIES[strategy](space, plan.budget(budget), seed=seed, below=plan.below, starts=plan.starts_at(budget))
 
 
 _Claimed = tuple[Trial, Layer]
@@ -285,8 +284,7 @@ class Worker:
             for epoch in train(
                 network,
                 self.data,
-                Recipe(**self.plan.recipe),
-                epochs=self.plan.epochs,
+                self.plan.training,
                 seed=derive_seed(self.plan.seed, "training"),
                 checkpoint=self.folder.weights(trial.user_attrs["network"]),
                 pulse=lambda epoch, step: self.pulse.write(key, epoch, step),

@@ -1,6 +1,6 @@
 """Hand-made plans and records of a small space, for tests of what is made of them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from nas.layers import (
     Activation,
@@ -19,7 +19,7 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.plan import Plan
+from nas.plan import Plan, recipe_settings
 from nas.recipe import recipe_for
 from nas.space import Architecture, Settings, Space, bind, knob, width_knob
 from nas.storage import Record, State
@@ -66,7 +66,7 @@ PLAN = Plan(
     epochs=2,
     below=0.25,
     seed=0,
-    recipe=asdict(recipe_for(1_000)),
+    recipe=recipe_settings(recipe_for(1_000)),
 )
 
 

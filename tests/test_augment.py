@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -5,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.augment import DeviceData, DeviceSplit, normalised, training_batches
+from nas.augment import CHUNK, DeviceData, DeviceSplit, Mixing, normalised, training_batches
 from nas.data import SearchData, Split
+from nas.errors import UserError
 
 CPU = torch.device("cpu")
+EVERYTHING = ("crop", "flip", "vertical-flip", "cutout", "erasing", "randaugment", "colour-jitter", "grayscale")
+COLOURED = ("randaugment", "colour-jitter", "grayscale")
 
 
 def data_of(images: np.ndarray, augmentation: tuple[str, ...] = ()) -> DeviceData:
@@ -28,8 +34,13 @@ def marked_images(count: int, side: int = 16) -> np.ndarray:
     return np.broadcast_to(np.arange(side * side).reshape(side, side, 1), (count, side, side, 1))
 
 
-def epoch(data: DeviceData, batch_size: int = 32, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
-    return list(training_batches(data, batch_size, torch.Generator().manual_seed(seed)))
+def epoch(
+    data: DeviceData, batch_size: int = 32, seed: int = 0, mixing: Mixing | None = None, noise: int = 0
+) -> list[tuple[Tensor, Tensor]]:
+    """The batches of one epoch; `noise` seeds torch's global generator, which is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise)
+        return list(training_batches(data, batch_size, torch.Generator().manual_seed(seed), mixing))
 
 
 def pixels(data: DeviceData, seed: int = 0) -> np.ndarray:
@@ -177,6 +188,277 @@ def test_a_square_is_cut_out_of_every_channel():
     images, _ = epoch(data)[0]
     holes = (images == 0).all(1)
     assert (holes.sum((1, 2)) >= 4).all()
+
+
+def test_crop_flip_and_cutout_are_drawn_as_they_always_were():
+    images, side = random_images(50), 16
+    data = data_of(images, ("crop", "flip", "cutout"))
+    generator = torch.Generator().manual_seed(7)
+    order, uniform = torch.randperm(50, generator=generator).tolist(), torch.rand(5, 50, generator=generator)
+    drawn = torch.Generator().manual_seed(7)
+    batches = list(training_batches(data, 32, drawn))
+    assert torch.equal(drawn.get_state(), generator.get_state())
+    assert torch.cat([labels for _, labels in batches]).tolist() == order
+    for number, image in zip(order, torch.cat([images for images, _ in batches]), strict=True):
+        down, right = (int(u * 5) for u in uniform[:2, number])
+        padded = np.pad(images[number], ((2, 2), (2, 2), (0, 0)), mode="reflect")
+        expected = padded[down : down + side, right : right + side]
+        expected = expected if uniform[2, number] < 0.5 else expected[:, ::-1]
+        expected = normalised(torch.from_numpy(expected.astype(np.uint8))[None], data)[0]
+        row, column = (int(u * side) for u in uniform[3:, number])
+        expected[:, max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = 0
+        assert torch.equal(image, expected)
+
+
+def test_half_of_the_images_are_flipped_upside_down():
+    marked = marked_images(1)[0, :, :, 0]
+    flipped = 0
+    for image in pixels(data_of(marked_images(400), ("vertical-flip",))):
+        assert np.array_equal(image, marked) or np.array_equal(image, marked[::-1])
+        flipped += np.array_equal(image, marked[::-1])
+    assert 160 < flipped < 240
+
+
+def test_an_image_is_flipped_upside_down_whether_or_not_it_is_flipped_left_to_right():
+    marked = marked_images(1)[0, :, :, 0]
+    images = pixels(data_of(marked_images(400), ("flip", "vertical-flip")))
+    turned = [marked, marked[::-1], marked[:, ::-1], marked[::-1, ::-1]]
+    counts = [sum(np.array_equal(image, other) for image in images) for other in turned]
+    assert sum(counts) == len(images)
+    assert min(counts) > len(images) / 6
+
+
+def erased_rectangles(data: DeviceData, whole: Tensor) -> list[tuple[int, int, int, int]]:
+    """(top, left, height, width) of every image's erased rectangle, all zeros where there is none."""
+    found = []
+    for images, _ in epoch(data):
+        for image in images[:, 0]:
+            hole = image == 0
+            assert torch.equal(image[~hole], whole[~hole])
+            rows, columns = hole.any(1).nonzero().flatten().tolist(), hole.any(0).nonzero().flatten().tolist()
+            assert hole.sum() == len(rows) * len(columns)
+            assert all(b == a + 1 for side in (rows, columns) for a, b in pairwise(side))
+            found.append((rows[0], columns[0], len(rows), len(columns)) if rows else (0, 0, 0, 0))
+    return found
+
+
+def test_a_rectangle_of_2_to_33_percent_of_the_area_is_erased_in_half_of_the_images():
+    side = 64
+    images = np.broadcast_to(np.arange(side * side).reshape(side, side, 1) % 256, (800, side, side, 1))
+    data = data_of(images, ("erasing",))
+    whole = normalised(data.train.images[:1], data)[0, 0]
+    rectangles = [place for place in erased_rectangles(data, whole) if place[2]]
+    assert 350 < len(rectangles) < 450
+    assert len(set(rectangles)) > 0.99 * len(rectangles)
+    areas = sorted(height * width / side**2 for _, _, height, width in rectangles)
+    assert 0.018 < areas[0] < 0.03  # uniform in 0.02 to 0.33 but for whole pixels
+    assert 0.15 < areas[len(areas) // 2] < 0.20
+    assert 0.32 < areas[-1] < 0.34
+    aspects = sorted(height / width for _, _, height, width in rectangles)
+    assert 0.27 < aspects[0] < 0.33
+    assert 0.85 < aspects[len(aspects) // 2] < 1.15  # log-uniform: as often tall as wide
+    assert 3.0 < aspects[-1] < 3.7
+    assert min(top for top, _, _, _ in rectangles) == min(left for _, left, _, _ in rectangles) == 0
+    assert max(top + height for top, _, height, _ in rectangles if height < side) == side
+    assert max(left + width for _, left, _, width in rectangles if width < side) == side
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 64), (64, 2), (8, 8)])
+def test_what_is_erased_lies_inside_the_image_however_small_or_long_it_is(height: int, width: int):
+    images = 2 * np.arange(height * width).reshape(1, height, width, 1) + 1 - np.arange(200).reshape(200, 1, 1, 1) % 2
+    data = data_of(images, ("erasing",))
+    erased = 0
+    for batch, labels in epoch(data):
+        plain = normalised(data.train.images[labels], data)
+        holes = (batch == 0) & (plain != 0)
+        assert torch.equal(torch.where(holes, plain, batch), plain)
+        erased += int(holes.any((1, 2, 3)).sum())
+    assert 70 < erased < 130
+
+
+def test_a_rectangle_is_erased_from_every_channel():
+    data = data_of(np.broadcast_to(random_images(64, channels=1) // 2 * 2 + [0, 1, 0], (64, 16, 16, 3)), ("erasing",))
+    for images, _ in epoch(data):
+        assert ((images == 0).all(1) == (images == 0).any(1)).all()
+
+
+def test_a_tenth_of_the_images_turn_gray_and_the_others_stay_as_they_are():
+    images = random_images(600, side=4)
+    data = data_of(images, ("grayscale",))
+    gray = 0
+    for batch, labels in epoch(data):
+        values = (batch.permute(0, 2, 3, 1) * data.deviation + data.mean).round().long().numpy()
+        for value, number in zip(values, labels.tolist(), strict=True):
+            if (value == value[:, :, :1]).all():
+                luma = (images[number] * [0.2989, 0.587, 0.114]).sum(2)
+                assert (np.abs(value[:, :, 0] - luma) <= 1).all()
+                gray += 1
+            else:
+                assert np.array_equal(value, images[number])
+    assert 30 < gray < 90
+
+
+@pytest.mark.parametrize("name", ["randaugment", "colour-jitter"])
+def test_chunks_of_a_batch_are_transformed_each_with_its_own_draw(name: str):
+    images = np.repeat(random_images(1), 4 * CHUNK, axis=0)
+    data = data_of(images, (name,))
+    [(batch, _)] = epoch(data, batch_size=4 * CHUNK)
+    chunks = torch.split(batch, CHUNK)
+    assert all(torch.equal(chunk, chunk[:1].expand_as(chunk)) for chunk in chunks)
+    assert len({chunk[0].numpy().tobytes() for chunk in chunks}) == 4
+
+
+def test_jittered_colours_differ_while_light_and_dark_stay_where_they_were():
+    images = np.where(np.arange(16) % 2, 180, 60).reshape(1, 16, 1, 1) * np.ones((64, 1, 8, 3), dtype=np.int64)
+    data = data_of(images + np.array([10, 0, -10]), ("colour-jitter",))
+    for batch, _ in epoch(data):
+        values = (batch.permute(0, 2, 3, 1) * data.deviation + data.mean).round()
+        assert (values >= 0).all()
+        assert (values <= 255).all()
+        assert (values[:, 1::2].mean((1, 2, 3)) > values[:, ::2].mean((1, 2, 3))).all()
+        assert values.mean((1, 2, 3)).std() > 5
+
+
+def test_randaugment_changes_images_in_shape_or_colour_and_leaves_them_uint8_values():
+    data = data_of(random_images(512), ("randaugment",))
+    changed = 0
+    for batch, labels in epoch(data):
+        values = batch.permute(0, 2, 3, 1) * data.deviation + data.mean
+        torch.testing.assert_close(values, values.round().clamp(0, 255), rtol=0, atol=1e-3)
+        changed += int((values.round() != data.train.images[labels]).any((1, 2, 3)).sum())
+    assert changed > 300
+
+
+@pytest.mark.parametrize("name", COLOURED)
+@pytest.mark.parametrize("channels", [1, 4])
+def test_an_augmentation_of_colours_is_refused_for_images_without(name: str, channels: int):
+    message = f"augmentation '{name}' needs images of 3 channels but these have {channels}; leave it out"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        data_of(random_images(4, channels=channels), ("crop", name))
+
+
+def test_the_other_augmentations_take_images_of_one_channel():
+    data = data_of(random_images(32, channels=1), tuple(name for name in EVERYTHING if name not in COLOURED))
+    [(images, _)] = epoch(data)
+    assert images.shape == (32, 1, 16, 16)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_augmentation_changes_images_but_neither_their_order_nor_the_data_set(name: str):
+    images = random_images(128)
+    data, plain = data_of(images, (name,)), data_of(images)
+    changed = 0
+    for (augmented, labels), (whole, same_labels) in zip(epoch(data), epoch(plain), strict=True):
+        assert torch.equal(labels, same_labels)
+        assert (augmented.dtype, labels.dtype) == (torch.float32, torch.int64)
+        assert augmented.is_contiguous(memory_format=torch.channels_last)
+        changed += int((augmented != whole).any(1).any(1).any(1).sum())
+    assert changed > 0
+    assert torch.equal(data.train.images, torch.from_numpy(images.astype(np.uint8)))
+
+
+@pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in ("randaugment", "colour-jitter")])
+def test_images_of_a_batch_are_augmented_each_in_its_own_way(name: str):
+    data = data_of(np.repeat(random_images(1), 64, axis=0), (name,))
+    [(images, _)] = epoch(data, batch_size=64)
+    assert len({image.numpy().tobytes() for image in images}) > 1
+
+
+def test_vertical_flip_erasing_and_grayscale_leave_the_draws_of_crop_and_flip_as_they_were():
+    images = random_images(64)
+    few, more = data_of(images, ("crop", "flip")), data_of(images, ("crop", "flip", "erasing", "grayscale"))
+    untouched = 0
+    for (augmented, labels), (expected, same_labels) in zip(epoch(more), epoch(few), strict=True):
+        assert torch.equal(labels, same_labels)
+        untouched += int((augmented == expected).all(1).all(1).all(1).sum())
+    assert 15 < untouched < 45
+
+
+MIXINGS = [Mixing(10, mixup=0.5), Mixing(10, cutmix=1.0), Mixing(10, mixup=0.5, cutmix=1.0)]
+
+
+def ten_classes(images: np.ndarray, augmentation: tuple[str, ...] = ()) -> DeviceData:
+    """The images, labelled by the last digit of their number."""
+    data = data_of(images, augmentation)
+    return replace(data, train=replace(data.train, labels=data.train.labels % 10))
+
+
+@pytest.mark.parametrize("mixing", [None, *MIXINGS])
+def test_equal_seeds_give_equal_batches_and_others_do_not(mixing: Mixing | None):
+    data = ten_classes(random_images(64), EVERYTHING)
+    first, again, others = (epoch(data, seed=seed, noise=seed, mixing=mixing) for seed in (1, 1, 2))
+    for (images, labels), (same_images, same_labels), (other_images, _) in zip(first, again, others, strict=True):
+        assert torch.equal(images, same_images)
+        assert torch.equal(labels, same_labels)
+        assert not torch.equal(images, other_images)
+
+
+def test_the_draws_of_torchvision_come_from_the_global_generator():
+    data = data_of(random_images(64), ("randaugment", "colour-jitter"))
+    (images, labels), (others, same_labels) = epoch(data, noise=1)[0], epoch(data, noise=2)[0]
+    assert torch.equal(labels, same_labels)
+    assert not torch.equal(images, others)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_mixed_batches_are_floats_in_channels_last_and_their_labels_sum_to_1(mixing: Mixing):
+    for images, labels in epoch(ten_classes(random_images(96), EVERYTHING), mixing=mixing):
+        assert (images.dtype, labels.dtype) == (torch.float32, torch.float32)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.shape == (32, 10)
+        torch.testing.assert_close(labels.sum(1), torch.ones(32))
+
+
+def test_mixup_adds_two_images_with_the_weights_of_their_labels():
+    data = data_of(random_images(64))
+    whole = normalised(data.train.images, data)
+    weights = set()
+    for images, labels in epoch(data, batch_size=8, mixing=Mixing(64, mixup=1.0)):
+        assert ((labels > 0).sum(1) == 2).all()
+        torch.testing.assert_close(images, torch.einsum("nk,kchw->nchw", labels, whole))
+        weights.add(round(labels[0].max().item(), 4))
+    assert len(weights) == 8  # a new weight for each batch
+
+
+def test_cutmix_takes_of_each_image_the_share_of_pixels_that_its_label_has():
+    data = data_of(random_images(64))
+    whole = normalised(data.train.images, data)
+    for images, labels in epoch(data, batch_size=8, mixing=Mixing(64, cutmix=1.0)):
+        for image, label in zip(images, labels, strict=True):
+            of = (image[None] == whole).all(1)  # [64, H, W]: whose pixel it is
+            assert (of.sum(0) == 1).all()
+            torch.testing.assert_close(of.float().mean((1, 2)), label)
+
+
+def test_with_both_on_about_half_of_the_batches_are_mixed_by_mixup_and_the_others_by_cutmix():
+    data = data_of(random_images(400, side=4))
+    whole = normalised(data.train.images, data)
+    batches = epoch(data, batch_size=4, mixing=Mixing(400, mixup=1.0, cutmix=1.0))
+    cut = sum(bool((images[:1] == whole).all(1).any(0).all()) for images, _ in batches)
+    assert 30 < cut < 70
+
+
+@pytest.mark.parametrize("mixing", [None, Mixing(classes=64)])
+def test_nothing_is_mixed_unless_asked_for(mixing: Mixing | None):
+    data = data_of(random_images(64))
+    for images, labels in epoch(data, mixing=mixing):
+        assert labels.dtype == torch.int64
+        assert torch.equal(images, normalised(data.train.images[labels], data))
+
+
+def test_crop_flip_and_cutout_do_not_wait_for_torchvision():
+    code = """
+import sys
+import numpy, torch
+from nas.augment import DeviceData, training_batches
+from nas.data import SearchData, Split
+split = Split(numpy.zeros((4, 16, 16, 3), numpy.uint8), numpy.zeros(4, numpy.int64))
+data = SearchData("", split, split, ("a", "b"), "", ())
+device_data = DeviceData.of(data, torch.device("cpu"), ("crop", "flip", "cutout"))
+print(len(list(training_batches(device_data, 4, torch.Generator()))), "torchvision" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 False\n"
 
 
 def test_a_split_is_copied_to_the_device_as_it_is():

@@ -222,7 +222,7 @@ def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path):
 
 
 def test_the_shipped_spaces_are_these():
-    assert SPACES == ["mixed", "mobile", "plain", "residual"]
+    assert SPACES == ["cifar_resnet", "conv_blocks", "conv_fc", "mbconv", "mixed", "mobile", "plain", "residual"]
 
 
 @pytest.mark.parametrize(("shape", "classes"), IMAGES)
@@ -235,7 +235,7 @@ def test_the_default_network_of_a_shipped_space_fits_the_images(name: str, shape
 @pytest.mark.parametrize("name", SPACES)
 def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(name: str):
     architecture = shipped_class(name)
-    assert architecture.__name__.lower() == name
+    assert architecture.__name__.lower() == name.replace("_", "")
     assert [k.name for k in knobs_of(architecture)] == [f.name for f in fields(architecture)]  # type: ignore[arg-type]
     assert any(k.role == "width" for k in knobs_of(architecture))
     with pytest.raises(FrozenInstanceError):
@@ -258,8 +258,9 @@ def test_a_shipped_space_and_each_option_of_it_give_a_network(name: str):
 
 @pytest.mark.parametrize("name", SPACES)
 def test_a_shipped_space_says_what_it_is(name: str):
-    assert "." in (shipped_class(name).__doc__ or "")
-    assert not (shipped_class(name).__doc__ or "").startswith(f"{name.capitalize()}(")  # what a dataclass makes up
+    architecture = shipped_class(name)
+    assert "." in (architecture.__doc__ or "")
+    assert not (architecture.__doc__ or "").startswith(f"{architecture.__name__}(")  # what a dataclass makes up
 
 
 # Settings

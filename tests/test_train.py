@@ -1,18 +1,21 @@
 import math
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from nas.augment import DeviceData
+from nas.augment import DeviceData, training_batches
 from nas.blocks import classifier, stage, stem
-from nas.data import SearchData, Split, load_search_data
-from nas.layers import Dropout, Flatten, Layer, Linear, Sequence
-from nas.recipe import MANY_IMAGES, Recipe, recipe_for
-from nas.train import DivergenceError, Epoch, train
+from nas.data import SearchData, Split, array_search_data, load_search_data
+from nas.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
+from nas.recipe import MANY_IMAGES, RECIPES, Recipe, best_epoch, changed, recipe_for
+from nas.seeds import derive_seed
+from nas.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (
@@ -72,7 +75,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def test_training_lowers_the_loss_and_raises_the_accuracy(digits: DeviceData):
-    epochs = list(train(NETWORK, digits, RECIPE, epochs=6, seed=0))
+    epochs = list(train(NETWORK, digits, replace(RECIPE, epochs=6), seed=0))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[-1].train_loss < 0.6 * epochs[0].train_loss
     assert epochs[-1].validation_loss < epochs[0].validation_loss
@@ -81,32 +84,32 @@ def test_training_lowers_the_loss_and_raises_the_accuracy(digits: DeviceData):
 
 
 def test_the_first_loss_is_that_of_guessing_among_ten_classes(digits: DeviceData):
-    (first,) = train(NETWORK, digits, Recipe(batch_size=320, learning_rate=1e-9), epochs=1, seed=0)
+    (first,) = train(NETWORK, digits, Recipe(epochs=1, batch_size=320, learning_rate=1e-9), seed=0)
     assert first.train_loss == pytest.approx(math.log(10), abs=0.4)
     assert first.validation_loss == pytest.approx(math.log(10), abs=0.4)
 
 
 def test_equal_seeds_train_equally_and_others_do_not(digits: DeviceData):
-    first = curve(list(train(NETWORK, digits, RECIPE, epochs=2, seed=3)))
-    assert curve(list(train(NETWORK, digits, RECIPE, epochs=2, seed=3))) == first
-    assert curve(list(train(NETWORK, digits, RECIPE, epochs=2, seed=4))) != first
+    first = curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=3)))
+    assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=3))) == first
+    assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=4))) != first
 
 
 def test_a_short_training_is_the_beginning_of_a_long_one(digits: DeviceData):
-    long = curve(list(train(NETWORK, digits, RECIPE, epochs=3, seed=0)))
-    assert curve(list(train(NETWORK, digits, RECIPE, epochs=1, seed=0))) == long[:1]
+    long = curve(list(train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0)))
+    assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=1), seed=0))) == long[:1]
 
 
 @pytest.mark.parametrize("abandoned_after", [1, 2])
 def test_a_training_that_was_abandoned_goes_on_as_if_it_had_never_stopped(
     digits: DeviceData, tmp_path: Path, abandoned_after: int
 ):
-    whole = list(train(NETWORK, digits, RECIPE, epochs=3, seed=0, checkpoint=tmp_path / "whole.pt"))
-    begun = train(NETWORK, digits, RECIPE, epochs=3, seed=0, checkpoint=tmp_path / "parts.pt")
+    whole = list(train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0, checkpoint=tmp_path / "whole.pt"))
+    begun = train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0, checkpoint=tmp_path / "parts.pt")
     seen = [next(begun) for _ in range(abandoned_after)]
     begun.close()
     torch.manual_seed(99)  # what happens in between does not matter
-    resumed = list(train(NETWORK, digits, RECIPE, epochs=3, seed=0, checkpoint=tmp_path / "parts.pt"))
+    resumed = list(train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0, checkpoint=tmp_path / "parts.pt"))
     assert resumed[:abandoned_after] == seen
     assert curve(resumed) == curve(whole)
     assert equal(state(tmp_path / "parts.pt"), state(tmp_path / "whole.pt"))
@@ -117,10 +120,10 @@ def test_an_epoch_that_was_cut_off_is_trained_again(digits: DeviceData, tmp_path
         if (epoch, step) == (2, 4):
             raise KeyboardInterrupt
 
-    whole = list(train(NETWORK, digits, RECIPE, epochs=2, seed=0))
+    whole = list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=0))
     with pytest.raises(KeyboardInterrupt):
-        list(train(NETWORK, digits, RECIPE, epochs=2, seed=0, checkpoint=tmp_path / "a.pt", pulse=cut_off))
-    resumed = list(train(NETWORK, digits, RECIPE, epochs=2, seed=0, checkpoint=tmp_path / "a.pt"))
+        list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=0, checkpoint=tmp_path / "a.pt", pulse=cut_off))
+    resumed = list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=0, checkpoint=tmp_path / "a.pt"))
     assert curve(resumed) == curve(whole)
 
 
@@ -128,18 +131,27 @@ def test_a_finished_training_yields_its_epochs_again_without_a_step(digits: Devi
     steps: list[tuple[int, int]] = []
     checkpoint = tmp_path / "a.pt"
     first = list(
-        train(NETWORK, digits, RECIPE, epochs=2, seed=0, checkpoint=checkpoint, pulse=lambda *at: steps.append(at))
+        train(
+            NETWORK,
+            digits,
+            replace(RECIPE, epochs=2),
+            seed=0,
+            checkpoint=checkpoint,
+            pulse=lambda *at: steps.append(at),
+        )
     )
     assert steps == [(epoch, step) for epoch in (1, 2) for step in range(10)]
     steps.clear()
-    again = train(NETWORK, digits, RECIPE, epochs=2, seed=0, checkpoint=checkpoint, pulse=lambda *at: steps.append(at))
+    again = train(
+        NETWORK, digits, replace(RECIPE, epochs=2), seed=0, checkpoint=checkpoint, pulse=lambda *at: steps.append(at)
+    )
     assert list(again) == first
     assert steps == []
 
 
 def test_a_checkpoint_is_written_whole_before_its_epoch_is_yielded(digits: DeviceData, tmp_path: Path):
     checkpoint = tmp_path / "a.pt"
-    for epoch in train(NETWORK, digits, RECIPE, epochs=2, seed=0, checkpoint=checkpoint):
+    for epoch in train(NETWORK, digits, replace(RECIPE, epochs=2), seed=0, checkpoint=checkpoint):
         assert len(state(checkpoint)["epochs"]) == epoch.epoch
         assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
@@ -148,13 +160,13 @@ def test_a_network_that_diverges_is_told_as_such(digits: DeviceData):
     recipe = Recipe(batch_size=32, learning_rate=1e6, warmup_steps=0)
     linear = Sequence((Flatten(), Linear(64, 64), Linear(64, 64), Linear(64, 10)))
     with pytest.raises(DivergenceError) as caught:
-        list(train(linear, digits, recipe, epochs=2, seed=0))
+        list(train(linear, digits, replace(recipe, epochs=2), seed=0))
     assert str(caught.value).startswith("the loss became ")
     assert str(caught.value).endswith("in epoch 1")
 
 
 def test_the_judged_weights_are_an_average_of_the_trained_ones(digits: DeviceData, tmp_path: Path):
-    list(train(NETWORK, digits, RECIPE, epochs=1, seed=0, checkpoint=tmp_path / "a.pt"))
+    list(train(NETWORK, digits, replace(RECIPE, epochs=1), seed=0, checkpoint=tmp_path / "a.pt"))
     stored = state(tmp_path / "a.pt")
     assert stored["steps"] == 10
     assert stored["module"].keys() == stored["average"].keys()
@@ -163,7 +175,7 @@ def test_the_judged_weights_are_an_average_of_the_trained_ones(digits: DeviceDat
 
 def test_an_average_without_memory_is_the_trained_network(digits: DeviceData, tmp_path: Path):
     recipe = Recipe(batch_size=32, learning_rate=0.05, average_share=0.0)
-    list(train(NETWORK, digits, recipe, epochs=1, seed=0, checkpoint=tmp_path / "a.pt"))
+    list(train(NETWORK, digits, replace(recipe, epochs=1), seed=0, checkpoint=tmp_path / "a.pt"))
     stored = state(tmp_path / "a.pt")
     floating = [name for name, value in stored["module"].items() if value.is_floating_point()]
     assert all(torch.equal(stored["module"][name], stored["average"][name]) for name in floating)
@@ -171,4 +183,202 @@ def test_an_average_without_memory_is_the_trained_network(digits: DeviceData, tm
 
 def test_the_recipe_takes_smaller_steps_where_there_are_few_images():
     assert recipe_for(MANY_IMAGES) == Recipe()
-    assert recipe_for(MANY_IMAGES - 1) == Recipe(batch_size=64, learning_rate=0.05, warmup_steps=10)
+    assert recipe_for(MANY_IMAGES - 1) == Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10)
+
+
+# Every recipe
+
+
+COLOURED: Layer = Sequence((stem(3, 4), Dropout(0.1), classifier(4, 4)))
+
+
+@pytest.fixture(scope="module")
+def coloured() -> SearchData:
+    """96 noisy images 3 x 16 x 16 to train on and 24 to validate on, of four classes told apart by their colour."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 4
+    images = rng.integers(0, 128, (120, 16, 16, 3), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[..., label % 3] += np.uint8(64 * (label < 3))
+    return array_search_data(images, labels, seed=0)
+
+
+SHORT = {"batch_size": 16, "epochs": 2}
+MADE_SHORT = {
+    name: changed(recipe, SHORT | {"input_size": 20 if recipe.input_size else 0})
+    if not recipe.restarts
+    else changed(recipe, SHORT | {"epochs": 1, "restart_epochs": 1})
+    for name, recipe in RECIPES.items()
+} | {
+    "cosine": Recipe(**SHORT, schedule="cosine", optimiser="adamw", learning_rate=0.01),
+    "mixed": Recipe(**SHORT, mixup=0.4, cutmix=1.0, label_smoothing=0.1),
+    "coloured": Recipe(**SHORT, augmentation=("crop", "cutout", "colour-jitter", "grayscale"), dropout=0.2),
+}
+"""Every shipped recipe, and what none of them has, in two epochs of six steps."""
+
+
+@pytest.mark.parametrize("name", MADE_SHORT)
+def test_every_recipe_trains_and_goes_on_as_if_it_had_never_stopped(coloured: SearchData, tmp_path: Path, name: str):
+    recipe = MADE_SHORT[name]
+    augmentation = coloured.augmentation if recipe.augmentation is None else recipe.augmentation
+    data = DeviceData.of(coloured, torch.device("cpu"), augmentation)
+    whole = list(train(COLOURED, data, recipe, seed=1, checkpoint=tmp_path / "whole.pt"))
+    assert [epoch.epoch for epoch in whole] == [1, 2]
+    assert all(math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss) for epoch in whole)
+    assert state(tmp_path / "whole.pt")["steps"] == 12
+    begun = train(COLOURED, data, recipe, seed=1, checkpoint=tmp_path / "parts.pt")
+    next(begun)
+    begun.close()
+    torch.manual_seed(99)
+    resumed = list(train(COLOURED, data, recipe, seed=1, checkpoint=tmp_path / "parts.pt"))
+    assert curve(resumed) == curve(whole)
+    assert equal(state(tmp_path / "parts.pt"), state(tmp_path / "whole.pt"))
+
+
+def test_colours_are_learnt(coloured: SearchData):
+    data = DeviceData.of(coloured, torch.device("cpu"), ())
+    recipe = Recipe(epochs=8, batch_size=16, optimiser="adam", learning_rate=0.02, warmup_steps=0, schedule="one-cycle")
+    *_, last = train(COLOURED, data, recipe, seed=0)
+    assert last.train_loss < 0.7
+    assert last.validation_accuracy >= 0.75  # a quarter is chance
+
+
+# Optimisers
+
+
+def torchs_optimiser(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    match name:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=0.02, momentum=0.8)
+        case "nesterov":
+            return torch.optim.SGD(groups, lr=0.02, momentum=0.8, nesterov=True)
+        case "adam":
+            return torch.optim.Adam(groups, lr=0.02, betas=(0.8, 0.999))
+        case _:
+            return torch.optim.AdamW(groups, lr=0.02, betas=(0.8, 0.999))
+
+
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
+def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(digits: DeviceData, tmp_path: Path, name: str):
+    network = Sequence((Flatten(), Linear(64, 8), Linear(8, 10)))
+    recipe = Recipe(
+        epochs=1,
+        batch_size=64,
+        optimiser=name,  # type: ignore[arg-type]
+        learning_rate=0.02,
+        momentum=0.8,
+        weight_decay=0.1,
+        warmup_steps=0,
+        label_smoothing=0.2,
+    )
+    list(train(network, digits, recipe, seed=5, checkpoint=tmp_path / "a.pt"))
+
+    torch.manual_seed(derive_seed(5, "weights"))
+    module = build(network)
+    weights, biases = ([p for p in module.parameters() if (p.ndim == 1) == is_bias] for is_bias in (False, True))
+    optimiser = torchs_optimiser(
+        name, [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}]
+    )
+    generator = torch.Generator().manual_seed(derive_seed(5, "batches", 1))
+    for images, labels in training_batches(digits, 64, generator):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(module(images), labels, label_smoothing=0.2).backward()
+        optimiser.step()
+    trained = state(tmp_path / "a.pt")["module"]
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(trained[key], value, rtol=1e-5, atol=1e-6)
+
+
+# Early stopping
+
+
+@pytest.fixture(scope="module")
+def noise() -> DeviceData:
+    """Labels that have nothing to do with the images: whatever is learnt makes the validation loss worse."""
+    rng = np.random.default_rng(0)
+    data = array_search_data(rng.integers(0, 256, (90, 8, 8), np.uint8), np.arange(90) % 3, seed=0)
+    return DeviceData.of(data, torch.device("cpu"), ())
+
+
+@pytest.mark.parametrize("average_share", [0.0, 0.5])
+def test_a_training_stops_when_its_patience_runs_out_and_keeps_its_best_weights(
+    noise: DeviceData, tmp_path: Path, average_share: float
+):
+    recipe = Recipe(
+        epochs=40,
+        batch_size=16,
+        optimiser="adam",
+        learning_rate=0.002,
+        warmup_steps=0,
+        average_share=average_share,
+        stop_patience=3,
+    )
+    network = Sequence((Flatten(), Linear(64, 32), Linear(32, 3)))
+    whole = list(train(network, noise, recipe, seed=2, checkpoint=tmp_path / "whole.pt"))
+    best = best_epoch([epoch.validation_loss for epoch in whole])
+    assert len(whole) == best + 4 < 40
+    module = build(network)
+    module.load_state_dict(trained_weights(tmp_path / "whole.pt"))
+    kept = whole[best]
+    assert evaluate(module, noise, noise.validation) == (kept.validation_loss, kept.validation_accuracy)
+    begun = train(network, noise, recipe, seed=2, checkpoint=tmp_path / "parts.pt")
+    for _ in range(best + 2):
+        next(begun)
+    begun.close()
+    assert curve(list(train(network, noise, recipe, seed=2, checkpoint=tmp_path / "parts.pt"))) == curve(whole)
+    assert equal(trained_weights(tmp_path / "parts.pt"), trained_weights(tmp_path / "whole.pt"))
+
+
+def test_without_patience_the_last_weights_are_kept(noise: DeviceData, tmp_path: Path):
+    network = Sequence((Flatten(), Linear(64, 3)))
+    recipe = Recipe(epochs=4, batch_size=16, learning_rate=0.5, warmup_steps=0, average_share=0.0)
+    *_, last = train(network, noise, recipe, seed=0, checkpoint=tmp_path / "a.pt")
+    module = build(network)
+    module.load_state_dict(trained_weights(tmp_path / "a.pt"))
+    assert evaluate(module, noise, noise.validation) == (last.validation_loss, last.validation_accuracy)
+    assert equal(state(tmp_path / "a.pt")["module"], trained_weights(tmp_path / "a.pt"))
+
+
+# Sizes and dropout
+
+
+class Sizes(nn.Module):
+    """Tells colours apart by their means and remembers the sizes of the images that it saw."""
+
+    def __init__(self, seen: set[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.seen, self.linear = seen, nn.Linear(3, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.add(tuple(images.shape[1:]))
+        return self.linear(images.mean((2, 3)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sizes":
+        copied = Sizes(self.seen)
+        copied.load_state_dict(self.state_dict())
+        return copied
+
+
+@pytest.mark.parametrize(("input_size", "side"), [(0, 16), (16, 16), (24, 24), (7, 7)])
+def test_batches_are_resized_for_training_and_for_validation(coloured: SearchData, input_size: int, side: int):
+    data, seen = DeviceData.of(coloured, torch.device("cpu"), ()), set[tuple[int, ...]]()
+    list(train(lambda: Sizes(seen), data, Recipe(epochs=1, batch_size=32, input_size=input_size), seed=0))
+    assert seen == {(3, side, side)}
+
+
+def kinds(module: nn.Module) -> list[str]:
+    return [type(inner).__name__ for inner in module.modules() if not list(inner.children())]
+
+
+def test_dropout_comes_before_the_last_linear_layer_of_a_tree_and_of_a_module():
+    tree = Sequence((Flatten(), Linear(64, 8), Sequence((Linear(8, 10),))))
+    assert kinds(build(tree, 0.5)) == ["Flatten", "Linear", "Dropout", "Linear"]
+    assert kinds(build(tree)) == ["Flatten", "Linear", "Linear"]
+    module = build(lambda: nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 10), nn.ReLU()), 0.5)
+    assert kinds(module) == ["Linear", "Dropout", "Linear", "ReLU"]
+    assert [inner.p for inner in module.modules() if isinstance(inner, nn.Dropout)] == [0.5]
+
+
+def test_a_network_without_a_linear_layer_stays_without_dropout():
+    assert kinds(build(Sequence((GlobalPool(), Flatten())), 0.5)) == ["GlobalPoolModule", "Flatten"]
+    assert kinds(build(lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), 0.5)) == ["Conv2d", "Flatten"]

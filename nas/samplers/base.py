@@ -8,6 +8,7 @@ the trials told so far, so that a killed search resumes exactly and workers are 
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -34,14 +35,24 @@ ENUMERABLE = 20_000
 class FeasibleSampler(BaseSampler, ABC):
     """Samples every knob of the space jointly; the network is never over budget.
 
-    The first trial is the space's default, fitted. A share `below` of the others aims at smaller networks (see
-    `draw_target`). When nothing is found that the study does not have, a known network is proposed all the same, for
-    the caller to replay, and the trial's user attribute "exhausted" says so. Raises BudgetError if the space has no
-    network within budget.
+    The first trials are the `starts` (good networks of another budget), if any, and the space's default, fitted. A
+    share `below` of the others aims at smaller networks (see `draw_target`). When nothing is found that the study does
+    not have, a known network is proposed all the same, for the caller to replay, and the trial's user attribute
+    "exhausted" says so. Raises BudgetError if the space has no network within budget.
     """
 
-    def __init__(self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25) -> None:
+    def __init__(
+        self,
+        space: Searchable,
+        budget: Budget,
+        *,
+        seed: int,
+        below: float = 0.25,
+        starts: Sequence[Settings] = (),
+    ) -> None:
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
+        self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
+        self._beginnings = (*starts, self._defaults)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
         self._study_id = -1
@@ -82,10 +93,8 @@ class FeasibleSampler(BaseSampler, ABC):
         seen = self.seen(study, besides=trial.number)
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
-        if trial.number == 0:
-            settings = fit(
-                self.space, self._defaults(), self.budget, np.random.default_rng(0)
-            )  # alike in all strategies
+        if trial.number < len(self._beginnings):  # alike in all strategies
+            settings = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
         else:
             settings = dict(self.propose(study, trial, target, rng))
         if self.space.identity(settings) not in seen:
@@ -135,10 +144,6 @@ class FeasibleSampler(BaseSampler, ABC):
     ) -> Any:
         """Never: a knob sampled alone could break the budget."""
         raise ValueError(f"{param_name!r} is no knob of the space; its knobs are {', '.join(self._distributions)}")
-
-    def _defaults(self) -> dict[str, Value]:
-        """The space's own idea of a good network: where every search begins."""
-        return {knob.name: knob.options[knob.start] for knob in self.space.knobs}
 
     def seen(self, study: Study, besides: int = -1) -> set[str]:
         """Networks of the study's trials, whatever became of them, save those of one number."""

@@ -41,4 +41,4 @@ class GPSampler(FeasibleSampler):
                 for _, t in sorted(chosen.items())
             ]
         )
-        return self.fitted(self._defaults() | known.ask(distributions).params, target, rng)
+        return self.fitted(self._defaults | known.ask(distributions).params, target, rng)

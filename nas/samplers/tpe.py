@@ -47,7 +47,7 @@ class TPESampler(FeasibleSampler):
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
         ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
-        return self.fitted(self._defaults() | tpe.sample_relative(*_learnt(study, trial, trials), ranges), target, rng)
+        return self.fitted(self._defaults | tpe.sample_relative(*_learnt(study, trial, trials), ranges), target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Settings:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""

@@ -158,11 +158,11 @@ class WalkSampler(FeasibleSampler):
         first = study.get_trials(deepcopy=False)[0]
         if first.number == 0 and len(first.params) == len(self._names):
             return self.point(first.params)
-        return self.fit(self.point(self._defaults()))
+        return self.fit(self.point(self._beginnings[0]))
 
     def _best(self, study: Study) -> Settings:
         trials = told(study)
-        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults()
+        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:

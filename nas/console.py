@@ -1,0 +1,27 @@
+"""What every command says before it begins."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def terminal_console() -> "Console":
+    """Writes to stderr; stdout is for data."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def default_dataset(asked: str | None, console: "Console") -> str:
+    """The data set asked for, or the default with its notice."""
+    if asked:
+        return asked
+    from rich.panel import Panel
+
+    from nas.data import choose_default
+
+    name, notice = choose_default()
+    if notice:
+        console.print(Panel(notice, title="no CIFAR-100 here", border_style="bold yellow"))
+    return name

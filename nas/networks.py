@@ -1,0 +1,157 @@
+"""Networks by what they are called on the command line: a fixed model, knob settings of a space, a network of a
+pareto.json, or a classifier of torchvision."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.budget import parse_count
+from nas.errors import SpaceError, UserError
+from nas.folds import ShapeError, cost
+from nas.front import read_result
+from nas.layers import Layer, Shape
+from nas.models import MODELS, Model, TorchvisionModel, model_network
+from nas.serial import from_json, to_json
+from nas.space import bind, load_architecture, parse_settings, shipped_spaces, space_file
+
+TORCHVISION = "torchvision:"
+SMALL_IMAGES: Shape = (3, 32, 32)
+ENLARGED_IMAGES: Shape = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """A classifier of torchvision with a head of one's own."""
+
+    name: str
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network and what it is called. It takes images of `shape` and tells `classes` classes apart."""
+
+    label: str
+    network: Layer | Torchvision
+    shape: Shape
+    classes: int
+
+
+def find_network(
+    name: str,
+    knobs: Iterable[str] = (),
+    *,
+    select: str | None = None,
+    shape: Shape | None = None,
+    classes: int | None = None,
+    pretrained: bool = False,
+) -> Named:
+    """The network called `name`: a model of `nas models`, "torchvision:resnet18", a shipped space or a .py file with
+    `knobs` ("width1=16"), or a pareto.json (or run folder) and which of its networks (fingerprint or most parameters).
+
+    Without `shape` and `classes`, those that a model was published for, else 3 x 32 x 32 and 100. Raises SpaceError for
+    what is not known or does not fit images of the shape, UserError for a stored network and another shape or number of
+    classes than it was made for.
+    """
+    knobs, path = tuple(knobs), Path(name)
+    if is_stored(name):
+        if knobs:
+            raise UserError("a network of a pareto.json has its own knobs; leave them out")
+        found = _stored(path, select, shape, classes)
+    elif select:
+        raise UserError("--select needs a pareto.json")
+    elif name in MODELS or name.startswith(TORCHVISION):
+        if knobs:
+            raise UserError(f"{name} is a fixed model and has no knobs; leave out {' '.join(knobs)}")
+        found = _fixed(name, shape, classes, pretrained)
+    else:
+        found = _of_space(name, knobs, shape or SMALL_IMAGES, classes or 100)
+    if pretrained and not isinstance(found.network, Torchvision):
+        raise UserError(f"there are pretrained weights for torchvision's models only; {name} is none")
+    if isinstance(found.network, Layer):
+        size(found.network, found.shape, found.classes)
+    return found
+
+
+def is_stored(name: str) -> bool:
+    """Whether it is a file or folder; the name of a model or space wins over a folder (write ./mixed for that)."""
+    path = Path(name)
+    return path.suffix == ".json" or (path.is_dir() and name not in MODELS and name not in shipped_spaces())
+
+
+def _fixed(name: str, shape: Shape | None, classes: int | None, pretrained: bool) -> Named:
+    if name.startswith(TORCHVISION):
+        return Named(
+            name, Torchvision(name.removeprefix(TORCHVISION), pretrained), shape or ENLARGED_IMAGES, classes or 100
+        )
+    model = MODELS[name]
+    shape, classes = shape or model.shape, classes or model.classes
+    if isinstance(model, TorchvisionModel):
+        return Named(name, Torchvision(model.torchvision, pretrained), shape, classes)
+    return Named(name, model_network(model, shape, classes), shape, classes)
+
+
+def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> Named:
+    if not name.endswith(".py") and name not in shipped_spaces():
+        raise SpaceError(
+            f"no model or space is named {name!r}: `nas models` lists the models; spaces are "
+            f"{', '.join(shipped_spaces())} or a .py file; {TORCHVISION}NAME is one of torchvision's"
+        )
+    space = bind(load_architecture(space_file(name)), shape, classes)
+    network = space.network(space.check(parse_settings(space.knobs, knobs)))
+    return Named(" ".join((Path(name).stem, *knobs)), network, shape, classes)
+
+
+def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
+    content = read_result(path)
+    front = content["front"]
+    if select and re.fullmatch("[0-9a-f]{16}", select):
+        selected = [entry for entry in front if entry["network"] == select]
+    else:
+        most = parse_count(select) if select else float("inf")
+        selected = [entry for entry in front if entry["parameters"] <= most][-1:]
+    if not selected:
+        raise UserError(f"{path} has no network {select or ''}".rstrip() + f"; its front has {len(front)}")
+    own_shape, own_classes = tuple(content["data"]["shape"]), content["data"]["classes"]
+    if (shape or own_shape, classes or own_classes) != (own_shape, own_classes):
+        raise UserError(
+            f"the networks of {path} are for images {own_shape} of {own_classes} classes, "
+            f"not {shape or own_shape} of {classes or own_classes}"
+        )
+    return Named(f"found {selected[0]['network']}", from_json(selected[0]["layers"]), own_shape, own_classes)
+
+
+def to_stored(network: Layer | Torchvision) -> dict[str, Any]:
+    """The network as JSON values."""
+    if isinstance(network, Torchvision):
+        return {"torchvision": network.name, "pretrained": network.pretrained}
+    return to_json(network)
+
+
+def from_stored(stored: dict[str, Any]) -> Layer | Torchvision:
+    """The network written by `to_stored`."""
+    if "torchvision" in stored:
+        return Torchvision(stored["torchvision"], stored["pretrained"])
+    return from_json(stored)
+
+
+def size(network: Layer | Torchvision, shape: Shape, classes: int) -> tuple[int, int]:
+    """(parameters, multiply-adds of a forward pass on one image of the shape). Raises SpaceError if it does not fit."""
+    if isinstance(network, Torchvision):
+        from nas.vision import count_module, torchvision_model
+
+        name = network.name
+        found = count_module(lambda: torchvision_model(name, classes, channels=shape[0]), shape)
+        return found.parameters, found.macs
+    try:
+        counted = cost(network, shape)
+    except ShapeError as error:
+        raise SpaceError(f"the network does not fit images {' × '.join(map(str, shape))}: {error}") from error
+    return counted.parameters, counted.macs
+
+
+def published(name: str) -> Model | TorchvisionModel | None:
+    """What is published of the model, None for other networks."""
+    return MODELS.get(name)

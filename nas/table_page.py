@@ -1,0 +1,76 @@
+"""A table of trainings as one HTML page that opens without a network: curves, and what a sweep came to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nas.comparison_page import COLOURS
+from nas.table import Line
+
+
+def table_page(lines: Sequence[Line]) -> str:
+    """Training loss and validation accuracy against epochs, means over the seeds; where values were varied, below that
+    the final accuracy against the value varied first, a line for each combination of the others, bars of one standard
+    deviation."""
+    trained = [line for line in lines if line.trainings]
+    varied = [line for line in trained if line.varied]
+    titles = ["training loss", "validation accuracy"]
+    specs: list[list[Any]] = [[{}, {}]]
+    if varied:
+        first = next(iter(varied[0].varied))
+        titles.append(f"final validation accuracy against {first}")
+        specs.append([{"colspan": 2}, None])
+    figure = make_subplots(len(specs), 2, specs=specs, subplot_titles=titles)
+    for line, colour in zip(trained, COLOURS * len(trained), strict=False):
+        figure.add_traces([_curve(line, "train_loss", colour, legend=True)], rows=1, cols=1)
+        figure.add_traces([_curve(line, "validation_accuracy", colour, legend=False)], rows=1, cols=2)
+    figure.update_xaxes(title_text="epochs", row=1)
+    figure.update_yaxes(title_text="nats", row=1, col=1)
+    figure.update_yaxes(tickformat=".1%", row=1, col=2)
+    if varied:
+        figure.add_traces(_sweep(varied, first), rows=2, cols=1)
+        figure.update_xaxes(title_text=first, type="category", row=2, col=1)
+        figure.update_yaxes(tickformat=".1%", row=2, col=1)
+    figure.update_layout(
+        height=160 + 420 * len(specs) + 20 * len(trained),
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.12},
+    )
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page
+
+
+def _curve(line: Line, name: str, colour: str, *, legend: bool) -> Any:
+    """Mean over the seeds up to the epoch that all of them reached."""
+    shortest = min(len(metrics.epochs) for metrics in line.trainings)
+    values = [[getattr(epoch, name) for epoch in metrics.epochs[:shortest]] for metrics in line.trainings]
+    return go.Scatter(
+        x=np.arange(1, shortest + 1),
+        y=np.mean(values, axis=0),
+        name=f"{line.label} (n = {len(line.trainings)})",
+        legendgroup=line.label,
+        showlegend=legend,
+        mode="lines+markers",
+        line={"color": colour},
+    )
+
+
+def _sweep(lines: Sequence[Line], first: str) -> list[Any]:
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        model = line.trainings[0].model
+        others = [f"{name}={value}" for name, value in line.varied.items() if name != first]
+        groups.setdefault(" ".join((model, *others)), []).append(line)
+    return [
+        go.Scatter(
+            x=[line.varied[first] for line in own],
+            y=[line.mean("accuracy") for line in own],
+            error_y={"array": [line.deviation("accuracy") or 0.0 for line in own]},
+            name=label,
+            mode="lines+markers",
+        )
+        for label, own in groups.items()
+    ]
