@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 ran but has no answer; 2 wrong use; 130 interrupted. JSON 
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    own = {"search": _search, "show": _show, "compare": _compare, "scaling": _scaling, "list": _list, "data": _data}
+    own = {
+        "search": _search,
+        "show": _show,
+        "compare": _compare,
+        "confirm": _confirm,
+        "report": _report,
+        "scaling": _scaling,
+        "list": _list,
+        "data": _data,
+    }
     if name in own:
         return own[name]
     from nas import cli_networks
@@ -58,6 +68,8 @@ def _search(flags: argparse.Namespace) -> int:
         folders.append(folder)
     if len(folders) > 1:
         _print_comparison(folders, console)
+        if flags.out:
+            _write_report_of_search(Path(flags.out), console)
     return EXIT_DONE
 
 
@@ -95,6 +107,8 @@ def _search_once(
             view=view,
         )
     _print_run(result.folder, console)
+    if result.ending != "interrupted":
+        _write_report_of_search(result.folder, console)
     if result.failure:
         console.print(f"[bold red]every trial failed:[/] {result.failure}", highlight=False)
         return EXIT_NO_ANSWER, result.folder
@@ -103,7 +117,32 @@ def _search_once(
         return EXIT_INTERRUPTED, result.folder
     if result.ending == "time limit":
         console.print("time limit reached; the same command goes on from here", highlight=False)
+    if result.front:
+        _print_what_comes_next(result.folder, console)
     return EXIT_DONE if result.front else EXIT_NO_ANSWER, result.folder
+
+
+def _write_report_of_search(folder: "Path", console: "Console") -> None:
+    """Writes report.html; that it cannot be written is no failure of the search."""
+    from nas.report import write_report
+
+    try:
+        said = f"report: {write_report(folder)}"
+    except UserError as error:
+        said = f"report not written: {error}"
+    except Exception as error:
+        said = f"report not written: {type(error).__name__}: {' '.join(str(error).split())}; nas report shows where"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_what_comes_next(folder: "Path", console: "Console") -> None:
+    run = shlex.quote(str(folder))
+    for command, what in (
+        (f"nas confirm {run}", "trains the winners in full and tests them once"),
+        (f"nas report {run}", "writes the report anew, with what was confirmed"),
+        (f"nas export {run} --to DIR", "writes the best network to use it elsewhere"),
+    ):
+        console.print(f"next: {command}  # {what}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_run(folder: "Path", console: "Console") -> None:
@@ -174,6 +213,64 @@ def _compare(flags: argparse.Namespace) -> int:
     return EXIT_NO_ANSWER
 
 
+def _confirm(flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from nas.api import default_workers
+    from nas.confirm import Confirmation, confirm
+    from nas.recipe import MANY_IMAGES, changed, named_recipe, parse_changes
+    from nas.terminal import confirmed_table, training_line
+    from nas.training import Metrics
+
+    changes = parse_changes(flags.set) | ({} if flags.epochs is None else {"epochs": flags.epochs})
+    recipe = changed(named_recipe(flags.recipe, MANY_IMAGES), changes)
+    confirmation = Confirmation(Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines)
+    if flags.workers is not None and flags.workers < 1:
+        raise UserError(f"--workers must be at least 1 but got {flags.workers}")
+    console = terminal_console()
+
+    def show(label: str, seed: int, metrics: Metrics) -> None:
+        line = training_line(metrics, recipe.all_epochs)
+        console.print(f"{label}, seed {seed}: {line}", highlight=False, markup=False, soft_wrap=True)
+
+    workers = flags.workers or default_workers(flags.device)
+    content = confirm(confirmation, workers=workers, device=flags.device, on_epoch=show)
+    if flags.json:
+        print(json.dumps(content, indent=2))
+    console.print(confirmed_table(content))
+    console.print(f"result: {confirmation.result}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_DONE if any(entry["test"] for entry in content["networks"]) else EXIT_NO_ANSWER
+
+
+def _report(flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from nas.report import write_report
+
+    run, console = Path(flags.run), terminal_console()
+    if flags.watch:
+        return _watch(run, flags.port, console)
+    file = write_report(run, Path(flags.out) if flags.out else None)
+    console.print(f"report: {file}", highlight=False, markup=False, soft_wrap=True)
+    if flags.png:
+        from nas.report.pictures import write_pictures
+
+        pictures = write_pictures(run, Path(flags.png))
+        console.print(f"{len(pictures)} pictures: {flags.png}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def _watch(run: "Path", port: int, console: "Console") -> int:
+    """Until it is interrupted."""
+    from nas.report.watch import server
+
+    with server(run, port) as made:
+        where = f"http://127.0.0.1:{made.server_port}/"
+        console.print(f"watching {run} at {where} (Ctrl-C ends it)", highlight=False, markup=False, soft_wrap=True)
+        made.serve_forever()
+    return EXIT_DONE
+
+
 def _scaling(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -192,14 +289,9 @@ def _scaling(flags: argparse.Namespace) -> int:
 
 def _run_folders(paths: "list[Path]") -> "list[Path]":
     """The run folders named, or inside the folders named."""
-    folders = []
-    for path in paths:
-        inside = sorted(settings.parent for settings in path.glob("*/settings.json"))
-        if not (path / "settings.json").is_file() and inside:
-            folders += inside
-        else:
-            folders.append(path)
-    return folders
+    from nas.report.folders import run_folders
+
+    return [folder for path in paths for folder in run_folders(path)]
 
 
 def _list(flags: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The commands about single networks and spaces: count, models, recipes, space, train, table."""
+"""The commands about single networks and spaces: count, models, recipes, space, train, table, export."""
 
 import argparse
 import json
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nas.recipe import Recipe
     from nas.table import Entry, Line
     from nas.training import Metrics, TrainingFolder, TrainingPlan
+
+WIDE = 160
+"""Columns of a wide table where there is no terminal to say."""
 
 
 def _shape_and_classes(flags: argparse.Namespace) -> "tuple[tuple[int, ...] | None, int | None]":
@@ -288,7 +291,8 @@ def _table(flags: argparse.Namespace) -> int:
     models = [model for model in flags.models if model not in loaded]
     if models or flags.ladder or not loaded:
         lines += _train_lines(flags, models, console)
-    console.print(contest_table(lines))
+    wide = console if console.is_terminal else terminal_console(WIDE)
+    wide.print(contest_table(lines))
     if flags.json:
         print(json.dumps([line_values(line) for line in lines], indent=2))
     if flags.markdown:
@@ -364,6 +368,7 @@ def _train_lines(flags: argparse.Namespace, models: list[str], console: "Console
             tuple(folder.read_metrics() for folder in folders if folder.path not in failures),
             tuple(failures[folder.path].reason for folder in folders if folder.path in failures),
             entry.varied,
+            folders[0].read_plan().dataset,
         )
         for entry, folders in groups
     ]
@@ -393,6 +398,22 @@ def _begin_lines(
     return groups
 
 
+def _export(flags: argparse.Namespace) -> int:
+    from nas.export import check_packages, check_place, export_network
+    from nas.exportable import exportables
+
+    check_packages()
+    console = terminal_console()
+    found = {Path(flags.to) / name: each for name, each in exportables(Path(flags.source), flags.budget).items()}
+    for to in found:
+        check_place(to)
+    for to, each in found.items():
+        exported = export_network(each.network, each.weights, each.card, to)
+        line = f"{to}: {exported.parameters:,} parameters; ONNX within {exported.difference:.0e} of torch"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return EXIT_DONE
+
+
 COMMANDS = {
     "count": _count,
     "models": _models,
@@ -400,4 +421,5 @@ COMMANDS = {
     "space": _space,
     "train": _train,
     "table": _table,
+    "export": _export,
 }

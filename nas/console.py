@@ -6,11 +6,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def terminal_console() -> "Console":
-    """Writes to stderr; stdout is for data."""
+def terminal_console(width: int | None = None) -> "Console":
+    """Writes to stderr; stdout is for data. `width` in columns: by default the terminal's, 80 where there is none."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, width=width)
 
 
 def default_dataset(asked: str | None, console: "Console") -> str:

@@ -26,6 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_show(commands)
     _add_compare(commands)
+    _add_confirm(commands)
+    _add_report(commands)
     _add_scaling(commands)
     _add_list(commands)
     _add_data(commands)
@@ -155,6 +157,49 @@ def _add_compare(commands: Any) -> None:
         "--html", metavar="FILE", help="write best-so-far curves as a page that opens without a network"
     )
     parser.add_argument("--json", action="store_true", help="print JSON to stdout")
+
+
+def _add_confirm(commands: Any) -> None:
+    parser = command(
+        commands,
+        "confirm",
+        "train the winners of a search in full, with several seeds, and test them once",
+        "nas confirm runs/digits-mixed-10000-100000-20x4-seed0 --epochs 20 --seeds 3",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder of a search")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="best networks of each budget (default: 1)")
+    parser.add_argument("--front", action="store_true", help="every network of the Pareto front instead")
+    parser.add_argument(
+        "--baselines",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a ResNet, a MobileNetV2 and a VGG scaled to each budget too (default: yes)",
+    )
+    parser.add_argument(
+        "--recipe", default="final", metavar="NAME|FILE", help="of `nas recipes`, or a .toml file (default: final)"
+    )
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="changes of the recipe"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="as --set epochs=N")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each network (default: 3)")
+    parser.add_argument("--workers", type=int, metavar="N", help="training processes (default: GPUs, or cores)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
+
+
+def _add_report(commands: Any) -> None:
+    parser = command(
+        commands,
+        "report",
+        "write a finished or running search as one HTML file that opens without a network",
+        "nas report runs/digits-mixed-100000-200x3-seed0",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder, or a folder of run folders that differ in their seed")
+    parser.add_argument("--out", metavar="FILE", help="the HTML file (default: RUN/report.html)")
+    parser.add_argument("--png", metavar="DIR", help="write the plots as PNG files too (needs Kaleido and Chrome)")
+    parser.add_argument("--watch", action="store_true", help="serve it on this machine instead, always up to date")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="port of --watch (default: a free one)")
 
 
 def _add_scaling(commands: Any) -> None:

@@ -4,17 +4,18 @@ import argparse
 from typing import Any
 
 from nas.errors import UserError
-from nas.flag_values import add_data_flags, command, count_flag, number
+from nas.flag_values import add_data_flags, command, count_flag, counts, number
 
 
 def add_network_commands(commands: Any) -> None:
-    """space, count, models, recipes, train, table."""
+    """space, count, models, recipes, train, table, export."""
     _add_space(commands)
     _add_count(commands)
     _add_models(commands)
     _add_recipes(commands)
     _add_train(commands)
     _add_table(commands)
+    _add_export(commands)
 
 
 def _add_network(parser: argparse.ArgumentParser, name: str) -> None:
@@ -133,7 +134,7 @@ def _add_table(commands: Any) -> None:
         commands,
         "table",
         "train several networks, or one in several ways, and compare them",
-        "nas table s4-resnet20 --dataset digits --images 500 --epochs 2 --vary dropout=0,0.15 --seeds 2",
+        "nas table s4-resnet20 --dataset digits --images 500 --epochs 2 --vary dropout=0,0.15",
     )
     parser.add_argument(
         "models",
@@ -157,3 +158,24 @@ def _add_table(commands: Any) -> None:
     parser.add_argument("--out", default="trained", metavar="DIR", help="folder of the trainings (default: trained)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--html", metavar="FILE", help="write the curves as a page that opens without a network")
+
+
+def _add_export(commands: Any) -> None:
+    parser = command(
+        commands,
+        "export",
+        "write trained networks as folders that need nas no more: torch source, weights, ONNX, a card, predict.py",
+        "nas export runs/digits-mixed-10000-100000-20x4-seed0 --budget 10K --to exported",
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="run folder of a search, its pareto.json, or the folder of a training"
+    )
+    parser.add_argument(
+        "--budget",
+        type=number(counts),
+        metavar="N[,N…]",
+        help="most parameters; of a search the best network within each is exported (default: its own budgets)",
+    )
+    parser.add_argument(
+        "--to", required=True, metavar="DIR", help="folder of the export; of a search the folder of DIR/BUDGET folders"
+    )

@@ -10,7 +10,6 @@ from typing import Any
 from nas.budget import parse_count
 from nas.errors import SpaceError, UserError
 from nas.folds import ShapeError, cost
-from nas.front import read_result
 from nas.layers import Layer, Shape
 from nas.models import MODELS, Model, TorchvisionModel, model_network
 from nas.serial import from_json, to_json
@@ -70,6 +69,8 @@ def find_network(
         found = _of_space(name, knobs, shape or SMALL_IMAGES, classes or 100)
     if pretrained and not isinstance(found.network, Torchvision):
         raise UserError(f"there are pretrained weights for torchvision's models only; {name} is none")
+    if pretrained and found.shape[0] != 3:
+        raise SpaceError(f"pretrained weights need 3 channels but got {found.shape[0]}")
     if isinstance(found.network, Layer):
         size(found.network, found.shape, found.classes)
     return found
@@ -105,6 +106,8 @@ def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> 
 
 
 def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
+    from nas.front import read_result  # brings Optuna, which a training does not need
+
     content = read_result(path)
     front = content["front"]
     if select and re.fullmatch("[0-9a-f]{16}", select):

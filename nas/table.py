@@ -117,12 +117,20 @@ def slug(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: the trainings of an entry, one a seed. `failures` are the reasons of those that failed."""
+    """One line of a table: the trainings of an entry on a data set, one a seed. `failures` are the reasons of those
+    that failed."""
 
     label: str
     trainings: tuple[Metrics, ...]
     failures: tuple[str, ...] = ()
     varied: Mapping[str, str] = field(default_factory=dict, hash=False)
+    dataset: str = ""
+
+    @property
+    def published_accuracy(self) -> float | None:
+        """What was reported for the model, if it was for this data set."""
+        known = published(self.trainings[0].model) if self.trainings else None
+        return known.published_accuracy if known and known.dataset == Path(self.dataset).stem else None
 
     def mean(self, name: str) -> float | None:
         """Mean over the seeds, None where no training has the value."""
@@ -141,7 +149,6 @@ MEASURES = ("lowest_loss", "last_loss", "accuracy", "test_accuracy", "seconds")
 def line_values(line: Line) -> dict[str, Any]:
     """The line as JSON values: sizes; of each measure the mean over the seeds and, from two on, its deviation."""
     first = line.trainings[0] if line.trainings else None
-    known = published(first.model) if first else None
     content: dict[str, Any] = {
         "label": line.label,
         "model": first.model if first else None,
@@ -155,7 +162,7 @@ def line_values(line: Line) -> dict[str, Any]:
     for name in MEASURES:
         content[name] = line.mean(name)
         content[f"{name}_deviation"] = line.deviation(name)
-    content["published_accuracy"] = known.published_accuracy if known else None
+    content["published_accuracy"] = line.published_accuracy
     content["failures"] = list(line.failures)
     return content
 
@@ -227,6 +234,7 @@ def _loaded_line(folders: Sequence[TrainingFolder]) -> Line:
         re.sub(r"-seed\d+$", "", folders[0].path.resolve().name),
         tuple(folder.read_metrics() for folder in finished),
         tuple(f"{folder.path} has not finished" for folder in folders if folder not in finished),
+        dataset=folders[0].read_plan().dataset,
     )
 
 

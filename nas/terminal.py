@@ -445,7 +445,10 @@ def contest_table(lines: "Sequence[Line]") -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+        if column == "model":
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*map(escape, line_cells(line)))
     return table
@@ -473,3 +476,37 @@ def scaling_table(found: Mapping[str, Any]) -> RenderableType:
         slope = "" if law["slope"] is None else f"{law['slope']:.2f}"
         law_table.add_row(law["measure"].replace("_", " "), slope, interval, law["verdict"])
     return Group(networks, "", law_table)
+
+
+def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
+    """The networks that were trained in full: validation and test accuracies over the seeds, and how often the test
+    split was read."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("budget", "parameters", "searched", "validation", "test", "95 % interval", "n", "network"):
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=name != "network")
+    for entry in content["networks"]:
+        test, validation = entry["test"], entry["validation"]
+        searched = "" if entry["searched"] is None else f"{100 * entry['searched']:.2f}"
+        interval = f"{100 * test['low']:.2f} to {100 * test['high']:.2f}" if test and test["low"] is not None else ""
+        fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
+        fate += "".join(f", failed: {failure}" for failure in entry["failures"])
+        table.add_row(
+            f"{entry['budget']:,}",
+            f"{entry['parameters']:,}",
+            searched,
+            _measured(validation),
+            _measured(test),
+            interval,
+            f"{validation['n']}" if validation else "0",
+            escape(entry["label"] + fate),
+        )
+    reads = content["test_reads"]
+    times = "once" if reads == 1 else f"{reads} times"
+    return Group(table, Text(f"accuracies in per cent; the test split was read {times} by this run", style="dim"))
+
+
+def _measured(summary: Mapping[str, Any] | None) -> str:
+    if summary is None:
+        return ""
+    deviation = "" if summary["deviation"] is None else f" ± {100 * summary['deviation']:.2f}"
+    return f"{100 * summary['mean']:.2f}{deviation}"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from nas.errors import EXIT_WRONG_USE, RunError
 from nas.supervise import ALLOCATOR
 from nas.training import Metrics, TrainingFolder
@@ -31,12 +33,12 @@ def train_all(
 ) -> dict[Path, Failure]:
     """Trains every folder from where it was left, `workers` at a time, and returns why trainings failed, by folder.
 
-    The cores are shared out among the processes; with one worker, a training has them all. If we are interrupted or
-    killed the processes end too, and the same call goes on, with as many threads a process as before: sums over
-    other threads would be taken in another order.
+    torch's threads (the cores, or $OMP_NUM_THREADS) are shared out among the processes; with one worker, a training has
+    them all. If we are interrupted or killed the processes end too, and the same call goes on, with as many threads a
+    process as before: sums over other threads would be taken in another order.
     """
     waiting = [folder for folder in folders if not folder.is_finished]
-    threads = max(1, (os.cpu_count() or 1) // max(1, min(workers, len(folders))))
+    threads = max(1, torch.get_num_threads() // max(1, min(workers, len(folders))))
     running: dict[int, tuple[TrainingFolder, subprocess.Popen[bytes]]] = {}
     shown: dict[Path, int] = {}
     failures: dict[Path, Failure] = {}

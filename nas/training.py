@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from nas.augment import DeviceData, DeviceSplit, check_colours
-from nas.data import SearchData, load_search_data, load_test
+from nas.data import SearchData, Split, load_search_data, load_test
 from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RecipeError, RunError, UserError
 from nas.layers import Shape
 from nas.networks import Torchvision, from_stored, size
@@ -274,8 +274,9 @@ def _train(
     return metrics(finished=True)
 
 
-def run_test(folder: TrainingFolder, device: torch.device) -> Metrics:
+def run_test(folder: TrainingFolder, device: torch.device, test: Split | None = None) -> Metrics:
     """Accuracy and loss on the test split, which is read once: what was measured is kept and returned ever after.
+    `test` is the split where the caller has read it, for many trainings at once.
 
     Raises RunError for a training that has not finished.
     """
@@ -285,24 +286,33 @@ def run_test(folder: TrainingFolder, device: torch.device) -> Metrics:
             return done
         if not done.finished:
             raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
-        return _test(folder, folder.read_plan(), done, device)
+        return _test(folder, folder.read_plan(), done, device, test)
 
 
-def _test(folder: TrainingFolder, plan: TrainingPlan, done: Metrics, device: torch.device) -> Metrics:
+def _test(
+    folder: TrainingFolder, plan: TrainingPlan, done: Metrics, device: torch.device, test: Split | None
+) -> Metrics:
     """The reading is noted before it is done: one that is cut off counts."""
     data = load_data(plan)
-    test, class_names = load_test(plan.dataset, image_size=plan.image_size)
-    if class_names != data.class_names:
-        raise DataError(f"the test split of {plan.dataset} has other classes than its training split")
     module = build(network_of(plan, data), plan.training.dropout)
     module.load_state_dict(torch.load(folder.weights, map_location="cpu", weights_only=True))
     on_device = DeviceData.of(data, device, ())
     read = replace(done, test_reads=done.test_reads + 1)
     folder.write_metrics(read)
+    if test is None:
+        test = read_test(plan, data)
     loss, accuracy = evaluate(module.to(device), on_device, DeviceSplit.of(test, device), plan.training.input_size)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
     folder.write_metrics(tested)
     return tested
+
+
+def read_test(plan: TrainingPlan, data: SearchData) -> Split:
+    """The test split. Raises DataError if its classes are not those of the training split."""
+    test, class_names = load_test(plan.dataset, image_size=plan.image_size)
+    if class_names != data.class_names:
+        raise DataError(f"the test split of {plan.dataset} has other classes than its training split")
+    return test
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from records import PLAN, SPACE, record
 from nas.cli import main
 from nas.front import write_result
 from nas.plan import RunFolder
+from nas.recipe import RECIPES, Recipe, changed, parse_changes
 from nas.serial import from_json
 
-COMMANDS = ["search", "show", "compare", "list", "space", "count", "data"]
+COMMANDS = ["search", "show", "compare", "confirm", "report", "scaling", "list", "data"]
+COMMANDS += ["space", "count", "models", "recipes", "train", "table", "export"]
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -46,7 +49,7 @@ def test_the_help_of_every_command_ends_with_an_example(command: str, capsys: py
     assert (code, err) == (0, "")
     *_, title, example = out.rstrip().splitlines()
     assert title == "example:"
-    assert example.startswith(f"  nas {command} ")
+    assert f"{example} ".startswith(f"  nas {command} ")
 
 
 def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]):
@@ -57,8 +60,11 @@ def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: py
     assert out.rstrip().endswith("example:\n  nas search --budget 100000 --trials 200")
 
 
-@pytest.mark.parametrize("command", ["space", "count", "data"])
-def test_the_example_of_a_command_works_when_pasted(command: str, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("command", ["space", "count", "data", "recipes", "train", "table"])
+def test_the_example_of_a_command_works_when_pasted(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
     _, out, _ = run([command, "--help"], capsys)
     example = out.rstrip().splitlines()[-1].split()
     assert run(example[1:], capsys)[0] == 0
@@ -79,7 +85,8 @@ def test_nas_runs_as_a_program():
     [
         (
             "space nowhere",
-            "no space is named 'nowhere'; shipped are mixed, mobile, plain, residual; or give a .py file",
+            "no space is named 'nowhere'; shipped are cifar_resnet, conv_blocks, conv_fc, mbconv, mixed, mobile, "
+            "plain, residual; or give a .py file",
         ),
         ("space nowhere.py", "there is no space file 'nowhere.py'"),
         ("space mixed --max-macs 1K", "--max-macs needs --budget"),
@@ -90,7 +97,12 @@ def test_nas_runs_as_a_program():
         ("count mixed depth=3", "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
         ("count mixed width1", "settings must be KNOB=VALUE with a knob of stem"),
         ("count mixed kernel1=4", "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
-        ("count nowhere", "no space is named 'nowhere'"),
+        ("count nowhere", "no model or space is named 'nowhere': `nas models` lists the models; spaces are cifar_"),
+        ("count s4-resnet20 blocks=3", "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
+        ("count torchvision:resnet19", "torchvision has no classifier named 'resnet19'; it has resnet1"),
+        ("count s0-10k --shape 1,4,4", "model 's0-10k' was made for images 3 × 32 × 32 and those of 1 × 4 × 4 are too"),
+        ("recipes nothing", "no recipe is named 'nothing'; shipped are search, final, s0, s1, s2, s2-tune, s3, s4; or"),
+        ("recipes nowhere.toml", "nowhere.toml cannot be read: No such file or directory"),
         ("count mixed --select 10K", "--select needs a pareto.json"),
         ("count nowhere.json", "there is no pareto.json at nowhere.json"),
         ("data --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
@@ -104,7 +116,7 @@ def test_nas_runs_as_a_program():
         ),
         (
             "search --budget 1K --dataset digits --augment blur",
-            "augmentation must be of crop, flip, cutout but got blur",
+            "augmentation must be of crop, flip, vertical-flip, cutout, erasing",
         ),
         ("search --budget 1K --dataset digits --trials 0", "trials must be at least 1 but got 0"),
         ("search --budget 1K --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
@@ -140,7 +152,12 @@ def test_wrong_use_is_told_in_one_line_with_exit_code_2(
     ("arguments", "words"),
     [
         ("", "the following arguments are required: COMMAND"),
-        ("train", "invalid choice: 'train'"),
+        ("fly", "invalid choice: 'fly'"),
+        ("train", "the following arguments are required: MODEL"),
+        ("train mixed --images 0", "a count must be a whole number of at least 1 but got '0'"),
+        ("train mixed --epochs many", "argument --epochs: invalid int value: 'many'"),
+        ("train mixed --set", "argument --set: expected at least one argument"),
+        ("table mixed --seeds two", "argument --seeds: invalid int value: 'two'"),
         ("search", "the following arguments are required: --budget"),
         ("search --budget 12x", "argument --budget: a count must be a number like 100000, 100K or 1.5M but got '12x'"),
         ("search --budget 0", "argument --budget: a count must be a whole number of at least 1 but got '0'"),
@@ -286,8 +303,8 @@ def test_a_stored_network_is_selected_by_fingerprint_or_by_most_parameters(
     [
         (["--select", "569"], "has no network 569; its front has 2"),
         (["--select", "0123456789abcdef"], "has no network 0123456789abcdef; its front has 2"),
-        (["width=4"], "a network of a pareto.json has its own knobs, shape and classes; leave them out"),
-        (["--classes", "10"], "a network of a pareto.json has its own knobs, shape and classes; leave them out"),
+        (["width=4"], "a network of a pareto.json has its own knobs; leave them out"),
+        (["--classes", "4"], "are for images (1, 8, 8) of 10 classes, not (1, 8, 8) of 4"),
     ],
 )
 def test_a_network_that_is_not_stored_is_refused(
@@ -298,6 +315,66 @@ def test_a_network_that_is_not_stored_is_refused(
     assert err.startswith("nas: ")
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_classifier_of_torchvision_is_counted(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = run(
+        ["count", "torchvision:squeezenet1_1", "--shape", "1,64,64", "--classes", "10", "--json"], capsys
+    )
+    assert (code, json.loads(out)["parameters"]) == (0, 726_474)
+    code, out, err = run(["count", "torchvision:squeezenet1_1", "--shape", "1,64,64", "--classes", "10"], capsys)
+    assert (code, out) == (0, "")
+    assert "726,474" in err
+
+
+# nas models, nas recipes
+
+
+def test_the_models_are_listed_with_sizes_and_published_accuracies(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run(["models", "--json"], capsys)
+    assert (code, err) == (0, "")
+    listed = json.loads(out)
+    assert len(listed) == 25
+    assert listed[0] == {
+        "name": "s0-2k",
+        "system": "S0",
+        "dataset": "cifar100",
+        "shape": [3, 32, 32],
+        "classes": 100,
+        "parameters": 2_250,
+        "macs": 10_640,
+        "published_accuracy": 0.1167,
+    }
+    code, out, err = run(["models"], capsys)  # which is its example, too
+    assert (code, out) == (0, "")
+    assert all(model["name"] in err and f"{model['parameters']:,}" in err for model in listed)
+
+
+def test_the_recipes_are_listed_as_set_takes_them(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run(["recipes"], capsys)
+    assert (code, out) == (0, "")
+    options: dict[str, list[str]] = {}
+    for word in err.split()[2:]:  # after the head
+        if "=" in word:
+            options[list(options)[-1]].append(word)
+        else:
+            options[word] = []
+    assert {name: changed(Recipe(), parse_changes(words)) for name, words in options.items()} == RECIPES
+
+
+def test_a_recipe_is_shown_with_the_meaning_of_its_options_and_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "mine.toml").write_text('extends = "s4"\nepochs = 2\n')
+    for name, recipe in (("s4", RECIPES["s4"]), (str(tmp_path / "mine.toml"), replace(RECIPES["s4"], epochs=2))):
+        code, out, err = run(["recipes", name, "--json"], capsys)
+        assert (code, err) == (0, "")
+        assert {key: changed(Recipe(), values) for key, values in json.loads(out).items()} == {name: recipe}
+    code, out, err = run(["recipes", "s4"], capsys)
+    assert (code, out) == (0, "")
+    lines = {line.split()[0]: line.split()[1:] for line in err.splitlines() if line[0] != " "}
+    assert lines["milestones"][:2] == ["0.5,0.75", "multi-step:"]
+    assert lines["epochs"] == ["164", "passes", "over", "the", "training", "split"]
 
 
 # nas data, nas list

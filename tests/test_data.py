@@ -88,6 +88,38 @@ def test_a_negative_seed_is_refused():
     assert refusal(images(4, 4, 4), seed=-1) == "--seed is -1; it must be 0 or more."
 
 
+def test_fewer_images_are_drawn_by_class_and_the_validation_split_stays_whole():
+    whole = load_search_data("digits", seed=0)
+    few = load_search_data("digits", seed=0, images=100)
+    assert len(few.train.labels) == pytest.approx(100, abs=5)
+    counts = np.bincount(whole.train.labels) * 100 / len(whole.train.labels)
+    assert np.abs(np.bincount(few.train.labels) - counts).max() <= 0.5
+    assert (few.validation.images == whole.validation.images).all()
+    assert (few.checksum, few.class_names, few.shape) == (whole.checksum, whole.class_names, whole.shape)
+    known = {image.tobytes(): label for image, label in zip(whole.train.images, whole.train.labels, strict=True)}
+    assert all(known[image.tobytes()] == label for image, label in zip(few.train.images, few.train.labels, strict=True))
+
+
+def test_the_images_drawn_depend_on_the_seed_alone():
+    first, again, other = (load_search_data("digits", seed=seed, images=50).train for seed in (1, 1, 2))
+    assert (first.images == again.images).all()
+    assert first.images.shape != other.images.shape or (first.images != other.images).any()
+
+
+@pytest.mark.parametrize("images", [None, 1_151])
+def test_all_images_may_be_asked_for(images: int | None):
+    assert len(load_search_data("digits", seed=0, images=images).train.labels) == 1_151
+
+
+@pytest.mark.parametrize("images", [0, 9, 1_152])
+def test_too_few_or_too_many_images_are_refused(images: int):
+    with pytest.raises(DataError) as caught:
+        load_search_data("digits", seed=0, images=images)
+    assert str(caught.value) == (
+        f"--images is {images:,}; it must be from 10, one a class, to 1,151, the size of the training split."
+    )
+
+
 # What a search is given
 
 

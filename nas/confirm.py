@@ -1,0 +1,390 @@
+"""The winners of a search trained in full with several seeds, beside scaled baselines, and then tested once.
+
+RUN/confirmed/NAME-seedN/   a training each, as nas/training.py describes it
+    confirmed.json          the result, rewritten after every step
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from scipy import stats
+
+from nas.baselines import feasible_baselines, scaled
+from nas.data import Split, load_search_data, load_test
+from nas.errors import RunError, UserError
+from nas.folds import cost
+from nas.front import best_within, pareto_front
+from nas.layers import Layer
+from nas.plan import Plan, RunFolder, file_lock, write_atomically
+from nas.recipe import Recipe, recipe_values
+from nas.serial import fingerprint, to_json
+from nas.space import Space
+from nas.storage import Record, read_run
+from nas.table import slug
+from nas.trainer import train_all
+from nas.training import Metrics, TrainingFolder, TrainingPlan, run_test
+from nas.worker import plan_space
+
+SCHEMA_VERSION = 1
+CONFIDENCE = 0.95
+
+SEED_DEVIATION = 0.005
+"""Least standard deviation of an accuracy between seeds that a race assumes: half a point, as of small networks."""
+
+CLEARLY = 3.0
+"""Standard errors of a difference from which on a candidate is clearly behind."""
+
+Kind = Literal["found", "baseline"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to be confirmed: among the best within each of the `budgets`. `searched` is its validation accuracy in
+    the search, None for a baseline that the search did not train."""
+
+    label: str
+    kind: Kind
+    budgets: tuple[int, ...]
+    network: Layer = field(hash=False)
+    fingerprint: str
+    parameters: int
+    macs: int
+    searched: float | None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A candidate in the race: its trainings so far, by seed, and the reason for which it was dropped, if it was."""
+
+    candidate: Candidate
+    trainings: dict[int, Metrics] = field(default_factory=dict, hash=False)
+    dropped: str = ""
+    failures: tuple[str, ...] = ()
+
+    @property
+    def validation(self) -> list[float]:
+        """Validation accuracies by seed."""
+        return [metrics.accuracy for metrics in self.trainings.values()]
+
+
+def candidates(
+    plan: Plan, records: Sequence[Record], space: Space, *, top: int, front: bool, baselines: bool
+) -> list[Candidate]:
+    """The best measured networks within each budget (`top`), or the whole front, then the scaled baselines, each
+    network once. Raises RunError where the search has measured none."""
+    found: dict[str, Candidate] = {}
+    for budget in plan.budgets:
+        for record in _chosen(records, budget, plan.budgets, top, front):
+            _add(found, _of_record(record, budget, space))
+    if not found:
+        raise RunError("the search has not measured a network yet; there is nothing to confirm")
+    for budget in plan.budgets if baselines else ():
+        for baseline in _baselines(plan, records, space, budget):
+            _add(found, baseline)
+    return list(found.values())
+
+
+def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
+    known = found.setdefault(candidate.fingerprint, candidate)
+    if known is not candidate:
+        found[candidate.fingerprint] = replace(known, budgets=(*known.budgets, *candidate.budgets))
+
+
+def _of_record(record: Record, budget: int, space: Space) -> Candidate:
+    label = f"{record.parameters:,} parameters, {record.network[:6]}"
+    network = space.network(record.knobs)
+    return Candidate(
+        label, "found", (budget,), network, record.network, record.parameters, record.macs, record.accuracy
+    )
+
+
+def _chosen(records: Sequence[Record], budget: int, budgets: Sequence[int], top: int, front: bool) -> list[Record]:
+    if front:
+        below = max((other for other in budgets if other < budget), default=0)
+        return [record for record in pareto_front(records) if below < record.parameters <= budget]
+    best: dict[str, Record] = {}
+    rest = list(records)
+    while len(best) < top and (record := best_within(rest, budget)):
+        best[record.network] = record
+        rest = [other for other in rest if other.network != record.network]
+    return list(best.values())
+
+
+def _baselines(plan: Plan, records: Sequence[Record], space: Space, budget: int) -> Iterable[Candidate]:
+    limit = plan.budget(budget)
+    searched = {record.network: record.accuracy for record in records if record.is_measured}
+    for name in feasible_baselines([limit], space.shape, space.classes):
+        network = scaled(name, limit, space.shape, space.classes)
+        assert network is not None
+        counted, known = cost(network, space.shape), fingerprint(network, space.shape)
+        label = f"{name} scaled to {budget:,}"
+        yield Candidate(
+            label, "baseline", (budget,), network, known, counted.parameters, counted.macs, searched.get(known)
+        )
+
+
+def dropped(entrants: Sequence[Entrant], validation_images: int) -> list[Entrant]:
+    """The entrants, those marked that are clearly behind the best of all their budgets.
+
+    Behind by CLEARLY standard errors of the difference of two means over the seeds so far, where a mean has the
+    variance of the seeds (at least SEED_DEVIATION squared) over n and, since all are judged on the same images, that
+    of one sampling of them. Baselines are what the others are compared with: they stay.
+    """
+    result = []
+    for entrant in entrants:
+        rivals = [
+            other
+            for other in entrants
+            if other.candidate.kind == "found"
+            and set(other.candidate.budgets) >= set(entrant.candidate.budgets)
+            and len(other.validation) == len(entrant.validation) > 0
+        ]
+        leader = max(rivals, key=lambda other: statistics.mean(other.validation), default=entrant)
+        if entrant.candidate.kind == "baseline" or entrant.dropped or not entrant.validation:
+            result.append(entrant)
+            continue
+        behind = statistics.mean(leader.validation) - statistics.mean(entrant.validation)
+        limit = CLEARLY * math.sqrt(_variance(leader, validation_images) + _variance(entrant, validation_images))
+        if behind > limit:
+            reason = f"{100 * behind:.1f} points behind {leader.candidate.label} after {len(entrant.validation)} seeds"
+            result.append(replace(entrant, dropped=reason))
+        else:
+            result.append(entrant)
+    return result
+
+
+def _variance(entrant: Entrant, images: int) -> float:
+    n, mean = len(entrant.validation), statistics.mean(entrant.validation)
+    between = statistics.variance(entrant.validation) if n > 1 else 0.0
+    return max(between, SEED_DEVIATION**2) / n + mean * (1 - mean) / images
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean by Student's t over the seeds; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.mean(values)
+    return float(mean - reach), float(mean + reach)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What is confirmed of a run, and how: everything that decides the result besides the run itself."""
+
+    run: Path
+    recipe: Recipe
+    seeds: int
+    top: int = 1
+    front: bool = False
+    baselines: bool = True
+
+    @property
+    def result(self) -> Path:
+        """confirmed.json."""
+        return self.run / "confirmed.json"
+
+    def folder(self, candidate: Candidate, seed: int) -> TrainingFolder:
+        """Of one training."""
+        return TrainingFolder(self.run / "confirmed" / f"{slug(candidate.label)}-seed{seed}")
+
+
+OnEpoch = Callable[[str, int, Metrics], None]
+
+
+def confirm(
+    confirmation: Confirmation, *, workers: int, device: str, on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:
+    """Trains the winners of the run, seed after seed, drops who is clearly behind, then reads the test split once and
+    returns what confirmed.json holds. The same call goes on where another ended, and reads the test split again only
+    for networks that it has not been read for.
+
+    Raises RunError for a run without measured networks or with trainings of other settings, UserError for values out of
+    range, DataError for a data set that has changed.
+    """
+    if confirmation.seeds < 1 or confirmation.top < 1:
+        raise UserError(f"seeds and top must be at least 1 but got {confirmation.seeds} and {confirmation.top}")
+    folder = RunFolder(confirmation.run)
+    plan, records = read_run(folder)
+    dataset = str(folder.data) if folder.data.exists() else plan.dataset
+    data = load_search_data(
+        dataset, seed=plan.seed, validation_share=plan.validation_share, image_size=plan.image_size, progress=False
+    )
+    if data.checksum != plan.data_checksum:
+        raise RunError(f"data set {plan.dataset} is not what {confirmation.run} searched; restore it")
+    space = plan_space(plan, data.shape, data.classes)
+    chosen = candidates(
+        plan,
+        records,
+        space,
+        top=confirmation.top,
+        front=confirmation.front,
+        baselines=confirmation.baselines,
+    )
+    with file_lock(confirmation.run / "confirm.lock", wait=False) as held:
+        if not held:
+            raise RunError(f"another process is confirming {confirmation.run}; wait for it")
+        entrants = [Entrant(candidate) for candidate in chosen]
+        for seed in range(confirmation.seeds):
+            entrants = _round(confirmation, plan, dataset, entrants, seed, workers, device, on_epoch)
+            entrants = dropped(entrants, len(data.validation.labels))
+            _write(confirmation, plan, entrants)
+        entrants = _tested(confirmation, plan, dataset, entrants, device)
+        return _write(confirmation, plan, entrants)
+
+
+def _round(
+    confirmation: Confirmation,
+    plan: Plan,
+    dataset: str,
+    entrants: Sequence[Entrant],
+    seed: int,
+    workers: int,
+    device: str,
+    on_epoch: OnEpoch | None,
+) -> list[Entrant]:
+    """Trains everybody who is still in the race with one more seed."""
+    racing = {confirmation.folder(e.candidate, seed).path: e for e in entrants if not e.dropped and not e.failures}
+    folders = []
+    for path, entrant in racing.items():
+        folder = TrainingFolder(path)
+        folder.enter(_training_plan(plan, dataset, entrant.candidate, confirmation.recipe, plan.seed + seed))
+        folders.append(folder)
+
+    def show(folder: TrainingFolder, metrics: Metrics) -> None:
+        if on_epoch:
+            on_epoch(racing[folder.path].candidate.label, seed, metrics)
+
+    failures = train_all(folders, workers=workers, device=device, on_epoch=show)
+    result = []
+    for entrant in entrants:
+        path = confirmation.folder(entrant.candidate, seed).path
+        if path not in racing:
+            result.append(entrant)
+        elif path in failures:
+            result.append(replace(entrant, failures=(*entrant.failures, failures[path].reason)))
+        else:
+            metrics = TrainingFolder(path).read_metrics()
+            result.append(replace(entrant, trainings=entrant.trainings | {seed: metrics}))
+    return result
+
+
+def _training_plan(plan: Plan, dataset: str, candidate: Candidate, recipe: Recipe, seed: int) -> TrainingPlan:
+    return TrainingPlan(
+        model=candidate.label,
+        network=to_json(candidate.network),
+        dataset=dataset,
+        data_checksum=plan.data_checksum,
+        image_size=plan.image_size,
+        validation_share=plan.validation_share,
+        images=None,
+        recipe=recipe_values(recipe),
+        seed=seed,
+    )
+
+
+def _tested(
+    confirmation: Confirmation, plan: Plan, dataset: str, entrants: Sequence[Entrant], device: str
+) -> list[Entrant]:
+    """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
+    reading is counted before it is done."""
+    from nas.worker import pick_device
+
+    waiting = [
+        confirmation.folder(entrant.candidate, seed)
+        for entrant in entrants
+        if not entrant.dropped
+        for seed, metrics in entrant.trainings.items()
+        if metrics.test_accuracy is None
+    ]
+    if waiting:
+        _write(confirmation, plan, entrants, reads=_reads(confirmation) + 1)
+        test: Split
+        test, _ = load_test(dataset, image_size=plan.image_size)
+        for folder in waiting:
+            run_test(folder, pick_device(device, 0), test)
+    return [
+        replace(
+            entrant,
+            trainings={seed: confirmation.folder(entrant.candidate, seed).read_metrics() for seed in entrant.trainings},
+        )
+        for entrant in entrants
+    ]
+
+
+def _reads(confirmation: Confirmation) -> int:
+    stored = read_confirmed(confirmation.run)
+    return int(stored["test_reads"]) if stored else 0
+
+
+def read_confirmed(run: Path) -> dict[str, Any] | None:
+    """What confirmed.json of a run holds, None where there is none. Raises RunError if it cannot be read."""
+    file = run / "confirmed.json"
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{file} is no confirmed.json of schema version {SCHEMA_VERSION}")
+    return content
+
+
+def _write(
+    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], reads: int | None = None
+) -> dict[str, Any]:
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": plan.dataset,
+        "recipe": recipe_values(confirmation.recipe),
+        "seeds": confirmation.seeds,
+        "test_reads": _reads(confirmation) if reads is None else reads,
+        "networks": [_entry(confirmation, entrant) for entrant in entrants],
+    }
+    write_atomically(confirmation.result, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return content
+
+
+def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
+    candidate = entrant.candidate
+    tests = [metrics.test_accuracy for metrics in entrant.trainings.values() if metrics.test_accuracy is not None]
+    best = max(entrant.trainings, key=lambda seed: entrant.trainings[seed].accuracy, default=None)
+    return {
+        "label": candidate.label,
+        "kind": candidate.kind,
+        "budget": candidate.budgets[0],
+        "budgets": list(candidate.budgets),
+        "parameters": candidate.parameters,
+        "macs": candidate.macs,
+        "searched": candidate.searched,
+        "network": candidate.fingerprint,
+        "layers": to_json(candidate.network),
+        "validation": _summary(entrant.validation),
+        "test": _summary(tests),
+        "gap": statistics.mean(entrant.validation) - statistics.mean(tests) if tests else None,
+        "epochs": confirmation.recipe.all_epochs,
+        "dropped": entrant.dropped or None,
+        "failures": list(entrant.failures),
+        "best": None if best is None else str(confirmation.folder(candidate, best).path.relative_to(confirmation.run)),
+    }
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any] | None:
+    """Mean, standard deviation, 95 % interval of the mean, n and the values; None for no value."""
+    if not values:
+        return None
+    low_high = interval(values)
+    return {
+        "mean": statistics.mean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "low": low_high[0] if low_high else None,
+        "high": low_high[1] if low_high else None,
+        "n": len(values),
+        "values": list(values),
+    }

@@ -1,0 +1,259 @@
+"""Networks with their weights, where searches and trainings have left them."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.augment import DeviceData
+from nas.card import Card, Measured, Preprocessing
+from nas.confirm import read_confirmed
+from nas.data import SearchData
+from nas.errors import DataError, RunError, UserError
+from nas.front import read_result
+from nas.layers import Layer, with_dropout
+from nas.models import MODELS
+from nas.networks import Torchvision, from_stored
+from nas.plan import Plan, RunFolder
+from nas.recipe import Recipe, named_recipe, recipe_values
+from nas.serial import from_json
+from nas.space import shipped_spaces
+from nas.train import trained_weights
+from nas.training import TrainingFolder, TrainingPlan, load_data
+from nas.worker import load_plan_data
+
+
+@dataclass(frozen=True, eq=False)
+class Exportable:
+    """A network, its trained weights, a state_dict of `nas.module.to_module(network)`, and what is known of it."""
+
+    network: Layer
+    weights: dict[str, Tensor]
+    card: Card
+
+
+def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[str, Exportable]:
+    """What a source holds, by the name of the folder that each goes to: of a search (its run folder or pareto.json) the
+    best network within each budget, named by it (default: the run's own budgets); of a training its network, unnamed.
+    Where the run was confirmed, the best network is the confirmed one with the highest mean validation accuracy, and
+    its weights are those of its best seed.
+
+    Raises RunError where there is none or no weights, UserError for a budget that nothing meets, DataError if the data
+    set is gone or has changed.
+    """
+    if not source.exists():
+        raise RunError(
+            f"there is no {source}; give the run folder of a search, its pareto.json, or a training's folder"
+        )
+    if source.is_dir() and not (source / "pareto.json").exists() and _is_training(source):
+        if budgets:
+            raise UserError(f"{source} is a training of one network; leave out --budget")
+        return {"": _of_training(TrainingFolder(source))}
+    return _of_run(source, budgets)
+
+
+def _is_training(folder: Path) -> bool:
+    try:
+        return "network" in json.loads((folder / "settings.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
+    content = read_result(source)
+    folder = RunFolder(source if source.is_dir() else source.parent)
+    is_own = source.is_dir() or source.resolve() == folder.pareto.resolve()
+    if not (is_own and folder.settings.exists()):
+        raise RunError(
+            f"{source} lies alone, without the weights of its run; train a network of it, "
+            f"`nas train {source} --select N --recipe final`, and export that folder"
+        )
+    plan = folder.read_plan()
+    confirmed = read_confirmed(folder.path)
+    result: dict[str, Exportable] = {}
+    found: dict[int, dict[str, Any]] = {}
+    for budget in budgets or _own_budgets(source, content):
+        if entry := _best_confirmed(confirmed, budget):
+            result[str(budget)] = _of_confirmed(folder, plan, entry, budget)
+        else:
+            found[budget] = _best(source, content, budget)
+    if not found:
+        return result
+    weights = {entry["network"]: _run_weights(folder, entry["network"]) for entry in found.values()}
+    data = load_plan_data(plan, folder)
+    if data.checksum != plan.data_checksum:
+        raise DataError(f"data set {plan.dataset} is not what {folder.path} searched on; its preprocessing is unknown")
+    for budget, entry in found.items():
+        card = _searched(source, plan, data, content, entry, budget)
+        result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card)
+    return result
+
+
+def _best_confirmed(confirmed: dict[str, Any] | None, budget: int) -> dict[str, Any] | None:
+    within: list[dict[str, Any]] = [
+        entry
+        for entry in (confirmed or {"networks": []})["networks"]
+        if entry["kind"] == "found" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
+    ]
+    return max(within, key=lambda entry: entry["validation"]["mean"], default=None)
+
+
+def _of_confirmed(folder: RunFolder, plan: Plan, entry: dict[str, Any], budget: int) -> Exportable:
+    """The best seed's weights; the accuracies are those of all seeds."""
+    training = _of_training(TrainingFolder(folder.path / entry["best"]))
+    measured = []
+    for own in training.card.measured:
+        values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
+        note = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        measured.append(replace(own, values=values, note=note))
+    confirm = shlex.join(["nas", "confirm", str(folder.path)])
+    commands = (search_command(plan), confirm, _export_command(folder.path, budget))
+    return replace(training, card=replace(training.card, measured=tuple(measured), commands=commands))
+
+
+def _own_budgets(source: Path, content: dict[str, Any]) -> list[int]:
+    if not content["best"]:
+        raise RunError(f"{source} has not trained a network to the end yet; there is nothing to export")
+    return [best["budget"] for best in content["best"]]
+
+
+def _best(source: Path, content: dict[str, Any], budget: int) -> dict[str, Any]:
+    within: list[dict[str, Any]] = [entry for entry in content["front"] if entry["parameters"] <= budget]
+    if not within:
+        smallest = min((entry["parameters"] for entry in content["front"]), default=None)
+        has = "no trained network at all" if smallest is None else f"none below {smallest:,}"
+        raise UserError(f"{source} has no trained network with at most {budget:,} parameters; it has {has}")
+    return within[-1]
+
+
+def _run_weights(folder: RunFolder, network: str) -> dict[str, Tensor]:
+    file = folder.weights(network)
+    if not file.exists():
+        raise RunError(
+            f"the weights of network {network} are not in {file.parent}; train it, "
+            f"`nas train {folder.path} --select {network} --recipe final`, and export that folder"
+        )
+    return _read(file, trained_weights)
+
+
+def _read(file: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    try:
+        return read(file)
+    except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
+        raise RunError(f"{file} cannot be read: {error!r:.100}; train it again") from error
+
+
+def _searched(
+    source: Path, plan: Plan, data: SearchData, content: dict[str, Any], entry: dict[str, Any], budget: int
+) -> Card:
+    trained = content["counts"]["trained"]
+    note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
+    return Card(
+        class_names=data.class_names,
+        preprocessing=_preprocessing(data),
+        dataset=data.name,
+        data_checksum=data.checksum,
+        measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
+        recipe=recipe_values(plan.training),
+        commands=(search_command(plan), _export_command(source, budget)),
+    )
+
+
+def _of_training(folder: TrainingFolder) -> Exportable:
+    plan = folder.read_plan()
+    network = from_stored(plan.network)
+    if isinstance(network, Torchvision):
+        raise UserError(f"{folder.path} trained torchvision's {network.name}; only networks of layers can be exported")
+    if not folder.is_finished:
+        raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
+    data, recipe, metrics = load_data(plan), plan.training, folder.read_metrics()
+    measured = [Measured("validation", (metrics.accuracy,), len(data.validation.labels))]
+    if metrics.test_accuracy is not None:
+        reads = "once" if metrics.test_reads == 1 else f"{metrics.test_reads} times"
+        measured.append(Measured("test", (metrics.test_accuracy,), None, f"The test split was read {reads}."))
+    weights = _read(folder.weights, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    card = Card(
+        class_names=data.class_names,
+        preprocessing=_preprocessing(data, recipe.input_size),
+        dataset=data.name,
+        data_checksum=data.checksum,
+        measured=tuple(measured),
+        recipe=recipe_values(recipe),
+        commands=(training_command(plan, len(data.train.labels)), _export_command(folder.path)),
+    )
+    return Exportable(with_dropout(network, recipe.dropout), weights, card)
+
+
+def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:
+    found = DeviceData.of(data, torch.device("cpu"), ())
+    return Preprocessing(*data.shape, tuple(found.mean.tolist()), tuple(found.deviation.tolist()), input_size)
+
+
+def search_command(plan: Plan) -> str:
+    """The command of a search, every setting written out. The folder of a warm start is not known: RUN."""
+    settings = {
+        "dataset": plan.dataset,
+        "image-size": plan.image_size,
+        "validation-share": plan.validation_share,
+        "augment": _listed(plan.augmentation),
+        "space": plan.space,
+        "budget": _listed(plan.budgets),
+        "max-macs": plan.max_macs,
+        "strategies": _listed(plan.strategies),
+        "trials": plan.trials,
+        "epochs": plan.epochs,
+        "below": plan.below,
+        "stop": plan.stop,
+        "stop-threshold": plan.stop_threshold,
+        "audit": plan.audit,
+        "warm-start": "RUN" if plan.starts else None,
+        "seed": plan.seed,
+    }
+    return shlex.join(["nas", "search", *_flags(settings), "--baselines" if plan.baselines else "--no-baselines"])
+
+
+def training_command(plan: TrainingPlan, images: int) -> str:
+    """The command of a training on that many images, every setting written out. Where the plan does not tell, it has
+    RUN for the run folder of a network that a search found, NETWORK for a network of one's own space."""
+    settings = {
+        "dataset": plan.dataset,
+        "image-size": plan.image_size,
+        "validation-share": plan.validation_share,
+        "images": plan.images,
+        "seed": plan.seed,
+        "recipe": "search",
+    }
+    base = recipe_values(named_recipe("search", images))
+    values = recipe_values(Recipe()) | plan.recipe
+    changes = [f"{key}={_setting(value)}" for key, value in values.items() if value != base[key]]
+    set_flag = ["--set", *changes] if changes else []
+    return shlex.join(["nas", "train", *_model(plan.model.split()), *_flags(settings), *set_flag])
+
+
+def _model(label: list[str]) -> list[str]:
+    if label[0] == "found":
+        return ["RUN", "--select", label[1]]
+    return label if label[0] in MODELS or label[0] in shipped_spaces() else ["NETWORK"]
+
+
+def _export_command(source: Path, budget: int | None = None) -> str:
+    return shlex.join(["nas", "export", str(source), *_flags({"budget": budget, "to": "DIR"})])
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    return [word for name, value in settings.items() if value is not None for word in (f"--{name}", str(value))]
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ",".join(map(str, values)) or "none"
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "auto"
+    return _listed(tuple(value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,189 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from searching import write_data, write_space
+
+from nas.api import search
+from nas.cli import main
+from nas.confirm import Candidate, Confirmation, Entrant, confirm, dropped, interval, read_confirmed
+from nas.data import load_test
+from nas.errors import DataError, RunError
+from nas.exportable import UserError, exportables
+from nas.layers import Flatten, Layer, Linear, Sequence
+from nas.recipe import Recipe
+from nas.train import Epoch
+from nas.training import Metrics, TrainingFolder
+
+LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))
+RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=0.03, warmup_steps=0, average_share=0.0)
+
+
+def candidate(label: str, budget: int, kind: Any) -> Candidate:
+    return Candidate(label, kind, (budget,), LINEAR, label, 650, 640, 0.5)
+
+
+def entrant(label: str, accuracies: list[float], budget: int = 1_000, kind: Any = "found") -> Entrant:
+    trainings = {
+        seed: Metrics(label, 650, 640, (Epoch(1, 1.0, 1.0, accuracy, 0.1),), True, accuracy, 1.0)
+        for seed, accuracy in enumerate(accuracies)
+    }
+    return Entrant(candidate(label, budget, kind), trainings)
+
+
+def test_who_is_clearly_behind_the_best_of_the_budget_is_dropped():
+    racing = [entrant("best", [0.60]), entrant("close", [0.58]), entrant("far", [0.40])]
+    after = dropped(racing, validation_images=5_000)
+    assert [e.dropped for e in after] == ["", "", "20.0 points behind best after 1 seeds"]
+
+
+def test_a_small_validation_split_drops_nobody_for_a_few_points():
+    racing = [entrant("best", [0.60]), entrant("worse", [0.50])]
+    assert [bool(e.dropped) for e in dropped(racing, validation_images=100)] == [False, False]
+    assert [bool(e.dropped) for e in dropped(racing, validation_images=5_000)] == [False, True]
+
+
+def test_more_seeds_tell_smaller_differences_apart():
+    few = [entrant("best", [0.6]), entrant("worse", [0.57])]
+    many = [entrant("best", [0.60, 0.601, 0.599]), entrant("worse", [0.57, 0.571, 0.569])]
+    assert not dropped(few, 5_000)[1].dropped
+    assert dropped(many, 50_000)[1].dropped == "3.0 points behind best after 3 seeds"
+
+
+def test_baselines_and_networks_of_other_budgets_are_not_raced():
+    racing = [
+        entrant("best", [0.60]),
+        entrant("resnet", [0.30], kind="baseline"),
+        entrant("small", [0.30], budget=100),
+    ]
+    assert [e.dropped for e in dropped(racing, 5_000)] == ["", "", ""]
+
+
+def test_a_strong_baseline_drops_nobody():
+    racing = [entrant("best", [0.50]), entrant("resnet", [0.90], kind="baseline")]
+    assert [e.dropped for e in dropped(racing, 5_000)] == ["", ""]
+
+
+def test_the_interval_is_students_t_over_the_seeds():
+    assert interval([0.5]) is None
+    assert interval([0.50, 0.52, 0.54]) == pytest.approx(
+        (0.52 - 4.302653 * 0.02 / 3**0.5, 0.52 + 4.302653 * 0.02 / 3**0.5)
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished search of two budgets, two networks each."""
+    search(
+        dataset=str(write_data(tmp_path)), budget=(300, 900), trials=2, epochs=1, strategies=("random",), below=0.0,
+        stop="none", space=str(write_space(tmp_path)), out=tmp_path / "run", workers=1, device="cpu",
+    )  # fmt: skip
+    return tmp_path / "run"
+
+
+def without_test_split(run: Path) -> None:
+    """From here on, reading the test split fails."""
+    file = run.parent / "data.npz"
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    np.savez(file, **(kept | {"y_test": kept["y_test"][:3]}))
+
+
+def trained(run: Path) -> dict[str, float]:
+    """When each training last wrote its metrics."""
+    return {path.parent.name: path.stat().st_mtime for path in sorted(run.glob("confirmed/*/metrics.json"))}
+
+
+def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(run: Path):
+    confirmation = Confirmation(run, RECIPE, seeds=2)
+    content = confirm(confirmation, workers=2, device="cpu")
+    found = [budget for entry in content["networks"] if entry["kind"] == "found" for budget in entry["budgets"]]
+    baselines = {entry["label"] for entry in content["networks"] if entry["kind"] == "baseline"}
+    assert found == [300, 900]
+    assert baselines >= {"resnet scaled to 900", "vgg scaled to 900"}
+    for entry in content["networks"]:
+        assert entry["parameters"] <= entry["budget"]
+        assert entry["validation"]["n"] == entry["test"]["n"] == 2
+        assert entry["test"]["low"] <= entry["test"]["mean"] <= entry["test"]["high"]
+        assert entry["gap"] == pytest.approx(entry["validation"]["mean"] - entry["test"]["mean"])
+        assert (run / entry["best"] / "weights.pt").exists()
+    assert content["test_reads"] == 1
+    assert json.loads((run / "confirmed.json").read_text()) == content == read_confirmed(run)
+
+    (best,) = (entry for entry in content["networks"] if 900 in entry["budgets"] and entry["kind"] == "found")
+    exported = exportables(run, (900,))["900"]
+    weights = torch.load(run / best["best"] / "weights.pt", weights_only=True)
+    assert exported.weights.keys() == weights.keys()
+    assert all(torch.equal(exported.weights[name], weights[name]) for name in weights)
+    measured = {own.split: own.values for own in exported.card.measured}
+    assert measured == {
+        "validation": tuple(best["validation"]["values"]),
+        "test": tuple(best["test"]["values"]),
+    }
+
+    before = trained(run)
+    without_test_split(run)
+    with pytest.raises(DataError):
+        load_test(str(run.parent / "data.npz"))
+    again = confirm(confirmation, workers=2, device="cpu")
+    assert again == content  # neither trained nor read again
+    assert trained(run) == before
+
+
+def test_a_network_more_is_tested_by_one_more_reading(run: Path):
+    first = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    assert first["test_reads"] == 1
+    assert [entry["test"]["low"] for entry in first["networks"]] == [None] * len(first["networks"])
+    more = confirm(Confirmation(run, RECIPE, seeds=1, top=2, baselines=False), workers=1, device="cpu")
+    assert more["test_reads"] == 2
+    assert len(more["networks"]) > len(first["networks"])
+
+
+def killed_and_continued(run: Path, after: float) -> None:
+    """Kills the command after so many seconds, wherever it is."""
+    command = [sys.executable, "-m", "nas.cli", "confirm", str(run), "--seeds", "2", "--workers", "1", "--epochs", "3"]
+    command += ["--no-baselines", "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def same_but_for_time(metrics: Metrics) -> Metrics:
+    return replace(metrics, epochs=tuple(replace(epoch, seconds=0.0) for epoch in metrics.epochs))
+
+
+def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(run: Path, tmp_path: Path):
+    shutil.copytree(run, tmp_path / "whole")
+    arguments = ["--seeds", "2", "--workers", "1", "--epochs", "3", "--no-baselines", "--device", "cpu"]
+    assert main(["confirm", str(tmp_path / "whole"), *arguments]) == 0
+    for after in (4.0, 7.0, 5.5):
+        killed_and_continued(run, after)
+    assert main(["confirm", str(run), *arguments]) == 0
+    whole, parts = read_confirmed(tmp_path / "whole"), read_confirmed(run)
+    assert parts == whole
+    assert parts is not None
+    assert parts["test_reads"] == 1
+    for path in sorted((tmp_path / "whole" / "confirmed").iterdir()):
+        unbroken, killed = TrainingFolder(path), TrainingFolder(run / "confirmed" / path.name)
+        assert same_but_for_time(killed.read_metrics()) == same_but_for_time(unbroken.read_metrics())
+
+
+def test_other_settings_a_run_without_networks_and_nonsense_are_refused_in_one_line(run: Path, tmp_path: Path):
+    confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    with pytest.raises(RunError, match="holds a training with other settings: epochs was 2, now 3"):
+        confirm(Confirmation(run, replace(RECIPE, epochs=3), seeds=1, baselines=False), workers=1, device="cpu")
+    with pytest.raises(UserError, match="seeds and top must be at least 1 but got 0 and 1"):
+        confirm(Confirmation(run, RECIPE, seeds=0), workers=1, device="cpu")
+    with pytest.raises(RunError, match="is no run folder"):
+        confirm(Confirmation(tmp_path / "nowhere", RECIPE, seeds=1), workers=1, device="cpu")

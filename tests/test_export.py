@@ -1,0 +1,594 @@
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from PIL import Image
+from safetensors.torch import load_file
+from strategies import shipped
+from torch import Tensor, nn
+
+import nas.predict
+from nas.api import search
+from nas.augment import DeviceData, normalised
+from nas.budget import Budget
+from nas.card import Card, Measured, Preprocessing
+from nas.cli import build_parser, main
+from nas.data import load_search_data
+from nas.data_arrays import centre_square
+from nas.draw import draw_within
+from nas.errors import BudgetError
+from nas.export import MismatchError, difference, export_network, onnx_model
+from nas.exportable import search_command, training_command
+from nas.folds import parameters
+from nas.layers import (
+    KINDS,
+    Activation,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Pool,
+    Residual,
+    Sequence,
+    Shape,
+    SqueezeExcitation,
+    Subsample,
+)
+from nas.module import to_module
+from nas.networks import Torchvision, to_stored
+from nas.plan import Plan, RunFolder
+from nas.recipe import Recipe, changed, parse_changes, recipe_for, recipe_values
+from nas.serial import fingerprint, from_json
+from nas.source import torch_source
+from nas.space import shipped_spaces
+from nas.train import build, trained_weights
+from nas.training import TrainingFolder, TrainingPlan, run_test, run_training
+
+FILES = ["architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"]
+
+SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 12, 10), 5))
+
+FITTED = Budget(8_000)
+"""Small, so that networks are shallow."""
+
+BLOCK = Residual(Sequence((Conv(8, 8, 3), BatchNorm(8), SqueezeExcitation(8, 3))))
+
+EVERY: Layer = Sequence(
+    (
+        Sequence((Conv(2, 8, 5, dilation=2, bias=True), BatchNorm(8), Activation("silu")), 'stem\nimport """nothing'),
+        Pool("max", 3, 1, 1),
+        Sequence((BLOCK, Activation("relu"), BLOCK, Activation("relu"), BLOCK, Activation("relu")), "stage 1"),
+        *(3 * (BLOCK,)),
+        Sequence(()),
+        Residual(Conv(8, 12, 3, stride=2, groups=4), Subsample(8, 12, 2)),
+        Residual(Identity(), Subsample(12, 12)),
+        Subsample(12, 10),
+        Conv(10, 6, 7, stride=3),
+        Pool("average", 2, 1, 1),
+        Activation("hardswish"),
+        Residual(GlobalPool("max"), GlobalPool("average")),
+        Flatten(),
+        Dropout(0.2),
+        Linear(6, 7, bias=False),
+        Linear(7, 4),
+    )
+)
+"""A network for images 2 x 16 x 14 with every kind of layer, and blocks that repeat."""
+
+
+def every_kind(layer: Layer) -> set[str]:
+    inside = {Sequence: lambda: layer.layers, Residual: lambda: (layer.body, layer.shortcut)}  # type: ignore[union-attr]
+    inner = inside.get(type(layer), lambda: ())()  # type: ignore[no-untyped-call]
+    return {type(layer).__name__}.union(*map(every_kind, inner))
+
+
+def ready(network: Layer, seed: int = 0) -> nn.Module:
+    """The module in evaluation with statistics of batch norms that are not those of the beginning."""
+    torch.manual_seed(seed)
+    module = to_module(network)
+    for inner in module.modules():
+        if isinstance(inner, nn.BatchNorm2d):
+            assert inner.running_mean is not None
+            assert inner.running_var is not None
+            inner.running_mean.normal_(std=0.1)
+            inner.running_var.uniform_(0.5, 2)
+    return module.eval()
+
+
+def executed(source: str) -> dict[str, Any]:
+    """The names that a model.py defines."""
+    names: dict[str, Any] = {"__name__": "model", "__file__": "model.py"}
+    exec(compile(source, "model.py", "exec"), names)
+    return names
+
+
+@torch.no_grad()
+def check_source(network: Layer, shape: Shape) -> str:
+    source = torch_source(network, shape)
+    written, own = executed(source)["network"](), ready(network)
+    assert sum(p.numel() for p in written.parameters()) == parameters(network)
+    assert list(written.state_dict()) == list(own.state_dict())
+    written.load_state_dict(own.state_dict())
+    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(written.eval()(images), own(images), rtol=1e-5, atol=1e-5)
+    return source
+
+
+@st.composite
+def small_networks(draw_from: st.DrawFn) -> tuple[Layer, Shape]:
+    shape, classes = draw_from(st.sampled_from(SHAPES))
+    space = shipped(draw_from(st.sampled_from(sorted(shipped_spaces()))), shape, classes)
+    rng = np.random.default_rng(draw_from(st.integers(0, 2**32 - 1)))
+    return space.network(draw_within(space, FITTED, rng)), shape
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(small_networks())
+def test_the_source_of_a_network_of_any_space_has_its_parameters_names_and_outputs(drawn: tuple[Layer, Shape]):
+    check_source(*drawn)
+
+
+def test_the_source_of_every_kind_of_layer_computes_what_the_tree_says():
+    assert every_kind(EVERY) == set(KINDS)
+    source = check_source(EVERY, (2, 16, 14))
+    assert "for _ in range(3)" in source
+
+
+def test_a_network_of_one_layer_has_a_source():
+    assert "    return nn.Linear(3, 2)  # 2\n" in check_source(Linear(3, 2), (3,))
+
+
+def test_a_helper_class_is_written_only_where_it_is_needed():
+    assert re.findall(r"class (\w+)", torch_source(EVERY, (2, 16, 14))) == [
+        "Residual",
+        "SqueezeExcitation",
+        "Subsample",
+    ]
+    assert "class" not in torch_source(Linear(3, 2), (3,)).partition("import json")[2]
+
+
+def test_sources_are_formatted_and_linted(tmp_path: Path):
+    (tmp_path / "every.py").write_text(torch_source(EVERY, (2, 16, 14)))
+    deep: Layer = Conv(100, 100, 3, groups=100)
+    for _ in range(12):
+        deep = Residual(deep)
+    (tmp_path / "deep.py").write_text(torch_source(deep, (100, 64, 64)))
+    for name in shipped_spaces():
+        for seed in range(4):
+            space = shipped(name, *SHAPES[seed % 2])
+            network = space.network(draw_within(space, FITTED, np.random.default_rng(seed)))
+            (tmp_path / f"{name}{seed}.py").write_text(torch_source(network, space.shape))
+    style = ["--no-cache", "--isolated", "--line-length", "120", str(tmp_path)]
+    for command in (["format", "--check"], ["check", "--select", "E,F,W,I,B,UP,D1", "--ignore", "D107"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, *style], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+ONNX_NETWORKS = ["every kind", "mbconv", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed", "mobile"))]
+
+
+@pytest.mark.parametrize("name", ONNX_NETWORKS)
+def test_onnx_computes_what_torch_does_for_batches_of_any_size(name: str):
+    from onnxruntime import InferenceSession
+
+    network, shape = EVERY, (2, 16, 14)
+    if name != "every kind":
+        space = shipped(name, *SHAPES[1])
+        network, shape = space.network(draw_within(space, FITTED, np.random.default_rng(0))), space.shape
+    own = ready(network)
+    module = executed(torch_source(network, shape))["network"]().eval()
+    module.load_state_dict(own.state_dict())
+    model = onnx_model(module, shape)
+    assert [entry.version for entry in model.opset_import] == [20]
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for batch in (1, 3, 16):
+        images = torch.randn(batch, *shape)
+        with torch.no_grad():
+            scores = session.run(None, {"images": images.numpy()})[0]
+            torch.testing.assert_close(torch.from_numpy(scores), own(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_program_that_computes_something_else_is_noticed():
+    network = ready(Linear(3, 2))
+    assert difference(network, network, (3,), "model.py") == 0
+    with pytest.raises(MismatchError, match="other scores"):
+        difference(network, lambda images: network(images) * 1.001, (3,), "model.py")
+    with pytest.raises(MismatchError, match="other scores"):
+        difference(network, lambda images: network(images) * float("nan"), (3,), "model.py")
+
+
+CARD = Card(
+    class_names=("cat", "dog"),
+    preprocessing=Preprocessing(1, 4, 4, (100.0,), (50.0,)),
+    dataset="pets",
+    data_checksum="0123456789abcdef0123",
+    measured=(Measured("validation", (0.5,), 100), Measured("test", (0.6, 0.7, 0.8), None)),
+    recipe=recipe_values(Recipe()),
+    commands=("nas search", "nas export"),
+)
+
+SMALL: Layer = Sequence((Flatten(), Linear(16, 2)))
+
+
+def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path):
+    place = tmp_path / "mine"
+    weights = ready(SMALL).state_dict()
+    export_network(SMALL, weights, CARD, place)
+    before = (place / "model.onnx").read_bytes()
+    broken = {name: value * float("nan") for name, value in weights.items()}
+    with pytest.raises(MismatchError):
+        export_network(SMALL, broken, CARD, place)
+    assert (place / "model.onnx").read_bytes() == before
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: Path):
+    place = tmp_path / "mine"
+    place.mkdir()
+    export_network(SMALL, ready(SMALL).state_dict(), CARD, place)
+    (place / "notes").touch()
+    export_network(SMALL, ready(SMALL, seed=1).state_dict(), CARD, place)
+    assert sorted(os.listdir(place)) == FILES
+    assert os.listdir(tmp_path) == ["mine"]
+    card = (place / "card.md").read_text()
+    assert "| validation | 0.5000 | 1 | standard error 0.0500, of 100 images; between seeds unknown |" in card
+    assert "| test | 0.7000 | 3 | standard deviation 0.1000 |" in card
+    assert "| size of the parameters | 0.1 kB in fp32, 0.0 kB in int8 |" in card
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search on the digits with two budgets."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    search(
+        dataset="digits",
+        budget=(2_000, 4_000),
+        trials=2,
+        epochs=1,
+        strategies=("random",),
+        stop="none",
+        workers=1,
+        device="cpu",
+        out=folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of the network within 4,000 parameters."""
+    to = tmp_path_factory.mktemp("export")
+    assert main(["export", str(run), "--budget", "4K", "--to", str(to)]) == 0
+    assert os.listdir(to) == ["4000"]
+    return to / "4000"
+
+
+def closure(distribution: str, found: set[str]) -> set[str]:
+    """The distribution and all that it requires and is installed."""
+    name = re.sub(r"[-_.]+", "-", distribution).lower()
+    try:
+        requires = metadata.distribution(name).requires or []
+    except metadata.PackageNotFoundError:
+        return found
+    if name not in found:
+        found.add(name)
+        for requirement in map(Requirement, requires):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                closure(requirement.name, found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def only(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two folders of packages: one with torch and what it requires, one with onnxruntime and what that requires."""
+    folders = {}
+    for distribution in ("torch", "onnxruntime"):
+        folders[distribution] = tmp_path_factory.mktemp(distribution)
+        for name in closure(distribution, set()):
+            for top in {file.parts[0] for file in metadata.files(name) or []} - {"..", "__pycache__"}:
+                link = folders[distribution] / top
+                if not link.exists():
+                    link.symlink_to(str(metadata.distribution(name).locate_file(top)))
+    return folders
+
+
+def run_in(packages: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Python that sees its own library and these packages only."""
+    environment = {"PYTHONPATH": str(packages), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-S", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", timeout=120)
+
+
+def predicted(text: str) -> list[tuple[str, float]]:
+    """(class, probability in percent) of predict.py's lines."""
+    found = [line.split("%") for line in text.splitlines()]
+    return [(name.strip(), float(percent)) for percent, name in found]
+
+
+def write_pgm(path: Path, pixels: npt.NDArray[np.uint8]) -> Path:
+    height, width = pixels.shape[:2]
+    path.write_bytes(f"P5\n# a comment\n{width} {height}\n255\n".encode() + pixels.tobytes())
+    return path
+
+
+@torch.no_grad()
+def best_five(module: nn.Module, images: Tensor, class_names: tuple[str, ...]) -> list[tuple[str, float]]:
+    percent, order = (100 * module.eval()(images)[0].softmax(0)).sort(descending=True)
+    return [(class_names[i], p) for p, i in zip(percent.tolist()[:5], order.tolist(), strict=False)]
+
+
+def assert_same(found: list[tuple[str, float]], expected: list[tuple[str, float]]) -> None:
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert [p for _, p in found] == pytest.approx([p for _, p in expected], abs=0.02)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_an_exported_network_predicts_the_same_without_nas_with_either_backend_alone(
+    run: Path, exported: Path, only: dict[str, Path], backend: str, tmp_path: Path
+):
+    packages = only[backend]
+    for absent in ("nas", "PIL", "safetensors", "onnx", *(["numpy"] if backend == "torch" else ["torch"])):
+        assert "No module named" in run_in(packages, "-c", f"import {absent}").stderr
+    entry = json.loads((run / "pareto.json").read_text())["front"][-1]
+    module = to_module(from_json(entry["layers"]))
+    module.load_state_dict(trained_weights(RunFolder(run).weights(entry["network"])))
+    split = load_search_data("digits", seed=0)
+    data = DeviceData.of(split, torch.device("cpu"), ())
+    image = write_pgm(tmp_path / "digit.pgm", split.validation.images[0])
+    done = run_in(packages, exported / "predict.py", image)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = best_five(module, normalised(data.validation.images[:1], data), split.class_names)
+    assert_same(predicted(done.stdout), expected)
+    other = "torch" if backend == "onnxruntime" else "onnxruntime"
+    refused = run_in(packages, exported / "predict.py", image, "--backend", other)
+    assert (refused.returncode, refused.stderr) == (2, f"{other} is not installed: pip install {other}\n")
+    needing = run_in(packages, exported / "predict.py", exported / "card.md")
+    assert (needing.returncode, needing.stderr.count("\n")) == (2, 1)
+    assert "needs Pillow" in needing.stderr
+
+
+def test_an_exported_folder_holds_the_network_its_weights_and_where_they_come_from(run: Path, exported: Path):
+    assert sorted(os.listdir(exported)) == FILES
+    content = json.loads((run / "pareto.json").read_text())
+    entry = content["front"][-1]
+    architecture = json.loads((exported / "architecture.json").read_text())
+    assert fingerprint(from_json(architecture["network"]), tuple(architecture["shape"])) == entry["network"]
+    assert architecture["preprocessing"]["mean"] == pytest.approx([77.6], abs=0.1)
+    weights = trained_weights(RunFolder(run).weights(entry["network"]))
+    stored = load_file(exported / "weights.safetensors")
+    assert set(stored) == set(weights)
+    assert all(torch.equal(stored[name], weights[name]) for name in weights)
+    card = (exported / "card.md").read_text()
+    assert f"| parameters | {entry['parameters']:,} |" in card
+    assert f"| validation | {entry['validation_accuracy']:.4f} | 1 |" in card
+    assert f"    {shlex.join(['nas', 'export', str(run), '--budget', '4000', '--to', 'DIR'])}\n" in card
+    done = subprocess.run([sys.executable, exported / "model.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{entry['parameters']}\n"
+
+
+def test_a_search_is_exported_at_each_of_its_budgets(run: Path, tmp_path: Path):
+    assert main(["export", str(run / "pareto.json"), "--to", str(tmp_path / "out")]) == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["2000", "4000"]
+    for budget in (2_000, 4_000):
+        architecture = json.loads((tmp_path / "out" / str(budget) / "architecture.json").read_text())
+        assert architecture["parameters"] <= budget
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line with which an export is refused."""
+    capsys.readouterr()
+    assert main(["export", *map(str, arguments)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    return said.err
+
+
+def test_what_cannot_be_exported_is_told_in_one_line(
+    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    to = ["--to", tmp_path / "out"]
+    assert "there is no nothing;" in refusal(capsys, "nothing", *to)
+    assert "there is no pareto.json at" in refusal(capsys, tmp_path, *to)
+    alone = shutil.copy(run / "pareto.json", tmp_path / "front.json")
+    assert f"{alone} lies alone, without the weights" in refusal(capsys, alone, *to)
+    assert "no trained network with at most 10 parameters" in refusal(capsys, run, "--budget", "10", *to)
+    assert "4000 is not empty and no earlier export" in refusal(
+        capsys, run, "--budget", "4K", "--to", shutil.copytree(run / "weights", tmp_path / "full" / "4000").parent
+    )
+    file = tmp_path / "file"
+    file.touch()
+    assert "cannot be written: Not a directory" in refusal(capsys, run, "--budget", "4K", "--to", file)
+    bare = shutil.copytree(run, tmp_path / "bare")
+    for weights in (bare / "weights").iterdir():
+        weights.write_bytes(b"torn")
+    assert "cannot be read" in refusal(capsys, bare, "--budget", "4K", *to)
+    shutil.rmtree(bare / "weights")
+    assert "are not in" in refusal(capsys, bare, "--budget", "4K", *to)
+    assert not (tmp_path / "out").exists()
+
+
+def digits_plan(network: Layer | Torchvision, recipe: Recipe, model: str = "mine") -> TrainingPlan:
+    checksum = load_search_data("digits", seed=0).checksum
+    return TrainingPlan(model, to_stored(network), "digits", checksum, None, None, 200, recipe_values(recipe), 0)
+
+
+def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, to = TrainingFolder(tmp_path / "trained"), tmp_path / "out"
+    space = shipped("plain", (1, 12, 12), 10)
+    recipe = changed(recipe_for(200), {"dropout": 0.3, "input_size": 12, "epochs": 1})
+    folder.enter(digits_plan(space.network(space.check({"width1": 8})), recipe, "plain width1=8"))
+    run_training(folder, torch.device("cpu"))
+    run_test(folder, torch.device("cpu"))
+    assert "leave out --budget" in refusal(capsys, folder.path, "--budget", "1K", "--to", to)
+    assert main(["export", str(folder.path), "--to", str(to)]) == 0
+    assert sorted(os.listdir(to)) == FILES
+    card = (to / "card.md").read_text()
+    assert f"| test | {folder.read_metrics().test_accuracy:.4f} | 1 |" in card
+    assert "The test split was read once." in card
+    assert "nas train plain width1=8 --dataset digits --images 200 --seed 0 --recipe search --set epochs=1 " in card
+    module = build(from_json(folder.read_plan().network), dropout=0.3)
+    module.load_state_dict(torch.load(folder.weights, weights_only=True))
+    split = load_search_data("digits", seed=0, images=200)
+    data = DeviceData.of(split, torch.device("cpu"), ())
+    images = normalised(data.validation.images[:1], data)
+    images = nn.functional.interpolate(images, size=(12, 12), mode="bilinear", antialias=True)
+    Image.fromarray(split.validation.images[0, ..., 0]).save(tmp_path / "digit.png")
+    command = [sys.executable, str(to / "predict.py"), str(tmp_path / "digit.png")]
+    for backend in ("torch", "onnxruntime"):
+        done = subprocess.run([*command, "--backend", backend], capture_output=True, text=True, check=True)
+        assert_same(predicted(done.stdout), best_five(module, images, split.class_names))
+
+
+def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    TrainingFolder(tmp_path / "resnet").enter(digits_plan(Torchvision("resnet18"), Recipe()))
+    TrainingFolder(tmp_path / "begun").enter(digits_plan(SMALL, Recipe()))
+    to = ["--to", tmp_path / "out"]
+    assert "only networks of layers can be exported" in refusal(capsys, tmp_path / "resnet", *to)
+    assert "has not finished" in refusal(capsys, tmp_path / "begun", *to)
+
+
+def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it(only: dict[str, Path], tmp_path: Path):
+    environment = shutil.copytree(only["torch"], tmp_path / "with_nas", symlinks=True)
+    (environment / "nas").symlink_to(Path(nas.predict.__file__).parent)
+    done = run_in(environment, "-c", "import nas.export; nas.export.check_packages()")
+    assert done.stderr.splitlines()[-1] == (
+        "nas.errors.UserError: nas export needs packages that are not installed; install them: "
+        "pip install onnx onnxruntime onnxscript safetensors"
+    )
+
+
+PLAN = Plan(
+    dataset="digits",
+    data_checksum="",
+    image_size=16,
+    validation_share=0.3,
+    augmentation=("crop", "flip"),
+    space="mixed",
+    space_class="Mixed",
+    space_checksum="",
+    budgets=(1_000, 20_000),
+    max_macs=9_000_000,
+    strategies=("tpe", "random"),
+    baselines=(),
+    trials=7,
+    epochs=5,
+    below=0.5,
+    seed=3,
+    recipe={},
+    stop="extrapolate",
+    stop_threshold=0.1,
+    audit=0.2,
+)
+
+
+def test_the_command_of_a_search_says_all_that_its_plan_does():
+    for plan in (PLAN, replace(PLAN, augmentation=(), max_macs=None, image_size=None, baselines=("resnet",))):
+        flags = build_parser().parse_args(shlex.split(search_command(plan))[1:])
+        assert (flags.budget, flags.trials, flags.epochs, flags.seed) == ((1_000, 20_000), 7, 5, 3)
+        assert (flags.dataset, flags.image_size, flags.validation_share) == ("digits", plan.image_size, 0.3)
+        assert tuple(n for n in flags.augment if n != "none") == plan.augmentation
+        assert (flags.space, flags.max_macs, flags.strategies) == ("mixed", plan.max_macs, ("tpe", "random"))
+        assert flags.baselines == bool(plan.baselines)
+        assert (flags.stop, flags.stop_threshold, flags.audit, flags.below) == ("extrapolate", 0.1, 0.2, 0.5)
+        assert flags.warm_start is None
+
+
+def test_the_command_of_a_training_leads_to_its_recipe():
+    recipe = Recipe(schedule="multi-step", milestones=(0.5, 0.75), augmentation=("crop",), mixup=0.2)
+    for model, words in (
+        ("s0-100k", ["s0-100k"]),
+        ("plain width1=8", ["plain", "width1=8"]),
+        ("found 0123456789abcdef", ["RUN", "--select", "0123456789abcdef"]),
+        ("own width=3", ["NETWORK"]),
+    ):
+        command = shlex.split(training_command(digits_plan(SMALL, recipe, model), images=200))
+        assert command[2 : 2 + len(words)] == words
+        flags = build_parser().parse_args(command[1:])
+        assert changed(recipe_for(200), parse_changes(flags.set)) == recipe
+        assert (flags.dataset, flags.images, flags.seed, flags.recipe) == ("digits", 200, 0, "search")
+
+
+SIDES = [(8, 8), (8, 13), (30, 20), (7, 40), (64, 65), (3, 3)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIDES)
+def test_images_are_scaled_and_cut_as_data_sets_are(height: int, width: int):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    plain = {"height": 8, "width": 8, "mean": [0.0] * 3, "deviation": [1.0] * 3, "input_size": 0}
+    channels_first = pixels.transpose(2, 0, 1).astype(np.float32)
+    ours = nas.predict.prepare(channels_first, plain, lambda values: np.array(values, np.float32))
+    theirs = np.asarray(centre_square(Image.fromarray(pixels), 8), np.float32).transpose(2, 0, 1)
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours != theirs).mean() < 0.02
+    with_torch = nas.predict.prepare(torch.from_numpy(channels_first), plain, torch.tensor)
+    assert np.abs(with_torch.numpy() - ours).max() <= 1
+
+
+def test_the_same_pixels_are_read_from_every_format(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "a.ppm")
+    content = (tmp_path / "a.ppm").read_bytes()
+    expected = nas.predict.Picture(pixels.tobytes(), 5, 6, 3)
+    for name in ("a.npy", "a.png", "a.ppm"):
+        assert nas.predict.read_picture(tmp_path / name, 3) == expected
+    assert nas.predict.read_netpbm(content, tmp_path / "a.ppm") == expected
+    np.save(tmp_path / "gray.npy", pixels[..., 0])
+    gray = nas.predict.read_picture(tmp_path / "gray.npy", 3)
+    assert gray.pixels == np.repeat(pixels[..., :1], 3, axis=2).tobytes()
+
+
+def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pixels = np.zeros((5, 6, 3), np.uint8)
+    np.save(tmp_path / "float.npy", pixels.astype(np.float32))
+    np.save(tmp_path / "colour.npy", pixels)
+    (tmp_path / "torn.npy").write_bytes((tmp_path / "colour.npy").read_bytes()[:-1])
+    (tmp_path / "header.npy").write_bytes((tmp_path / "colour.npy").read_bytes()[:20])
+    (tmp_path / "text.jpg").write_text("no image")
+    for name, told in (
+        ("absent.png", "No such file"),
+        ("float.npy", "must hold uint8"),
+        ("colour.npy", "has 3 channels but the network takes 1"),
+        ("torn.npy", "holds 89 values"),
+        ("header.npy", "no .npy file that can be read"),
+        ("text.jpg", "cannot be read as an image"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            nas.predict.read_picture(tmp_path / name, 1)
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert told in said
+        assert said.count("\n") == 1
+
+
+def test_every_space_has_networks_as_small_as_these_tests_draw():
+    for name in shipped_spaces():
+        for shape, classes in SHAPES:
+            try:
+                draw_within(shipped(name, shape, classes), FITTED, np.random.default_rng(0))
+            except BudgetError as error:
+                pytest.fail(str(error))

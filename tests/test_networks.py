@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import pytest
+from records import PLAN, SPACE, record
+from searching import write_space
+
+from nas.errors import SpaceError, UserError
+from nas.folds import cost
+from nas.front import write_result
+from nas.layers import Flatten, Layer, Linear, Sequence
+from nas.networks import Torchvision, find_network, from_stored, published, size, to_stored
+from nas.plan import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder that holds two networks, of 570 and of 3,000-odd parameters."""
+    records = [
+        record({"width": 4, "kernel": 3, "gate": False}, 0.5),
+        record({"width": 8, "kernel": 5, "gate": True}, 0.75, number=1),
+    ]
+    write_result(RunFolder(tmp_path), records, PLAN, SPACE)
+    return tmp_path
+
+
+def parameters(network: Layer | Torchvision, shape: tuple[int, int, int]) -> int:
+    assert isinstance(network, Layer)
+    return cost(network, shape).parameters
+
+
+# What there is
+
+
+def test_a_model_is_found_for_the_images_it_was_published_for():
+    named = find_network("s4-resnet20")
+    assert (named.label, named.shape, named.classes) == ("s4-resnet20", (3, 32, 32), 10)
+    assert size(named.network, named.shape, named.classes) == (269_722, 40_551_040)
+    assert published("s4-resnet20").published_accuracy == 0.9125  # type: ignore[union-attr]
+
+
+def test_a_model_is_found_for_other_images_and_classes():
+    named = find_network("s4-resnet20", shape=(1, 8, 8), classes=7)
+    assert (named.shape, named.classes) == ((1, 8, 8), 7)
+    assert size(named.network, named.shape, named.classes)[0] == 269_722 - 2 * 9 * 16 - 3 * 65
+
+
+def test_a_classifier_of_torchvision_is_found_by_its_name_there_or_as_a_model():
+    named = find_network("torchvision:squeezenet1_1", shape=(1, 64, 64), classes=10)
+    assert named.network == Torchvision("squeezenet1_1")
+    assert size(named.network, named.shape, named.classes)[0] == 726_474
+    assert find_network("torchvision:resnet18").shape == (3, 224, 224)
+    assert find_network("s2-resnet101", pretrained=True).network == Torchvision("resnet101", pretrained=True)
+
+
+def test_a_shipped_space_gives_its_default_network_or_that_of_its_knobs():
+    named = find_network("cifar_resnet", ["blocks=1", "width=2"], shape=(1, 8, 8), classes=10)
+    assert named.label == "cifar_resnet blocks=1 width=2"
+    assert size(named.network, named.shape, named.classes) == (1_320, 12_752)
+    assert (find_network("mixed").shape, find_network("mixed").classes) == ((3, 32, 32), 100)
+
+
+def test_a_space_of_ones_own_gives_networks(tmp_path: Path):
+    named = find_network(str(write_space(tmp_path)), ["width=3"], shape=(1, 8, 8), classes=4)
+    assert named.label == "tiny width=3"
+    assert parameters(named.network, (1, 8, 8)) == 9 * 3 + 2 * 3 + 4 * (3 + 1)
+
+
+def test_a_stored_network_is_found_by_fingerprint_by_size_or_as_the_largest(run: Path):
+    small, large = json.loads((run / "pareto.json").read_text())["front"]
+    for name in (str(run), str(run / "pareto.json")):
+        assert find_network(name).label == f"found {large['network']}"
+        assert find_network(name, select="570").label == f"found {small['network']}"
+        assert find_network(name, select=small["network"]).label == f"found {small['network']}"
+    assert parameters(find_network(str(run), select="1K").network, (1, 8, 8)) == 570
+    assert find_network(str(run), shape=(1, 8, 8), classes=10).classes == 10
+
+
+def test_the_name_of_a_model_or_space_wins_over_a_folder_of_that_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "pareto.json").write_text((run / "pareto.json").read_text())
+    assert find_network("mixed").label == "mixed"
+    assert find_network("./mixed").label.startswith("found ")
+
+
+def test_networks_are_stored_as_json_and_read_again():
+    for network in (Torchvision("resnet18", True), Sequence((Flatten(), Linear(64, 10)))):
+        assert from_stored(json.loads(json.dumps(to_stored(network)))) == network
+
+
+def test_nothing_is_published_of_other_networks():
+    assert published("cifar_resnet blocks=9") is None
+
+
+# What there is not
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "told"),
+    [
+        (
+            "nowhere",
+            [],
+            "no model or space is named 'nowhere': `nas models` lists the models; spaces are cifar_resnet, "
+            "conv_blocks, conv_fc, mbconv, mixed, mobile, plain, residual or a .py file; torchvision:NAME is one of "
+            "torchvision's",
+        ),
+        ("nowhere.py", [], "there is no space file 'nowhere.py'"),
+        ("mixed", ["width1"], "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
+        ("mixed", ["kernel1=4"], "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
+        ("s4-resnet20", ["blocks=3"], "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
+        ("torchvision:resnet18", ["a=1"], "torchvision:resnet18 is a fixed model and has no knobs; leave out a=1"),
+    ],
+)
+def test_unknown_names_and_knobs_are_refused(name: str, knobs: list[str], told: str):
+    with pytest.raises(SpaceError if "fixed" not in told else UserError) as caught:
+        find_network(name, knobs)
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torchvision_name_that_is_unknown_is_refused_when_it_is_counted():
+    with pytest.raises(SpaceError) as caught:
+        size(find_network("torchvision:resnet19").network, (3, 32, 32), 10)
+    assert str(caught.value).startswith("torchvision has no classifier named 'resnet19'; it has resnet1")
+
+
+def test_images_too_small_for_a_network_are_refused():
+    with pytest.raises(SpaceError) as caught:
+        find_network("s0-10k", shape=(1, 4, 4))
+    assert str(caught.value) == (
+        "model 's0-10k' was made for images 3 × 32 × 32 and those of 1 × 4 × 4 are too small for all of its layers. "
+        "Enlarge them (--image-size) or choose another model."
+    )
+    with pytest.raises(SpaceError) as caught:
+        size(Sequence((Flatten(), Linear(64, 10))), (1, 4, 4), 10)
+    assert str(caught.value).startswith("the network does not fit images 1 × 4 × 4: ")
+
+
+def test_pretrained_weights_are_for_coloured_images():
+    with pytest.raises(SpaceError) as caught:
+        find_network("torchvision:resnet18", shape=(1, 64, 64), pretrained=True)
+    assert str(caught.value) == "pretrained weights need 3 channels but got 1"
+
+
+def test_what_does_not_go_with_a_stored_network_is_refused(run: Path):
+    def told(name: str = str(run), *knobs: str, **options: object) -> str:
+        with pytest.raises(UserError) as caught:
+            find_network(name, knobs, **options)  # type: ignore[arg-type]
+        return str(caught.value)
+
+    assert told(str(run), "width=4") == "a network of a pareto.json has its own knobs; leave them out"
+    assert told(select="569") == f"{run} has no network 569; its front has 2"
+    assert told(select="0123456789abcdef") == f"{run} has no network 0123456789abcdef; its front has 2"
+    assert told(select="many").startswith("a count must be a number like 100000, 100K or 1.5M but got 'many'")
+    assert told(classes=4) == f"the networks of {run} are for images (1, 8, 8) of 10 classes, not (1, 8, 8) of 4"
+    assert told(shape=(3, 8, 8)) == f"the networks of {run} are for images (1, 8, 8) of 10 classes, not (3, 8, 8) of 10"
+    assert told(pretrained=True) == f"there are pretrained weights for torchvision's models only; {run} is none"
+    assert told("mixed", select="1K") == "--select needs a pareto.json"
+    assert told("mixed", pretrained=True) == "there are pretrained weights for torchvision's models only; mixed is none"
+    assert told("nowhere.json") == "there is no pareto.json at nowhere.json"
+    (run / "other.json").write_text("{}")
+    assert told(str(run / "other.json")).startswith(f"{run / 'other.json'} is no pareto.json of schema version ")

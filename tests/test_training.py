@@ -1,0 +1,567 @@
+"""Trainings of `nas train`: real processes on tiny data, killed, repeated, refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import searching
+import torch
+from test_killing import children
+
+from nas.augment import DeviceData, DeviceSplit
+from nas.cli import main
+from nas.data import load_search_data
+from nas.errors import DataError, RunError
+from nas.networks import find_network, to_stored
+from nas.plan import file_lock
+from nas.recipe import Recipe, recipe_values
+from nas.train import DivergenceError, build, evaluate
+from nas.training import (
+    Metrics,
+    TrainingFolder,
+    TrainingPlan,
+    load_data,
+    network_of,
+    run_test,
+    run_training,
+)
+
+CPU = torch.device("cpu")
+EPOCHS = 25
+TRAIN = ["train", "cifar_resnet", "blocks=1", "width=2", "--dataset", "digits", "--images", "200", "--device", "cpu"]
+"""A training of which an epoch takes some hundredths of a second."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of one command."""
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def without_times(metrics: Metrics) -> dict[str, Any]:
+    content = asdict(metrics)
+    for epoch in content["epochs"]:
+        del epoch["seconds"]
+    return content
+
+
+def weights(folder: TrainingFolder) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(folder.weights, weights_only=True)
+    return loaded
+
+
+def same_weights(one: TrainingFolder, other: TrainingFolder) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def tiny_plan(folder: Path, recipe: Recipe, *, seed: int = 0) -> TrainingPlan:
+    """For the four classes of searching.write_data."""
+    path = folder / "data.npz"
+    if not path.exists():
+        searching.write_data(folder)
+    data = load_search_data(str(path), seed=seed, images=80)
+    named = find_network("cifar_resnet", ["blocks=1", "width=2"], shape=data.shape, classes=data.classes)
+    return TrainingPlan(
+        model=named.label,
+        network=to_stored(named.network),
+        dataset=str(path),
+        data_checksum=data.checksum,
+        image_size=None,
+        validation_share=None,
+        images=80,
+        recipe=recipe_values(recipe),
+        seed=seed,
+    )
+
+
+RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.05, warmup_steps=0)
+
+
+def begun(folder: Path, recipe: Recipe = RECIPE, out: str = "out") -> TrainingFolder:
+    """A folder with its settings, not yet trained."""
+    training = TrainingFolder(folder / out)
+    training.enter(tiny_plan(folder, recipe))
+    return training
+
+
+# What a training leaves behind
+
+
+def test_a_training_keeps_its_metrics_up_to_date_and_its_weights_reproduce_them(tmp_path: Path):
+    folder = begun(tmp_path)
+    seen: list[tuple[int, bool, Metrics]] = []
+    final = run_training(folder, CPU, lambda metrics: seen.append((len(metrics.epochs), False, folder.read_metrics())))
+    assert [(count, metrics.finished, len(metrics.epochs)) for count, _, metrics in seen] == [
+        (1, False, 1),
+        (2, False, 2),
+        (3, False, 3),
+    ]
+    assert final == folder.read_metrics()
+    assert (final.finished, final.model, final.parameters) == (True, "cifar_resnet blocks=1 width=2", 1_266)
+    assert final.accuracy == final.epochs[-1].validation_accuracy
+    assert final.last_loss == final.epochs[-1].train_loss
+    assert final.lowest_loss == min(epoch.train_loss for epoch in final.epochs)
+    assert final.megabytes == 4 * 1_266 / 1e6
+    assert (final.test_accuracy, final.test_reads) == (None, 0)
+    plan = folder.read_plan()
+    data = load_data(plan)
+    module = build(network_of(plan, data))
+    module.load_state_dict(weights(folder))
+    on_device = DeviceData.of(data, CPU, ())
+    assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
+
+
+def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path: Path):
+    recipe = Recipe(
+        epochs=30, batch_size=16, optimiser="adam", learning_rate=0.2, warmup_steps=0, stop_patience=2, dropout=0.5
+    )
+    folder = begun(tmp_path, recipe)
+    final = run_training(folder, CPU)
+    losses = [epoch.validation_loss for epoch in final.epochs]
+    assert len(losses) == losses.index(min(losses)) + 3 < 30
+    assert final.validation_loss == min(losses)
+    assert final.accuracy == final.epochs[losses.index(min(losses))].validation_accuracy
+    plan = folder.read_plan()
+    data = load_data(plan)
+    module = build(network_of(plan, data), 0.5)
+    module.load_state_dict(weights(folder))
+    on_device = DeviceData.of(data, CPU, ())
+    assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path):
+    def interrupt(metrics: Metrics) -> None:
+        if len(metrics.epochs) == 2:
+            raise KeyboardInterrupt
+
+    whole, broken = begun(tmp_path, out="whole"), begun(tmp_path, out="broken")
+    run_training(whole, CPU)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(broken, CPU, interrupt)
+    assert not broken.is_finished
+    assert len(broken.read_metrics().epochs) == 2
+    run_training(broken, CPU)
+    assert without_times(broken.read_metrics()) == without_times(whole.read_metrics())
+    assert same_weights(broken, whole)
+
+
+def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path: Path):
+    folder = begun(tmp_path)
+    final = run_training(folder, CPU)
+    trained = weights(folder)
+    folder.weights.unlink()
+    folder.write_metrics(replace(final, finished=False))
+    assert run_training(folder, CPU) == final
+    assert all(torch.equal(value, trained[name]) for name, value in weights(folder).items())
+
+
+def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
+    folder = begun(tmp_path, replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4))
+    with pytest.raises(DivergenceError):
+        run_training(folder, CPU)
+    assert not folder.is_finished
+    assert not folder.weights.exists()
+
+
+# The test split
+
+
+def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path):
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    first = run_test(folder, CPU)
+    assert first.test_reads == 1
+    plan = folder.read_plan()
+    data = load_data(plan)
+    module = build(network_of(plan, data))
+    module.load_state_dict(weights(folder))
+    arrays = dict(np.load(tmp_path / "data.npz"))
+    test = DeviceSplit(torch.from_numpy(arrays["x_test"][..., None]), torch.from_numpy(arrays["y_test"]))
+    assert evaluate(module, DeviceData.of(data, CPU, ()), test) == (first.test_loss, first.test_accuracy)
+    arrays["y_test"] = (arrays["y_test"] + 1) % 4
+    np.savez(tmp_path / "data.npz", **arrays)
+    assert run_test(folder, CPU) == first == folder.read_metrics()
+    folder.write_metrics(replace(first, test_accuracy=None, test_loss=None, test_reads=0))
+    assert run_test(folder, CPU).test_accuracy != first.test_accuracy  # or the above would prove nothing
+
+
+def test_a_reading_that_was_cut_off_counts(tmp_path: Path):
+    folder = begun(tmp_path)
+    final = run_training(folder, CPU)
+    folder.write_metrics(replace(final, test_reads=1))
+    assert run_test(folder, CPU).test_reads == 2
+
+
+def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path):
+    folder = begun(tmp_path)
+    with pytest.raises(RunError) as caught:
+        run_test(folder, CPU)
+    assert str(caught.value) == f"{folder.path} holds no finished epoch yet; train it first"
+    folder.write_metrics(replace(run_training(folder, CPU), finished=False))
+    with pytest.raises(RunError) as caught:
+        run_test(folder, CPU)
+    assert str(caught.value) == f"the training in {folder.path} has not finished; repeat its command first"
+
+
+# What is refused
+
+
+def refusal(act: Callable[[], object], kind: type[Exception] = RunError) -> str:
+    with pytest.raises(kind) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path):
+    folder = begun(tmp_path)
+    plan = folder.read_plan()
+    folder.enter(plan)
+    head = f"{folder.path} holds a training with other settings: "
+    tail = ". Repeat its own command to continue it, or give --out another folder."
+    others = [
+        (replace(plan, seed=3), "seed was 0, now 3"),
+        (replace(plan, images=None), "images was 80, now None"),
+        (replace(plan, network={"layer": "Flatten"}), "another network"),
+        (replace(plan, data_checksum="0" * 64), "the data set has changed"),
+        (replace(plan, recipe=plan.recipe | {"dropout": 0.5}), "dropout was 0.0, now 0.5"),
+        (replace(plan, recipe=plan.recipe | {"augmentation": ["crop"]}), "augmentation was None, now ['crop']"),
+    ]
+    for other, difference in others:
+        assert refusal(lambda other=other: folder.enter(other)) == head + difference + tail  # type: ignore[misc]
+    assert folder.read_plan() == plan
+
+
+def test_settings_from_before_a_recipe_had_an_option_are_its_default(tmp_path: Path):
+    folder = begun(tmp_path)
+    plan = folder.read_plan()
+    content = json.loads(folder.settings.read_text())
+    del content["recipe"]["cutmix"]
+    folder.settings.write_text(json.dumps(content))
+    folder.enter(plan)
+
+
+def test_a_changed_data_set_is_refused(tmp_path: Path):
+    folder = begun(tmp_path)
+    searching.write_data(tmp_path, images=120)
+    told = refusal(lambda: run_training(folder, CPU), DataError)
+    assert told == f"data set {tmp_path / 'data.npz'} is not what the training began with; give --out another folder"
+
+
+def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):
+    folder = begun(tmp_path)
+    with file_lock(folder.path / "lock", wait=False) as held:
+        assert held
+        told = refusal(lambda: run_training(folder, CPU))
+    assert told == f"another process is training in {folder.path}; wait for it or give --out another folder"
+    assert not folder.state.exists()
+
+
+def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
+    plan = tiny_plan(tmp_path, RECIPE)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "settings.json").write_text('{"model": ')
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "settings.json").write_text("[]")
+
+    def told(name: str) -> str:
+        return refusal(lambda: TrainingFolder(tmp_path / name).enter(plan)).replace(str(tmp_path), "")
+
+    assert told("file") == "/file is a file; give --out a folder"
+    assert told("full") == "/full is no training and not empty; give --out another folder"
+    assert told("file/inside") == "/file/inside cannot be written: Not a directory; give --out another folder"
+    assert told("torn").startswith("/torn/settings.json cannot be read: JSONDecodeError(")
+    assert told("list").startswith("/list/settings.json cannot be read: TypeError(")
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["thesis.tex"]
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainingFolder:
+    """What TRAIN comes to in EPOCHS epochs without being disturbed."""
+    out = tmp_path_factory.mktemp("unbroken") / "out"
+    assert main([*TRAIN, "--epochs", str(EPOCHS), "--out", str(out)]) == 0
+    return TrainingFolder(out)
+
+
+def command(out: Path, *flags: str) -> list[str]:
+    return [*TRAIN, "--epochs", str(EPOCHS), "--out", str(out), *flags]
+
+
+def test_the_same_command_again_trains_nothing_and_prints_the_same(
+    unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]
+):
+    assert sorted(path.name for path in unbroken.path.iterdir()) == [
+        "lock",
+        "log",
+        "metrics.json",
+        "settings.json",
+        "state.pt",
+        "weights.pt",
+    ]
+    assert unbroken.log.read_text() == ""
+    before = {path: path.stat().st_mtime_ns for path in unbroken.path.iterdir()}
+    code, out, err = run(command(unbroken.path, "--json"), capsys)
+    assert code == 0
+    assert json.loads(out) == json.loads(unbroken.metrics.read_text())
+    assert err.splitlines()[0].startswith(
+        "cifar_resnet blocks=1 width=2: 1,320 parameters, 12,752 multiply-adds, 25 ep"
+    )
+    assert err.splitlines()[-1] == f"weights: {unbroken.weights}"
+    assert run(command(unbroken.path, "--json"), capsys) == (code, out, err)
+    assert {path: path.stat().st_mtime_ns for path in unbroken.path.iterdir()} == before
+
+
+def test_a_command_with_other_settings_is_refused_in_one_line(
+    unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]
+):
+    for flags, difference in (
+        (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 128, now 64; dropout was 0.0, now 0.5"),
+        (["--seed", "4"], "seed was 0, now 4"),
+        (["--epochs", "3"], "epochs was 25, now 3"),
+    ):
+        code, out, err = run(command(unbroken.path, *flags), capsys)
+        assert (code, out) == (2, "")
+        assert err == (
+            f"nas: {unbroken.path} holds a training with other settings: {difference}. "
+            "Repeat its own command to continue it, or give --out another folder.\n"
+        )
+
+
+def test_the_command_reads_the_test_split_once(unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]):
+    first = json.loads(run(command(unbroken.path, "--test", "--json"), capsys)[1])
+    assert first["test_reads"] == 1
+    assert 0 <= first["test_accuracy"] <= 1
+    code, out, err = run(command(unbroken.path, "--test", "--json"), capsys)
+    assert (code, json.loads(out)) == (0, first)
+    assert f"test accuracy {100 * first['test_accuracy']:.2f} % (the test split was read once)" in err
+    assert json.loads(run(command(unbroken.path, "--json"), capsys)[1]) == first
+
+
+def start(arguments: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "nas.cli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=searching.listen_to_interrupts,
+    )
+
+
+def wait_for(what: Callable[[], object], timeout: float = 120) -> None:
+    deadline = time.monotonic() + timeout
+    while not what():
+        assert time.monotonic() < deadline, "nothing came of it"
+        time.sleep(0.002)
+
+
+def epochs_in(folder: TrainingFolder) -> int:
+    return len(folder.read_metrics().epochs) if folder.metrics.exists() else 0
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def cut_off(folder: TrainingFolder, epochs: int, how: str) -> tuple[int, str]:
+    """Starts the command, disturbs it after that many epochs, and returns (exit code, stderr) when nobody trains."""
+    process = start(command(folder.path))
+    wait_for(lambda: epochs_in(folder) >= epochs or process.poll() is not None)
+    (child,) = children(process.pid)
+    time.sleep(random.Random(epochs).uniform(0, 0.05))
+    match how:
+        case "child":
+            os.kill(child, signal.SIGKILL)
+        case "parent":
+            process.kill()
+        case "interrupt":
+            process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    wait_for(lambda: not is_alive(child), timeout=10)
+    return process.returncode, said
+
+
+def test_a_command_that_is_killed_or_interrupted_again_and_again_comes_to_the_same(
+    unbroken: TrainingFolder, tmp_path: Path
+):
+    folder = TrainingFolder(tmp_path / "out")
+    done: list[Any] = []
+    for epochs, how in ((2, "child"), (6, "parent"), (10, "interrupt")):
+        code, said = cut_off(folder, epochs, how)
+        assert not folder.is_finished, "it was over before it was disturbed: it proves nothing"
+        if how == "child":
+            assert code == 1
+            assert said.splitlines()[-1] == (
+                f"the training failed: the process was killed by signal 9; see {folder.log}"
+            )
+        elif how == "interrupt":
+            assert code == 130
+            assert "Traceback" not in said
+        stored = torch.load(folder.state, weights_only=True)["epochs"]
+        assert stored[: len(done)] == done  # with their times: no epoch that was done is trained again
+        assert epochs <= len(stored) < EPOCHS
+        done = stored
+    assert main(command(folder.path)) == 0
+    final = folder.read_metrics()
+    assert [asdict(epoch) for epoch in final.epochs[: len(done)]] == done
+    untested = replace(unbroken.read_metrics(), test_accuracy=None, test_loss=None, test_reads=0)
+    assert without_times(final) == without_times(untested)
+    assert same_weights(folder, unbroken)
+
+
+def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = begun(tmp_path)
+    folder.log.write_text("what the first says\n")
+    plan = folder.read_plan()
+    arguments = ["train", *plan.model.split(), "--dataset", plan.dataset, "--images", "80", "--recipe", "search"]
+    changes = ["--set", "epochs=3", "batch_size=16", "learning_rate=0.05", "warmup_steps=0"]
+    with file_lock(folder.path / "lock", wait=False):
+        code, out, err = run([*arguments, *changes, "--out", str(folder.path)], capsys)
+    told = f"another process is training in {folder.path}; wait for it or give --out another folder\n"
+    assert (code, out, err) == (2, "", f"nas: {told}")
+    assert folder.log.read_text() == f"what the first says\n{told}"
+    assert not folder.state.exists()
+
+
+def test_a_training_that_diverges_ends_with_one_line_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    flags = ["norm=False", "--out", str(tmp_path / "out"), "--epochs", "9", "--set", "learning_rate=1e6"]
+    code, out, err = run([*TRAIN[:4], *flags, "schedule=constant", "optimiser=sgd", *TRAIN[4:]], capsys)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("the training failed: the loss became ")
+    assert " in validation, in epoch " in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+# Whatever there is to train
+
+
+def trained(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> Metrics:
+    code, printed, err = run([*arguments, "--device", "cpu", "--out", str(out), "--json"], capsys)
+    assert code == 0, err
+    metrics = TrainingFolder(out).read_metrics()
+    assert json.loads(printed) == json.loads(json.dumps(asdict(metrics)))
+    assert metrics.finished
+    return metrics
+
+
+def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    found = searching.run(searching.command(tmp_path, tmp_path / "run", "--workers", "1", trials=2, epochs=1))
+    assert found.returncode == 0, found.stderr
+    front = searching.result(tmp_path / "run")["front"]
+    data = ["--dataset", str(tmp_path / "data.npz"), "--epochs", "2", "--set", "augmentation=none"]
+    largest = trained(["train", str(tmp_path / "run"), *data], tmp_path / "a", capsys)
+    assert (largest.model, largest.parameters) == (f"found {front[-1]['network']}", front[-1]["parameters"])
+    plan = TrainingFolder(tmp_path / "a").read_plan()
+    assert plan.network == front[-1]["layers"]
+    code, out, err = run(["train", str(tmp_path / "run"), "--dataset", "digits", "--out", str(tmp_path / "b")], capsys)
+    assert (code, out, err) == (
+        2,
+        "",
+        f"nas: the networks of {tmp_path / 'run'} are for images (1, 8, 8) of 4 classes, not (1, 8, 8) of 10\n",
+    )
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_space_of_ones_own_is_trained_in_a_folder_named_after_what_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    space = searching.write_space(tmp_path)
+    arguments = ["train", str(space), "kind=basic", "width=5", "--dataset", "digits", "--images", "100"]
+    code, _, err = run([*arguments, "--recipe", "search", "--epochs", "1", "--seed", "2", "--device", "cpu"], capsys)
+    assert code == 0, err
+    (path,) = (tmp_path / "trained").iterdir()
+    assert path.name == "digits-tiny-kind=basic-width=5-search-seed2"
+    folder = TrainingFolder(path)
+    assert folder.read_metrics().model == "tiny kind=basic width=5"
+    space.unlink()  # the training has its network and needs the space no more
+    folder.weights.unlink()
+    assert run_training(folder, CPU).finished
+
+
+def test_a_classifier_of_torchvision_is_trained_on_enlarged_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["train", "torchvision:squeezenet1_1", "--dataset", "digits", "--images", "100", "--recipe", "s2-tune"]
+    flags = ["--epochs", "1", "--set", "input_size=64", "dropout=0.1", "batch_size=32"]
+    metrics = trained([*arguments, *flags, "--test"], tmp_path / "out", capsys)
+    assert metrics.model == "torchvision:squeezenet1_1"
+    assert metrics.test_reads == 1
+    assert weights(TrainingFolder(tmp_path / "out"))["classifier.1.weight"].shape == (10, 512, 1, 1)
+    assert weights(TrainingFolder(tmp_path / "out"))["features.0.weight"].shape == (64, 1, 3, 3)
+    assert metrics.parameters == 726_474
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            "cifar_resnet --dataset digits --recipe s3",
+            "augmentation 'randaugment' needs images of 3 channels but these have 1; leave it out",
+        ),
+        (
+            "torchvision:alexnet --dataset digits",
+            "AlexNet does not take images 1 × 8 × 8: ",
+        ),
+        ("torchvision:resnet --dataset digits", "torchvision has no classifier named 'resnet'; it has resnet"),
+        ("cifar_resnet --dataset digits --pretrained", "there are pretrained weights for torchvision's models only; "),
+        (
+            "torchvision:resnet18 --dataset digits --pretrained",
+            "pretrained weights need 3 channels but got 1",
+        ),
+        ("s4-resnet20 blocks=3 --dataset digits", "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
+        ("cifar_resnet --dataset digits --images 5", "--images is 5; it must be from 10, one a class, to 1,"),
+        ("cifar_resnet --dataset digits --set epochs=2 epochs=3", "epochs is changed twice; give it one value"),
+        ("cifar_resnet --dataset digits --set rate=2", "a recipe has no 'rate'; it has epochs, "),
+        ("cifar_resnet --dataset digits --recipe nothing", "no recipe is named 'nothing'; shipped are search, "),
+        ("cifar_resnet --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
+        ("cifar_resnet --dataset digits --seed -1", "--seed is -1; it must be 0 or more."),
+        ("cifar_resnet --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
+        ("nowhere --dataset digits", "no model or space is named 'nowhere': `nas models` lists the models; spaces are"),
+        ("mixed --dataset digits --select 10K", "--select needs a pareto.json"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_one_line_and_leaves_nothing_behind(
+    arguments: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(["train", *arguments.split()], capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"nas: {told}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
