@@ -37,7 +37,7 @@ from nas.training import (
 )
 
 CPU = torch.device("cpu")
-EPOCHS = 25
+EPOCHS = 80
 TRAIN = ["train", "cifar_resnet", "blocks=1", "width=2", "--dataset", "digits", "--images", "200", "--device", "cpu"]
 """A training of which an epoch takes some hundredths of a second."""
 
