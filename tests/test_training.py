@@ -330,7 +330,7 @@ def test_the_same_command_again_trains_nothing_and_prints_the_same(
     assert code == 0
     assert json.loads(out) == json.loads(unbroken.metrics.read_text())
     assert err.splitlines()[0].startswith(
-        "cifar_resnet blocks=1 width=2: 1,320 parameters, 12,752 multiply-adds, 25 ep"
+        "cifar_resnet blocks=1 width=2: 1,320 parameters, 12,752 multiply-adds, 80 ep"
     )
     assert err.splitlines()[-1] == f"weights: {unbroken.weights}"
     assert run(command(unbroken.path, "--json"), capsys) == (code, out, err)
@@ -343,7 +343,7 @@ def test_a_command_with_other_settings_is_refused_in_one_line(
     for flags, difference in (
         (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 128, now 64; dropout was 0.0, now 0.5"),
         (["--seed", "4"], "seed was 0, now 4"),
-        (["--epochs", "3"], "epochs was 25, now 3"),
+        (["--epochs", "3"], f"epochs was {EPOCHS}, now 3"),
     ):
         code, out, err = run(command(unbroken.path, *flags), capsys)
         assert (code, out) == (2, "")
