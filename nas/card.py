@@ -75,7 +75,7 @@ def card_text(network: Layer, card: Card, versions: dict[str, str]) -> str:
         "Weights are stored in fp32. Sizes in int8 are a byte a value: what a quantised network would take.",
         "## Accuracy",
         _table(("split", "accuracy", "n", "spread"), map(_measured_row, card.measured)),
-        *(measured.note for measured in card.measured if measured.note),
+        *dict.fromkeys(measured.note for measured in card.measured if measured.note),
         "## Data set and preprocessing",
         f"Trained on `{card.dataset}` (checksum `{card.data_checksum[:16]}`), {len(card.class_names)} classes.",
         _preprocessing(card.preprocessing),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.console import default_dataset, terminal_console
+from nas.console import WIDE, default_dataset, terminal_console
 from nas.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError
 from nas.flags import build_parser
 
@@ -218,12 +218,16 @@ def _confirm(flags: argparse.Namespace) -> int:
 
     from nas.api import default_workers
     from nas.confirm import Confirmation, confirm
-    from nas.recipe import MANY_IMAGES, changed, named_recipe, parse_changes
+    from nas.plan import RunFolder
+    from nas.recipe import changed, named_recipe, parse_changes
     from nas.terminal import confirmed_table, training_line
     from nas.training import Metrics
+    from nas.worker import load_plan_data
 
     changes = parse_changes(flags.set) | ({} if flags.epochs is None else {"epochs": flags.epochs})
-    recipe = changed(named_recipe(flags.recipe, MANY_IMAGES), changes)
+    folder = RunFolder(Path(flags.run))
+    images = len(load_plan_data(folder.read_plan(), folder).train.labels)
+    recipe = changed(named_recipe(flags.recipe, images), changes)
     confirmation = Confirmation(Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines)
     if flags.workers is not None and flags.workers < 1:
         raise UserError(f"--workers must be at least 1 but got {flags.workers}")
@@ -237,7 +241,8 @@ def _confirm(flags: argparse.Namespace) -> int:
     content = confirm(confirmation, workers=workers, device=flags.device, on_epoch=show)
     if flags.json:
         print(json.dumps(content, indent=2))
-    console.print(confirmed_table(content))
+    wide = console if console.is_terminal else terminal_console(WIDE)
+    wide.print(confirmed_table(content))
     console.print(f"result: {confirmation.result}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE if any(entry["test"] for entry in content["networks"]) else EXIT_NO_ANSWER
 

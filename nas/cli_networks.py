@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.console import default_dataset, terminal_console
+from nas.console import WIDE, default_dataset, terminal_console
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, UserError
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from nas.recipe import Recipe
     from nas.table import Entry, Line
     from nas.training import Metrics, TrainingFolder, TrainingPlan
-
-WIDE = 160
-"""Columns of a wide table where there is no terminal to say."""
 
 
 def _shape_and_classes(flags: argparse.Namespace) -> "tuple[tuple[int, ...] | None, int | None]":

@@ -165,12 +165,12 @@ def _variance(entrant: Entrant, images: int) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean by Student's t over the seeds; None for fewer than two."""
+    """95 % interval of the mean accuracy by Student's t over the seeds, within 0 to 1; None for fewer than two."""
     if len(values) < 2:
         return None
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.mean(values)
-    return float(mean - reach), float(mean + reach)
+    return max(0.0, float(mean - reach)), min(1.0, float(mean + reach))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+WIDE = 160
+"""Columns of a wide table where there is no terminal to say."""
+
+
 def terminal_console(width: int | None = None) -> "Console":
     """Writes to stderr; stdout is for data. `width` in columns: by default the terminal's, 80 where there is none."""
     from rich.console import Console

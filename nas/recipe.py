@@ -191,7 +191,6 @@ RECIPES: dict[str, Recipe] = {
         schedule="one-cycle",
         warmup_steps=0,
         average_share=0.0,
-        augmentation=("crop", "flip"),
     ),
     "s0": Recipe(
         epochs=15,
@@ -262,7 +261,8 @@ RECIPES: dict[str, Recipe] = {
 }
 """Named recipes. s0 to s4 are those of the five reports as far as these say them; where they are silent (s0: optimiser
 and rate, s1: batch size), torch's defaults. s2-tune is S2's for pretrained models. s4 is that of He et al. (2015): rate
-divided by 10 after 32,000 and 48,000 of 64,000 steps. `search` is `recipe_for` many images; `final` retrains winners.
+divided by 10 after 32,000 and 48,000 of 64,000 steps. `search` is `recipe_for` many images; `final` retrains
+winners, where there are few images in smaller batches and steps (`named_recipe`).
 """
 
 
@@ -275,7 +275,11 @@ def named_recipe(name_or_path: str, images: int) -> Recipe:
         raise RecipeError(
             f"no recipe is named {name_or_path!r}; shipped are {', '.join(RECIPES)}; or give a .toml file"
         )
-    return recipe_for(images) if name_or_path == "search" else RECIPES[name_or_path]
+    if name_or_path == "search":
+        return recipe_for(images)
+    if name_or_path == "final" and images < MANY_IMAGES:
+        return replace(RECIPES["final"], batch_size=32, learning_rate=0.1)
+    return RECIPES[name_or_path]
 
 
 def _toml_recipe(path: Path, images: int) -> Recipe:

@@ -482,8 +482,9 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
     """The networks that were trained in full: validation and test accuracies over the seeds, and how often the test
     split was read."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("budget", "parameters", "searched", "validation", "test", "95 % interval", "n", "network"):
-        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=name != "network")
+    table.add_column("network", overflow="fold")
+    for name in ("budget", "parameters", "searched", "validation", "test", "95 % interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in content["networks"]:
         test, validation = entry["test"], entry["validation"]
         searched = "" if entry["searched"] is None else f"{100 * entry['searched']:.2f}"
@@ -491,6 +492,7 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
         fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
         fate += "".join(f", failed: {failure}" for failure in entry["failures"])
         table.add_row(
+            escape(entry["label"] + fate),
             f"{entry['budget']:,}",
             f"{entry['parameters']:,}",
             searched,
@@ -498,7 +500,6 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
             _measured(test),
             interval,
             f"{validation['n']}" if validation else "0",
-            escape(entry["label"] + fate),
         )
     reads = content["test_reads"]
     times = "once" if reads == 1 else f"{reads} times"

@@ -162,10 +162,12 @@ def test_the_best_epoch_is_the_first_of_the_lowest_losses():
 # Named recipes
 
 
-def test_search_takes_smaller_steps_where_there_are_few_images_and_other_recipes_do_not():
+def test_search_and_final_take_smaller_steps_where_there_are_few_images_and_other_recipes_do_not():
     assert named_recipe("search", MANY_IMAGES) == RECIPES["search"] == Recipe()
     assert named_recipe("search", 500) == recipe_for(500) == Recipe(3, 64, learning_rate=0.05, warmup_steps=10)
-    assert named_recipe("final", 500) == RECIPES["final"]
+    assert named_recipe("final", 10_000) == RECIPES["final"]
+    assert named_recipe("final", 500) == changed(RECIPES["final"], {"batch_size": 32, "learning_rate": 0.1})
+    assert named_recipe("s1", 500) == RECIPES["s1"]
 
 
 def test_a_file_changes_the_recipe_that_it_extends(tmp_path: Path):
