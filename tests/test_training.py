@@ -341,7 +341,7 @@ def test_a_command_with_other_settings_is_refused_in_one_line(
     unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]
 ):
     for flags, difference in (
-        (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 128, now 64; dropout was 0.0, now 0.5"),
+        (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 32, now 64; dropout was 0.0, now 0.5"),
         (["--seed", "4"], "seed was 0, now 4"),
         (["--epochs", "3"], f"epochs was {EPOCHS}, now 3"),
     ):
