@@ -17,7 +17,7 @@ from machine import Figures, parser, say, show
 from throughput_process import CLASSES, SIDE, Job, network
 
 from nas.folds import cost
-from nas.supervise import ALLOCATOR
+from nas.process import ALLOCATOR
 
 PROCESS = Path(__file__).with_name("throughput_process.py")
 

@@ -217,17 +217,16 @@ def _confirm(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
     from nas.api import default_workers
+    from nas.cli_networks import asked_recipe
     from nas.confirm import Confirmation, confirm
     from nas.plan import RunFolder
-    from nas.recipe import changed, named_recipe, parse_changes
     from nas.terminal import confirmed_table, training_line
     from nas.training import Metrics
     from nas.worker import load_plan_data
 
-    changes = parse_changes(flags.set) | ({} if flags.epochs is None else {"epochs": flags.epochs})
     folder = RunFolder(Path(flags.run))
     images = len(load_plan_data(folder.read_plan(), folder).train.labels)
-    recipe = changed(named_recipe(flags.recipe, images), changes)
+    recipe = asked_recipe(flags, images)
     confirmation = Confirmation(Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines)
     if flags.workers is not None and flags.workers < 1:
         raise UserError(f"--workers must be at least 1 but got {flags.workers}")

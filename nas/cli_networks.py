@@ -152,7 +152,8 @@ def _recipes(flags: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _asked_recipe(flags: argparse.Namespace, images: int) -> "Recipe":
+def asked_recipe(flags: argparse.Namespace, images: int) -> "Recipe":
+    """What --recipe, --set and --epochs say, for that many training images."""
     from nas.recipe import changed, named_recipe
 
     return changed(named_recipe(flags.recipe, images), _asked_changes(flags))
@@ -246,7 +247,7 @@ def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[Tra
     from nas.training import TrainingFolder
 
     dataset, data = _load(flags, console, flags.seed)
-    recipe = _asked_recipe(flags, len(data.train.images))
+    recipe = asked_recipe(flags, len(data.train.images))
     plan = _training_plan(flags, flags.model, flags.knobs, recipe, dataset, data, flags.seed)
     name = slug(f"{data.name}-{plan.model}-{Path(flags.recipe).stem}-seed{flags.seed}")
     folder = TrainingFolder(Path(flags.out) if flags.out else Path("trained") / name)
@@ -256,8 +257,8 @@ def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[Tra
 
 def _test(folders: "list[TrainingFolder]", flags: argparse.Namespace) -> None:
     if flags.test:
+        from nas.process import pick_device
         from nas.training import run_test
-        from nas.worker import pick_device
 
         for folder in folders:
             run_test(folder, pick_device(flags.device, 0))
@@ -325,7 +326,7 @@ def _entries(flags: argparse.Namespace, models: list[str], images: int) -> "list
     if flags.ladder:
         found = read_ladder(Path(flags.ladder), images, _asked_changes(flags))
     else:
-        found = entries(models, _asked_recipe(flags, images), flags.vary)
+        found = entries(models, asked_recipe(flags, images), flags.vary)
     check_entries(found)
     return found
 

@@ -15,12 +15,13 @@ from typing import Any, Literal
 from scipy import stats
 
 from nas.baselines import feasible_baselines, scaled
-from nas.data import Split, load_search_data, load_test
+from nas.data import Split, load_test
 from nas.errors import RunError, UserError
 from nas.folds import cost
 from nas.front import best_within, pareto_front
 from nas.layers import Layer
 from nas.plan import Plan, RunFolder, file_lock, write_atomically
+from nas.process import pick_device
 from nas.recipe import Recipe, recipe_values
 from nas.serial import fingerprint, to_json
 from nas.space import Space
@@ -28,7 +29,7 @@ from nas.storage import Record, read_run
 from nas.table import slug
 from nas.trainer import train_all
 from nas.training import Metrics, TrainingFolder, TrainingPlan, run_test
-from nas.worker import plan_space
+from nas.worker import load_plan_data, plan_space
 
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.95
@@ -212,9 +213,7 @@ def confirm(
     folder = RunFolder(confirmation.run)
     plan, records = read_run(folder)
     dataset = str(folder.data) if folder.data.exists() else plan.dataset
-    data = load_search_data(
-        dataset, seed=plan.seed, validation_share=plan.validation_share, image_size=plan.image_size, progress=False
-    )
+    data = load_plan_data(plan, folder)
     if data.checksum != plan.data_checksum:
         raise RunError(f"data set {plan.dataset} is not what {confirmation.run} searched; restore it")
     space = plan_space(plan, data.shape, data.classes)
@@ -293,8 +292,6 @@ def _tested(
 ) -> list[Entrant]:
     """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
     reading is counted before it is done."""
-    from nas.worker import pick_device
-
     waiting = [
         confirmation.folder(entrant.candidate, seed)
         for entrant in entrants

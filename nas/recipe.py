@@ -182,6 +182,11 @@ def recipe_for(images: int) -> Recipe:
     return Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10)
 
 
+_PLAIN = Recipe(
+    optimiser="adam", learning_rate=1e-3, weight_decay=0.0, warmup_steps=0, average_share=0.0, augmentation=()
+)
+"""What a first script does: Adam with torch's defaults at a constant rate, no augmentation, the weights as they are."""
+
 RECIPES: dict[str, Recipe] = {
     "search": Recipe(),
     "final": Recipe(
@@ -192,47 +197,10 @@ RECIPES: dict[str, Recipe] = {
         warmup_steps=0,
         average_share=0.0,
     ),
-    "s0": Recipe(
-        epochs=15,
-        batch_size=64,
-        optimiser="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=(),
-        stop_patience=3,
-    ),
-    "s1": Recipe(
-        epochs=200,
-        optimiser="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=(),
-    ),
-    "s2": Recipe(
-        epochs=5,
-        batch_size=64,
-        optimiser="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=(),
-    ),
-    "s2-tune": Recipe(
-        epochs=5,
-        batch_size=64,
-        optimiser="sgd",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=(),
-        input_size=224,
-    ),
+    "s0": replace(_PLAIN, epochs=15, batch_size=64, stop_patience=3),
+    "s1": replace(_PLAIN, epochs=200),
+    "s2": replace(_PLAIN, epochs=5, batch_size=64),
+    "s2-tune": replace(_PLAIN, epochs=5, batch_size=64, optimiser="sgd", input_size=224),
     "s3": Recipe(
         epochs=100,
         optimiser="sgd",

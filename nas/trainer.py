@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nas.errors import EXIT_WRONG_USE, RunError
-from nas.supervise import ALLOCATOR
+from nas.process import ALLOCATOR, pick_device
 from nas.training import Metrics, TrainingFolder
 
 POLL_SECONDS = 0.2
@@ -47,7 +47,7 @@ def train_all(
             for slot in range(workers):
                 if slot not in running and waiting:
                     folder = waiting.pop(0)
-                    running[slot] = folder, _start(folder, _device_of(device, slot), threads)
+                    running[slot] = folder, _start(folder, str(pick_device(device, slot)), threads)
             time.sleep(POLL_SECONDS)
             for slot, (folder, process) in list(running.items()):
                 ended = process.poll() is not None
@@ -63,13 +63,6 @@ def train_all(
         for _, process in running.values():
             _end(process)
     return failures
-
-
-def _device_of(device: str, slot: int) -> str:
-    """Workers share the GPUs in turn."""
-    from nas.worker import pick_device
-
-    return str(pick_device(device, slot))
 
 
 def _start(folder: TrainingFolder, device: str, threads: int) -> "subprocess.Popen[bytes]":

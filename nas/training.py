@@ -26,6 +26,7 @@ from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RecipeError, R
 from nas.layers import Shape
 from nas.networks import Torchvision, from_stored, size
 from nas.plan import file_lock, write_atomically
+from nas.process import end_with_parent
 from nas.recipe import Recipe, best_epoch, changed, recipe_values
 from nas.train import DivergenceError, Epoch, Network, build, evaluate, train, trained_weights
 from nas.vision import torchvision_model
@@ -315,16 +316,10 @@ def read_test(plan: TrainingPlan, data: SearchData) -> Split:
     return test
 
 
-def _end_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(0)
-
-
 def main() -> int:
     """Trains one folder. Exit code 1 if the training diverged, 2 if it cannot be done, each with one line on stderr."""
     path, device, threads = sys.argv[1:]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(int(threads))
     try:
         run_training(TrainingFolder(Path(path)), torch.device(device))

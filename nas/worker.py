@@ -8,7 +8,6 @@ current epoch on SIGTERM, and its trial is taken over by whoever claims next.
 
 import argparse
 import math
-import os
 import signal
 import sys
 import threading
@@ -31,6 +30,7 @@ from nas.folds import depth
 from nas.judging import Judge, is_judged
 from nas.layers import Layer, Shape
 from nas.plan import BASELINES, Plan, RunFolder
+from nas.process import end_with_parent, pick_device
 from nas.pulse import Pulse, fatal
 from nas.samplers import STRATEGIES, ListedSampler, suggest
 from nas.seeds import derive_seed
@@ -341,15 +341,6 @@ def _fail(trial: Trial, reason: str) -> None:
     trial.study.tell(trial, state=TrialState.FAIL)
 
 
-def pick_device(asked: str, slot: int) -> torch.device:
-    """The device of a worker: workers share the GPUs in turn."""
-    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise UserError(f"--device {asked} was asked for, but torch finds no GPU here; use --device cpu")
-    return torch.device("cuda", slot % torch.cuda.device_count()) if asked in ("auto", "cuda") else torch.device(asked)
-
-
 def _warm_up(device: torch.device) -> None:
     """One step of a tiny training: torch loads much on its first, which would hold the first trial at one step long
     enough for workers killed from outside to seem killed by it."""
@@ -359,12 +350,6 @@ def _warm_up(device: torch.device) -> None:
     optimiser.step()
 
 
-def _end_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(0)
-
-
 def main() -> int:
     """Runs one worker; exit code 2 with one line on stderr if the plan cannot be carried out."""
     parser = argparse.ArgumentParser(description="A worker of `nas search`, started by it.")
@@ -372,7 +357,7 @@ def main() -> int:
     parser.add_argument("slot", type=int)
     parser.add_argument("device")
     arguments: Any = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     torch.set_num_threads(1)

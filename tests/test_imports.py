@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "nas.data_files",
         "nas.data_named",
         "nas.plan",
+        "nas.process",
         "nas.pulse",
         "nas.vision",
     },
