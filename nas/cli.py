@@ -47,9 +47,9 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
     }
     if name in own:
         return own[name]
-    from nas import cli_networks
+    from nas import cli_networks, cli_training
 
-    return cli_networks.COMMANDS[name]
+    return (cli_networks.COMMANDS | cli_training.COMMANDS)[name]
 
 
 def _search(flags: argparse.Namespace) -> int:
@@ -217,10 +217,10 @@ def _confirm(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
     from nas.api import default_workers
-    from nas.cli_networks import asked_recipe
+    from nas.cli_training import asked_recipe
     from nas.confirm import Confirmation, confirm
     from nas.plan import RunFolder
-    from nas.terminal import confirmed_table, training_line
+    from nas.terminal_networks import confirmed_table, training_line
     from nas.training import Metrics
     from nas.worker import load_plan_data
 
@@ -279,7 +279,7 @@ def _scaling(flags: argparse.Namespace) -> int:
     from pathlib import Path
 
     from nas.api import scaling_laws
-    from nas.terminal import scaling_table
+    from nas.terminal_networks import scaling_table
 
     if flags.top < 1:
         raise UserError(f"--top must be at least 1 but got {flags.top}")

@@ -2,30 +2,24 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.folds import Row
 from nas.front import best_within, count, pareto_front
-from nas.layers import Layer
 from nas.plan import BASELINES
 from nas.storage import Record
 from nas.supervise import Snapshot
 
 if TYPE_CHECKING:
-    from nas.recipe import Recipe
-    from nas.table import Line
-    from nas.training import Metrics
-    from nas.vision import ModuleCost
+    pass
 
 BARS = "▁▂▃▄▅▆▇█"
 LEADERS = 3
@@ -276,47 +270,6 @@ class PlainView:
         self._printed = printed | set(finished)
 
 
-def layer_table(rows: Iterable[Row]) -> Table:
-    """One row a layer: where it lies, what it is, output shape, parameters, multiply-adds."""
-    listed = list(rows)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
-    table.add_column("part", footer="total")
-    table.add_column("layer")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", justify="right", footer=f"{sum(row.parameters for row in listed):,}")
-    table.add_column("multiply-adds", justify="right", footer=f"{sum(row.macs for row in listed):,}")
-    for row in listed:
-        table.add_row(
-            " / ".join(row.path),
-            layer_text(row.layer),
-            "×".join(map(str, row.output)),
-            f"{row.parameters:,}" if row.parameters else "",
-            f"{row.macs:,}" if row.macs else "",
-        )
-    return table
-
-
-def layer_text(layer: Layer) -> str:
-    """A layer in one cell.
-
-    >>> layer_text(Conv(8, 8, 3, stride=2, groups=8))
-    'Conv 8→8 3×3 stride 2 groups 8'
-    """
-    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
-    words = [type(layer).__name__]
-    if "inputs" in values:
-        words.append(f"{values.pop('inputs')}→{values.pop('outputs')}")
-    if "kernel" in values:
-        words.append("{0}×{0}".format(values.pop("kernel")))
-    defaults = {f.name: f.default for f in fields(layer)} | {"padding": values.get("padding"), "bias": False}
-    for name, value in values.items():
-        if value is True or isinstance(value, str):
-            words.append(name if value is True else value)
-        elif value != defaults[name]:
-            words.append(f"{name} {value}")
-    return " ".join(words)
-
-
 def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> str:
     """The front as text: parameters (log) to the right, accuracy upwards."""
     front = pareto_front(records)
@@ -351,163 +304,3 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
             f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
         )
     return table
-
-
-def module_table(found: "ModuleCost") -> Table:
-    """One row a module that has parameters."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
-    table.add_column("part", footer="total")
-    table.add_column("module", footer=f"{found.macs:,} multiply-adds")
-    table.add_column("parameters", justify="right", footer=f"{found.parameters:,}")
-    for row in found.rows:
-        if row.parameters:
-            table.add_row(row.path, row.kind, f"{row.parameters:,}")
-    return table
-
-
-def model_table(models: Iterable[Mapping[str, Any]]) -> Table:
-    """The fixed models: sizes and published test accuracies."""
-    table = _table(
-        ("model", 14), ("system", 6), ("parameters", 12), ("multiply-adds", 15), ("images", 9), ("published", 17)
-    )
-    for model in models:
-        table.add_row(
-            model["name"],
-            model["system"],
-            f"{model['parameters']:,}",
-            f"{model['macs']:,}",
-            "×".join(map(str, model["shape"])),
-            f"{100 * model['published_accuracy']:.2f} % {model['dataset']}",
-        )
-    return table
-
-
-def recipe_table(recipe: "Recipe") -> Table:
-    """The options of a recipe and what they mean."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("option", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column("meaning")
-    for described in fields(recipe):
-        value = _option_text(getattr(recipe, described.name))
-        table.add_row(described.name, value, described.metadata["meaning"])
-    return table
-
-
-def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
-    """Every recipe by the options in which it differs from the first, as --set takes them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("options", no_wrap=False)
-    first = next(iter(recipes.values()))
-    for name, recipe in recipes.items():
-        changes = [
-            f"{option.name}={_option_text(getattr(recipe, option.name))}"
-            for option in fields(recipe)
-            if recipe is first or getattr(recipe, option.name) != getattr(first, option.name)
-        ]
-        table.add_row(name, " ".join(changes))
-    return table
-
-
-def _option_text(value: Any) -> str:
-    if value is None:
-        return "auto"
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else f"{value}"
-
-
-def training_line(metrics: "Metrics", epochs: int) -> str:
-    """An epoch in a line."""
-    epoch = metrics.epochs[-1]
-    return (
-        f"epoch {epoch.epoch}/{epochs}: training loss {epoch.train_loss:.3f}, validation loss "
-        f"{epoch.validation_loss:.3f}, accuracy {100 * epoch.validation_accuracy:.2f} %, {duration(epoch.seconds)}"
-    )
-
-
-def training_summary(metrics: "Metrics") -> str:
-    """What a training came to, in a few lines."""
-    lines = [
-        f"{metrics.model}: {metrics.parameters:,} parameters, {metrics.macs:,} multiply-adds, "
-        f"{len(metrics.epochs)} epochs in {duration(metrics.seconds)}",
-        f"validation accuracy {100 * metrics.accuracy:.2f} % "
-        f"{sparkline([epoch.validation_accuracy for epoch in metrics.epochs])}",
-    ]
-    if metrics.test_accuracy is not None:
-        times = "once" if metrics.test_reads == 1 else f"{metrics.test_reads} times"
-        lines.append(f"test accuracy {100 * metrics.test_accuracy:.2f} % (the test split was read {times})")
-    return "\n".join(lines)
-
-
-def contest_table(lines: "Sequence[Line]") -> Table:
-    """Trainings side by side. Accuracies are per cent; from two seeds on, standard deviations."""
-    from nas.table import COLUMNS, line_cells
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        if column == "model":
-            table.add_column(column, overflow="fold")
-        else:
-            table.add_column(column, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*map(escape, line_cells(line)))
-    return table
-
-
-def scaling_table(found: Mapping[str, Any]) -> RenderableType:
-    """The best networks of each budget, and how each measure of their shape moves with the parameters."""
-    networks = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("budget", "parameters", "accuracy", "depth", "width ratio", "kernel", "halvings", "drop position"):
-        networks.add_column(name, justify="right", no_wrap=True)
-    for one in found["networks"]:
-        measures = [f"{one[name]:.2f}" for name in ("width_ratio", "kernel", "halvings", "drop_position")]
-        networks.add_row(
-            f"{one['budget']:,}",
-            f"{one['parameters']:,}",
-            f"{100 * one['accuracy']:.2f}%",
-            f"{one['depth']}",
-            *measures,
-        )
-    law_table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("measure", "slope", "95 % interval", "law"):
-        law_table.add_column(name, justify="left" if name in ("measure", "law") else "right")
-    for law in found["laws"]:
-        interval = "" if law["low"] is None else f"{law['low']:.2f} to {law['high']:.2f}"
-        slope = "" if law["slope"] is None else f"{law['slope']:.2f}"
-        law_table.add_row(law["measure"].replace("_", " "), slope, interval, law["verdict"])
-    return Group(networks, "", law_table)
-
-
-def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
-    """The networks that were trained in full: validation and test accuracies over the seeds, and how often the test
-    split was read."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("network", overflow="fold")
-    for name in ("budget", "parameters", "searched", "validation", "test", "95 % interval", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in content["networks"]:
-        test, validation = entry["test"], entry["validation"]
-        searched = "" if entry["searched"] is None else f"{100 * entry['searched']:.2f}"
-        interval = f"{100 * test['low']:.2f} to {100 * test['high']:.2f}" if test and test["low"] is not None else ""
-        fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
-        fate += "".join(f", failed: {failure}" for failure in entry["failures"])
-        table.add_row(
-            escape(entry["label"] + fate),
-            f"{entry['budget']:,}",
-            f"{entry['parameters']:,}",
-            searched,
-            _measured(validation),
-            _measured(test),
-            interval,
-            f"{validation['n']}" if validation else "0",
-        )
-    reads = content["test_reads"]
-    times = "once" if reads == 1 else f"{reads} times"
-    return Group(table, Text(f"accuracies in per cent; the test split was read {times} by this run", style="dim"))
-
-
-def _measured(summary: Mapping[str, Any] | None) -> str:
-    if summary is None:
-        return ""
-    deviation = "" if summary["deviation"] is None else f" ± {100 * summary['deviation']:.2f}"
-    return f"{100 * summary['mean']:.2f}{deviation}"

@@ -13,7 +13,8 @@ from nas.layers import Layer, Shape
 from nas.plan import BASELINES
 from nas.report.gather import Gathered, Trial
 from nas.storage import Record
-from nas.terminal import describe, duration, layer_text
+from nas.terminal import describe, duration
+from nas.terminal_networks import layer_text
 
 TABLE_BYTES = 2_000_000
 """Most that all layer tables may take in the page; those of the front come first, then the most accurate."""
