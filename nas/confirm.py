@@ -17,10 +17,11 @@ from scipy import stats
 from nas.baselines import feasible_baselines, scaled
 from nas.data import Split, load_test
 from nas.errors import RunError, UserError
+from nas.folders import file_lock, write_atomically
 from nas.folds import cost
 from nas.front import best_within, pareto_front
 from nas.layers import Layer
-from nas.plan import Plan, RunFolder, file_lock, write_atomically
+from nas.plan import Plan, RunFolder
 from nas.process import pick_device
 from nas.recipe import Recipe, recipe_values
 from nas.serial import fingerprint, to_json

@@ -12,8 +12,9 @@ from typing import Any
 from nas.audit import audit
 from nas.compare import average_random, compare, courses
 from nas.errors import RunError
+from nas.folders import write_atomically
 from nas.folds import peak_activation
-from nas.plan import BASELINES, Plan, RunFolder, write_atomically
+from nas.plan import BASELINES, Plan, RunFolder
 from nas.serial import to_json
 from nas.space import Space
 from nas.storage import Record

@@ -8,9 +8,7 @@ RUN/settings.json   the plan: the same command continues, another is refused
     data.npz        only where arrays were given instead of a data set
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -19,13 +17,14 @@ from typing import Any
 
 from nas.budget import Budget
 from nas.errors import RecipeError, RunError
+from nas.folders import claim, file_lock, refuse_other_settings
 from nas.recipe import Recipe, changed, recipe_values
 from nas.stopping import default_threshold
 
 BASELINES = "baselines"
 """The study of networks that nobody searched for."""
 
-_OWN = {"data.npz", "weights", "workers", "settings.json.partial"}
+_OWN = {"data.npz", "weights", "workers"}
 """What an interrupted beginning may have left in a run folder."""
 
 
@@ -141,22 +140,8 @@ class RunFolder:
 
     def enter(self, plan: Plan) -> None:
         """Creates the folder for the plan or finds the same plan in it. Raises RunError naming what differs."""
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"{self.path} is a file; give --out a folder")
-        if not self.settings.exists():
-            if self.path.is_dir() and any(entry.name not in _OWN for entry in self.path.iterdir()):
-                raise RunError(f"{self.path} is no run folder and not empty; give --out another folder")
-            try:
-                for inner in ("weights", "workers"):
-                    (self.path / inner).mkdir(parents=True, exist_ok=True)
-                write_atomically(self.settings, json.dumps(asdict(plan), indent=2) + "\n")
-            except OSError as error:
-                raise RunError(f"{self.path} cannot be written: {error.strerror}; give --out another folder") from error
-        if differences := _differences(self.read_plan(), plan):
-            raise RunError(
-                f"{self.path} holds a search with other settings: {'; '.join(differences)}. "
-                "Repeat its own command to continue it, or give --out another folder."
-            )
+        claim(self.settings, asdict(plan), what="run folder", leftovers=_OWN, inner=("weights", "workers"))
+        refuse_other_settings(self.path, "search", _differences(self.read_plan(), plan))
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
@@ -168,25 +153,6 @@ class RunFolder:
 def recipe_settings(recipe: Recipe) -> dict[str, Any]:
     """A plan's recipe as JSON values: all but the epochs and the augmentation, which the plan has itself."""
     return {name: value for name, value in recipe_values(recipe).items() if name not in ("epochs", "augmentation")}
-
-
-@contextmanager
-def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Holds the lock; without waiting, yields whether it could be had. Freed when we die."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _tuple(value: Any) -> Any:

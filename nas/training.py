@@ -23,9 +23,9 @@ import torch
 from nas.augment import DeviceData, DeviceSplit, check_colours
 from nas.data import SearchData, Split, load_search_data, load_test
 from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RecipeError, RunError, UserError
+from nas.folders import claim, file_lock, refuse_other_settings, write_atomically
 from nas.layers import Shape
 from nas.networks import Torchvision, from_stored, size
-from nas.plan import file_lock, write_atomically
 from nas.process import end_with_parent
 from nas.recipe import Recipe, best_epoch, changed, recipe_values
 from nas.train import DivergenceError, Epoch, Network, build, evaluate, train, trained_weights
@@ -157,22 +157,9 @@ class TrainingFolder:
 
     def enter(self, plan: TrainingPlan) -> None:
         """Creates the folder for the plan or finds the same plan in it. Raises RunError naming what differs."""
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"{self.path} is a file; give --out a folder")
-        if not self.settings.exists():
-            if self.path.is_dir() and any(entry.name != "settings.json.partial" for entry in self.path.iterdir()):
-                raise RunError(f"{self.path} is no training and not empty; give --out another folder")
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                write_atomically(self.settings, json.dumps(asdict(plan), indent=1) + "\n")
-            except OSError as error:
-                raise RunError(f"{self.path} cannot be written: {error.strerror}; give --out another folder") from error
+        claim(self.settings, asdict(plan), what="training")
         stored, asked = asdict(self.read_plan()), json.loads(json.dumps(asdict(plan)))
-        if differences := list(_differences(stored, asked)):
-            raise RunError(
-                f"{self.path} holds a training with other settings: {'; '.join(differences)}. "
-                "Repeat its own command to continue it, or give --out another folder."
-            )
+        refuse_other_settings(self.path, "training", _differences(stored, asked))
 
 
 def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:

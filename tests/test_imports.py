@@ -12,7 +12,7 @@ PACKAGE = Path(nas.__file__).parent
 LAYERS: list[set[str]] = [
     {"nas.errors", "nas.layers", "nas.predict", "nas.seeds", "nas.recipe"},
     {"nas.folds", "nas.curves"},
-    {"nas.card", "nas.serial", "nas.source", "nas.stopping"},
+    {"nas.card", "nas.folders", "nas.serial", "nas.source", "nas.stopping"},
     {"nas.space"},
     {"nas.blocks", "nas.budget", "nas.models"},
     {"nas", "nas.draw"},

@@ -22,8 +22,8 @@ from nas.augment import DeviceData, DeviceSplit
 from nas.cli import main
 from nas.data import load_search_data
 from nas.errors import DataError, RunError
+from nas.folders import file_lock
 from nas.networks import find_network, to_stored
-from nas.plan import file_lock
 from nas.recipe import Recipe, recipe_values
 from nas.train import DivergenceError, build, evaluate
 from nas.training import (

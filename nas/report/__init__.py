@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nas.errors import RunError
-from nas.plan import write_atomically
+from nas.folders import write_atomically
 
 __all__ = ["write_report"]
 
