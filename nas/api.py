@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from nas.folds import parameters
 from nas.front import read_result
 from nas.layers import Layer
 from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
+from nas.process import check_device
 from nas.recipe import AUGMENTATIONS, recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.scaling import scaling, warm_starts
@@ -139,6 +139,7 @@ def search(
         stop=stop,
         stop_threshold=None if stop == "none" else stop_threshold,
         audit=0.0 if stop == "none" else audit,
+        validation_images=len(data.validation.labels),
         starts=() if warm_start is None else warm_starts(read_run(RunFolder(Path(warm_start)))[1], budgets, bound),
     )
     folder = RunFolder(Path(out) if out else default_folder(plan))
@@ -273,8 +274,7 @@ def _check(
     time_limit: float | None,
     device: str,
 ) -> None:
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
-        raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {device!r}")
+    check_device(device)
     if not budgets or min(budgets) < 1:
         raise UserError(f"budget must be at least 1 parameter but got {budgets}")
     unknown = [name for name in strategies if name not in STRATEGIES]

@@ -9,11 +9,13 @@ import numpy as np
 from nas.blocks import classifier, conv_norm, inverted_block, stage, stem
 from nas.budget import Budget
 from nas.draw import fit, smallest
+from nas.errors import SpaceError
 from nas.folds import Cost, cost
 from nas.layers import Layer, Pool, Sequence, Shape
 from nas.plan import BASELINES, Plan
 from nas.serial import fingerprint
 from nas.space import Architecture, Knob, Settings, Space, width_knob
+from nas.storage import Record
 
 WIDTHS = range(1, 1281)
 
@@ -138,3 +140,16 @@ def studied(plan: Plan, space: Space, strategy: str, budget: int) -> "Space | Ba
     if strategy != BASELINES:
         return space
     return BaselineSpace(plan.baselines, plan.budget(budget), space.shape, space.classes)
+
+
+def rebuilt(record: Record, space: "Space | BaselineSpace") -> Layer:
+    """The network of a trial, from its knobs. Raises SpaceError where the space makes another network of them today:
+    its file, or a shipped block, has changed since the search."""
+    network = space.network(record.knobs)
+    if fingerprint(network, space.shape) != record.network:
+        raise SpaceError(
+            f"the space makes another network of the knobs of {record.strategy} #{record.number} than it did in the "
+            f"search (fingerprint {fingerprint(network, space.shape)}, then {record.network}): its file or nas has "
+            "changed; restore it, or search again"
+        )
+    return network

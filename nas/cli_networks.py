@@ -139,7 +139,14 @@ def _recipes(flags: argparse.Namespace) -> int:
     from nas.terminal_networks import recipe_table, recipes_table
 
     shown = recipe_table(recipes[flags.recipe]) if flags.recipe else recipes_table(recipes)
-    terminal_console().print(shown, highlight=False)
+    console = terminal_console()
+    console.print(shown, highlight=False)
+    for name, recipe in recipes.items():
+        few = recipe_values(named_recipe(name, MANY_IMAGES - 1))
+        changes = [f"{key}={few[key]}" for key, value in recipe_values(recipe).items() if few[key] != value]
+        if changes:
+            line = f"{name} below {MANY_IMAGES:,} training images: {' '.join(changes)}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 
 

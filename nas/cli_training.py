@@ -125,10 +125,14 @@ def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[Tra
 def _test(folders: "list[TrainingFolder]", flags: argparse.Namespace) -> None:
     if flags.test:
         from nas.process import pick_device
-        from nas.training import run_test
+        from nas.training import load_data, read_test, run_test
 
-        for folder in folders:
-            run_test(folder, pick_device(flags.device, 0))
+        waiting = [folder for folder in folders if folder.read_metrics().test_accuracy is None]
+        if waiting:
+            plan = waiting[0].read_plan()
+            test = read_test(plan, load_data(plan))
+        for folder in waiting:
+            run_test(folder, pick_device(flags.device, 0), test)
 
 
 def _print_metrics(folder: "TrainingFolder", flags: argparse.Namespace, console: "Console") -> None:
@@ -144,17 +148,21 @@ def _print_metrics(folder: "TrainingFolder", flags: argparse.Namespace, console:
 
 
 def _table(flags: argparse.Namespace) -> int:
+    from nas.folders import check_file
     from nas.networks import is_stored
     from nas.table import line_values, load_lines, markdown
     from nas.terminal_networks import contest_table
 
     console = terminal_console()
     for flag in ("markdown", "html"):
-        _check_place(getattr(flags, flag), f"--{flag}")
+        if file := getattr(flags, flag):
+            check_file(Path(file), f"--{flag}")
     loaded = [model for model in flags.models if is_stored(model) and _holds_trainings(Path(model))]
     lines = load_lines(map(Path, loaded))
     models = [model for model in flags.models if model not in loaded]
-    if models or flags.ladder or not loaded:
+    if loaded and not models and not flags.ladder:
+        _check_nothing_to_train(flags)
+    else:
         lines += _train_lines(flags, models, console)
     wide = console if console.is_terminal else terminal_console(WIDE)
     wide.print(contest_table(lines))
@@ -169,15 +177,17 @@ def _table(flags: argparse.Namespace) -> int:
     return EXIT_DONE if any(line.trainings for line in lines) else EXIT_NO_ANSWER
 
 
+def _check_nothing_to_train(flags: argparse.Namespace) -> None:
+    """Complains of flags that would change nothing, where trainings are only shown."""
+    shown = ("models", "json", "markdown", "html")
+    idle = [name for name, value in flags.unasked.items() if name not in shown and getattr(flags, name) != value]
+    if idle:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UserError(f"{names}: finished trainings are only shown; name a model to train as well, or leave it out")
+
+
 def _holds_trainings(path: Path) -> bool:
     return path.is_dir() and not (path / "pareto.json").exists()
-
-
-def _check_place(file: str | None, flag: str) -> None:
-    """Complains before the trainings and not after."""
-    if file and (Path(file).is_dir() or not Path(file).parent.is_dir()):
-        problem = "it is a folder" if Path(file).is_dir() else f"there is no folder {Path(file).parent}"
-        raise UserError(f"{file} cannot be written: {problem}; give {flag} another file")
 
 
 def _write(file: Path, text: str, flag: str) -> None:

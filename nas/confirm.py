@@ -9,13 +9,14 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from scipy import stats
 
-from nas.baselines import feasible_baselines, scaled
-from nas.data import Split, load_test
+from nas.baselines import feasible_baselines, rebuilt, scaled
+from nas.commands import confirm_command
 from nas.errors import RunError, UserError
 from nas.folders import file_lock, write_atomically
 from nas.folds import cost
@@ -29,7 +30,7 @@ from nas.space import Space
 from nas.storage import Record, read_run
 from nas.table import slug
 from nas.trainer import train_all
-from nas.training import Metrics, TrainingFolder, TrainingPlan, run_test
+from nas.training import Metrics, TrainingFolder, TrainingPlan, differences, load_data, read_test, run_test
 from nas.worker import load_plan_data, plan_space
 
 SCHEMA_VERSION = 1
@@ -99,7 +100,7 @@ def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
 
 def _of_record(record: Record, budget: int, space: Space) -> Candidate:
     label = f"{record.parameters:,} parameters, {record.network[:6]}"
-    network = space.network(record.knobs)
+    network = rebuilt(record, space)
     return Candidate(
         label, "found", (budget,), network, record.network, record.parameters, record.macs, record.accuracy
     )
@@ -130,12 +131,13 @@ def _baselines(plan: Plan, records: Sequence[Record], space: Space, budget: int)
         )
 
 
-def dropped(entrants: Sequence[Entrant], validation_images: int) -> list[Entrant]:
-    """The entrants, those marked that are clearly behind the best of all their budgets.
+def dropped(entrants: Sequence[Entrant], validation_images: int, *, front: bool = False) -> list[Entrant]:
+    """The entrants, those marked that are clearly behind the best of all their budgets; of a front, behind the best of
+    those that are as small.
 
-    Behind by CLEARLY standard errors of the difference of two means over the seeds so far, where a mean has the
-    variance of the seeds (at least SEED_DEVIATION squared) over n and, since all are judged on the same images, that
-    of one sampling of them. Baselines are what the others are compared with: they stay.
+    Behind by CLEARLY standard errors of the difference of two means over the seeds so far. Every seed splits the data
+    anew, so that one value has the variance of seeds and of a sampling of images: that of the values, at least
+    SEED_DEVIATION squared + p (1 - p) / images. Baselines are what the others are compared with: they stay.
     """
     result = []
     for entrant in entrants:
@@ -144,6 +146,7 @@ def dropped(entrants: Sequence[Entrant], validation_images: int) -> list[Entrant
             for other in entrants
             if other.candidate.kind == "found"
             and set(other.candidate.budgets) >= set(entrant.candidate.budgets)
+            and (not front or other.candidate.parameters <= entrant.candidate.parameters)
             and len(other.validation) == len(entrant.validation) > 0
         ]
         leader = max(rivals, key=lambda other: statistics.mean(other.validation), default=entrant)
@@ -163,7 +166,7 @@ def dropped(entrants: Sequence[Entrant], validation_images: int) -> list[Entrant
 def _variance(entrant: Entrant, images: int) -> float:
     n, mean = len(entrant.validation), statistics.mean(entrant.validation)
     between = statistics.variance(entrant.validation) if n > 1 else 0.0
-    return max(between, SEED_DEVIATION**2) / n + mean * (1 - mean) / images
+    return max(between, SEED_DEVIATION**2 + mean * (1 - mean) / images) / n
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -191,6 +194,18 @@ class Confirmation:
         """confirmed.json."""
         return self.run / "confirmed.json"
 
+    def command(self, images: int) -> str:
+        """The command that does this, of a search with that many training images."""
+        return confirm_command(
+            self.run,
+            self.recipe,
+            images,
+            seeds=self.seeds,
+            top=self.top,
+            front=self.front,
+            baselines=self.baselines,
+        )
+
     def folder(self, candidate: Candidate, seed: int) -> TrainingFolder:
         """Of one training."""
         return TrainingFolder(self.run / "confirmed" / f"{slug(candidate.label)}-seed{seed}")
@@ -213,7 +228,14 @@ def confirm(
         raise UserError(f"seeds and top must be at least 1 but got {confirmation.seeds} and {confirmation.top}")
     folder = RunFolder(confirmation.run)
     plan, records = read_run(folder)
-    dataset = str(folder.data) if folder.data.exists() else plan.dataset
+    if folder.data.exists():
+        raise RunError(
+            f"{confirmation.run} searched arrays given from Python, which have no test split; save them as a .npz file "
+            "with x_train, y_train, x_test and y_test, and search that"
+        )
+    if confirmation.recipe.augmentation is None:
+        confirmation = replace(confirmation, recipe=replace(confirmation.recipe, augmentation=plan.augmentation))
+    _check_recipe(confirmation)
     data = load_plan_data(plan, folder)
     if data.checksum != plan.data_checksum:
         raise RunError(f"data set {plan.dataset} is not what {confirmation.run} searched; restore it")
@@ -229,19 +251,40 @@ def confirm(
     with file_lock(confirmation.run / "confirm.lock", wait=False) as held:
         if not held:
             raise RunError(f"another process is confirming {confirmation.run}; wait for it")
+        command = confirmation.command(len(data.train.labels))
         entrants = [Entrant(candidate) for candidate in chosen]
         for seed in range(confirmation.seeds):
-            entrants = _round(confirmation, plan, dataset, entrants, seed, workers, device, on_epoch)
-            entrants = dropped(entrants, len(data.validation.labels))
-            _write(confirmation, plan, entrants)
-        entrants = _tested(confirmation, plan, dataset, entrants, device)
-        return _write(confirmation, plan, entrants)
+            entrants = _round(confirmation, plan, entrants, seed, workers, device, on_epoch)
+            entrants = dropped(entrants, len(data.validation.labels), front=confirmation.front)
+            _write(confirmation, plan, entrants, command)
+        entrants = [_with_earlier_seeds(confirmation, entrant) for entrant in entrants]
+        entrants = _tested(confirmation, plan, entrants, command, device)
+        return _write(confirmation, plan, entrants, command)
+
+
+def _check_recipe(confirmation: Confirmation) -> None:
+    stored, asked = read_confirmed(confirmation.run), recipe_values(confirmation.recipe)
+    if stored and (found := differences(stored["recipe"], asked)):
+        raise RunError(
+            f"{confirmation.run} was confirmed with another recipe: {'; '.join(found)}. Repeat its own command, or "
+            "confirm a copy of the run."
+        )
+
+
+def _with_earlier_seeds(confirmation: Confirmation, entrant: Entrant) -> Entrant:
+    """With the seeds that an earlier call trained beyond those of this one: what was measured stays in the mean."""
+    found = dict(entrant.trainings)
+    for seed in count(confirmation.seeds):
+        folder = confirmation.folder(entrant.candidate, seed)
+        if not folder.is_finished:
+            return replace(entrant, trainings=found)
+        found[seed] = folder.read_metrics()
+    raise AssertionError("seeds without end")
 
 
 def _round(
     confirmation: Confirmation,
     plan: Plan,
-    dataset: str,
     entrants: Sequence[Entrant],
     seed: int,
     workers: int,
@@ -253,7 +296,7 @@ def _round(
     folders = []
     for path, entrant in racing.items():
         folder = TrainingFolder(path)
-        folder.enter(_training_plan(plan, dataset, entrant.candidate, confirmation.recipe, plan.seed + seed))
+        folder.enter(_training_plan(plan, entrant.candidate, confirmation.recipe, plan.seed + seed))
         folders.append(folder)
 
     def show(folder: TrainingFolder, metrics: Metrics) -> None:
@@ -274,11 +317,11 @@ def _round(
     return result
 
 
-def _training_plan(plan: Plan, dataset: str, candidate: Candidate, recipe: Recipe, seed: int) -> TrainingPlan:
+def _training_plan(plan: Plan, candidate: Candidate, recipe: Recipe, seed: int) -> TrainingPlan:
     return TrainingPlan(
         model=candidate.label,
         network=to_json(candidate.network),
-        dataset=dataset,
+        dataset=plan.dataset,
         data_checksum=plan.data_checksum,
         image_size=plan.image_size,
         validation_share=plan.validation_share,
@@ -289,10 +332,10 @@ def _training_plan(plan: Plan, dataset: str, candidate: Candidate, recipe: Recip
 
 
 def _tested(
-    confirmation: Confirmation, plan: Plan, dataset: str, entrants: Sequence[Entrant], device: str
+    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], command: str, device: str
 ) -> list[Entrant]:
     """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
-    reading is counted before it is done."""
+    reading is counted before a network is judged."""
     waiting = [
         confirmation.folder(entrant.candidate, seed)
         for entrant in entrants
@@ -301,9 +344,9 @@ def _tested(
         if metrics.test_accuracy is None
     ]
     if waiting:
-        _write(confirmation, plan, entrants, reads=_reads(confirmation) + 1)
-        test: Split
-        test, _ = load_test(dataset, image_size=plan.image_size)
+        first = waiting[0].read_plan()
+        test = read_test(first, load_data(first))
+        _write(confirmation, plan, entrants, command, reads=_reads(confirmation) + 1)
         for folder in waiting:
             run_test(folder, pick_device(device, 0), test)
     return [
@@ -335,15 +378,22 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], reads: int | None = None
+    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], command: str, reads: int | None = None
 ) -> dict[str, Any]:
+    """What an earlier call confirmed besides stays."""
+    earlier = read_confirmed(confirmation.run) or {"commands": [], "networks": [], "seeds": 0}
+    ours = {entrant.candidate.fingerprint for entrant in entrants}
     content = {
         "schema_version": SCHEMA_VERSION,
         "dataset": plan.dataset,
         "recipe": recipe_values(confirmation.recipe),
-        "seeds": confirmation.seeds,
+        "commands": list(dict.fromkeys([*earlier["commands"], command])),
+        "seeds": max(confirmation.seeds, earlier["seeds"]),
         "test_reads": _reads(confirmation) if reads is None else reads,
-        "networks": [_entry(confirmation, entrant) for entrant in entrants],
+        "networks": [
+            *(_entry(confirmation, entrant) for entrant in entrants),
+            *(entry for entry in earlier["networks"] if entry["network"] not in ours),
+        ],
     }
     write_atomically(confirmation.result, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content

@@ -43,6 +43,9 @@ KNOWN_AUGMENTATION: dict[str, tuple[str, ...]] = {
     "digits": (),
 }
 
+ARRAYS = "arrays"
+"""What images are called that were given from Python, without a name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -140,7 +143,7 @@ def array_search_data(
     seed: int,
     validation_share: float | None = None,
     class_names: Sequence[str] | None = None,
-    name: str = "arrays",
+    name: str = ARRAYS,
 ) -> SearchData:
     """`load_search_data` for arrays at hand: images x and labels y, accepted as x_train and y_train of a .npz are."""
     _check_division(seed, validation_share)

@@ -14,6 +14,7 @@ import os
 import platform
 import runpy
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ from nas.source import torch_source
 SCHEMA_VERSION = 1
 OPSET = 20
 PACKAGES = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+FILES = ("model.py", "weights.safetensors", "model.onnx", "architecture.json", "card.md", "predict.py")
 TOLERANCE = 1e-4
 """Largest difference between two programs of one network, as a share of their largest score."""
 
@@ -64,16 +66,14 @@ def export_network(network: Layer, weights: dict[str, Tensor], card: Card, to: P
     check_packages()
     check_place(to)
     to = to.resolve()
-    partial = to.with_name(f"{to.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        difference = _write(network, weights, card, partial)
-        _move(partial, to)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{to.name}.", dir=to.parent) as beside:
+            (Path(beside) / "new").mkdir()
+            difference = _write(network, weights, card, Path(beside) / "new")
+            _move(Path(beside), to)
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror}; give --to another folder") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Exported(to, parameters(network), difference)
 
 
@@ -86,22 +86,34 @@ def check_packages() -> None:
 
 def check_place(to: Path) -> None:
     """Raises UserError unless there is nothing, an empty folder, or an earlier export."""
-    if to.exists() and not to.is_dir():
-        raise UserError(f"{to} is a file; give --to a folder")
-    if to.is_dir() and any(to.iterdir()) and not (to / "architecture.json").is_file():
-        raise UserError(f"{to} is not empty and no earlier export; give --to another folder")
+    nearest = next(place for place in (to, *to.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest} is a file; give --to a folder")
+    if to.is_dir() and any(to.iterdir()) and not _is_export(to):
+        raise UserError(f"{to} is not empty and holds more than an earlier export; give --to another folder")
 
 
-def _move(partial: Path, to: Path) -> None:
-    """Between the two renames of a replacement, the earlier export lies in DIR.previous."""
-    if not to.exists():
-        os.rename(partial, to)
-        return
-    previous = to.with_name(f"{to.name}.previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    os.rename(to, previous)
-    os.rename(partial, to)
-    shutil.rmtree(previous)
+def _is_export(folder: Path) -> bool:
+    """Whether a folder holds an export, of which Python may have compiled the sources, and nothing else."""
+    try:
+        architecture = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    is_ours = isinstance(architecture, dict) and {"schema_version", "fingerprint"} <= set(architecture)
+    return is_ours and {entry.name for entry in folder.iterdir()} <= {*FILES, "__pycache__"}
+
+
+def _move(beside: Path, to: Path) -> None:
+    """`beside`/new to its place; what was there goes into `beside`, where it lies between the two renames."""
+    replaces = to.exists()
+    if replaces:
+        os.rename(to, beside / "previous")
+    try:
+        os.rename(beside / "new", to)
+    except OSError:
+        if replaces:
+            os.rename(beside / "previous", to)
+        raise
 
 
 def _write(network: Layer, weights: dict[str, Tensor], card: Card, folder: Path) -> float:

@@ -1,7 +1,6 @@
 """Networks with their weights, where searches and trainings have left them."""
 
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +11,18 @@ from torch import Tensor
 
 from nas.augment import DeviceData
 from nas.card import Card, Measured, Preprocessing
+from nas.commands import export_command, search_command, training_command
 from nas.confirm import read_confirmed
 from nas.data import SearchData
 from nas.errors import DataError, RunError, UserError
 from nas.front import read_result
 from nas.layers import Layer, with_dropout
-from nas.models import MODELS
 from nas.networks import Torchvision, from_stored
 from nas.plan import Plan, RunFolder
-from nas.recipe import Recipe, named_recipe, recipe_values
+from nas.recipe import recipe_values
 from nas.serial import from_json
-from nas.space import shipped_spaces
 from nas.train import trained_weights
-from nas.training import TrainingFolder, TrainingPlan, load_data
+from nas.training import TrainingFolder, load_data, times
 from nas.worker import load_plan_data
 
 
@@ -78,8 +76,8 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     result: dict[str, Exportable] = {}
     found: dict[int, dict[str, Any]] = {}
     for budget in budgets or _own_budgets(source, content):
-        if entry := _best_confirmed(confirmed, budget):
-            result[str(budget)] = _of_confirmed(folder, plan, entry, budget)
+        if confirmed and (entry := _best_confirmed(confirmed, budget)):
+            result[str(budget)] = _of_confirmed(folder, plan, confirmed, entry, budget)
         else:
             found[budget] = _best(source, content, budget)
     if not found:
@@ -94,25 +92,28 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     return result
 
 
-def _best_confirmed(confirmed: dict[str, Any] | None, budget: int) -> dict[str, Any] | None:
+def _best_confirmed(confirmed: dict[str, Any], budget: int) -> dict[str, Any] | None:
     within: list[dict[str, Any]] = [
         entry
-        for entry in (confirmed or {"networks": []})["networks"]
+        for entry in confirmed["networks"]
         if entry["kind"] == "found" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
     ]
     return max(within, key=lambda entry: entry["validation"]["mean"], default=None)
 
 
-def _of_confirmed(folder: RunFolder, plan: Plan, entry: dict[str, Any], budget: int) -> Exportable:
+def _of_confirmed(
+    folder: RunFolder, plan: Plan, confirmed: dict[str, Any], entry: dict[str, Any], budget: int
+) -> Exportable:
     """The best seed's weights; the accuracies are those of all seeds."""
     training = _of_training(TrainingFolder(folder.path / entry["best"]))
     measured = []
     for own in training.card.measured:
         values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
         note = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        if own.split == "test":
+            note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
-    confirm = shlex.join(["nas", "confirm", str(folder.path)])
-    commands = (search_command(plan), confirm, _export_command(folder.path, budget))
+    commands = (search_command(plan, folder.path), *confirmed["commands"], export_command(folder.path, budget))
     return replace(training, card=replace(training.card, measured=tuple(measured), commands=commands))
 
 
@@ -160,7 +161,7 @@ def _searched(
         data_checksum=data.checksum,
         measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
         recipe=recipe_values(plan.training),
-        commands=(search_command(plan), _export_command(source, budget)),
+        commands=(search_command(plan, source if source.is_dir() else source.parent), export_command(source, budget)),
     )
 
 
@@ -174,8 +175,8 @@ def _of_training(folder: TrainingFolder) -> Exportable:
     data, recipe, metrics = load_data(plan), plan.training, folder.read_metrics()
     measured = [Measured("validation", (metrics.accuracy,), len(data.validation.labels))]
     if metrics.test_accuracy is not None:
-        reads = "once" if metrics.test_reads == 1 else f"{metrics.test_reads} times"
-        measured.append(Measured("test", (metrics.test_accuracy,), None, f"The test split was read {reads}."))
+        note = f"The test split was read {times(metrics.test_reads)}."
+        measured.append(Measured("test", (metrics.test_accuracy,), None, note))
     weights = _read(folder.weights, lambda file: torch.load(file, map_location="cpu", weights_only=True))
     card = Card(
         class_names=data.class_names,
@@ -184,7 +185,7 @@ def _of_training(folder: TrainingFolder) -> Exportable:
         data_checksum=data.checksum,
         measured=tuple(measured),
         recipe=recipe_values(recipe),
-        commands=(training_command(plan, len(data.train.labels)), _export_command(folder.path)),
+        commands=(training_command(plan, len(data.train.labels)), export_command(folder.path)),
     )
     return Exportable(with_dropout(network, recipe.dropout), weights, card)
 
@@ -192,68 +193,3 @@ def _of_training(folder: TrainingFolder) -> Exportable:
 def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:
     found = DeviceData.of(data, torch.device("cpu"), ())
     return Preprocessing(*data.shape, tuple(found.mean.tolist()), tuple(found.deviation.tolist()), input_size)
-
-
-def search_command(plan: Plan) -> str:
-    """The command of a search, every setting written out. The folder of a warm start is not known: RUN."""
-    settings = {
-        "dataset": plan.dataset,
-        "image-size": plan.image_size,
-        "validation-share": plan.validation_share,
-        "augment": _listed(plan.augmentation),
-        "space": plan.space,
-        "budget": _listed(plan.budgets),
-        "max-macs": plan.max_macs,
-        "strategies": _listed(plan.strategies),
-        "trials": plan.trials,
-        "epochs": plan.epochs,
-        "below": plan.below,
-        "stop": plan.stop,
-        "stop-threshold": plan.stop_threshold,
-        "audit": plan.audit,
-        "warm-start": "RUN" if plan.starts else None,
-        "seed": plan.seed,
-    }
-    return shlex.join(["nas", "search", *_flags(settings), "--baselines" if plan.baselines else "--no-baselines"])
-
-
-def training_command(plan: TrainingPlan, images: int) -> str:
-    """The command of a training on that many images, every setting written out. Where the plan does not tell, it has
-    RUN for the run folder of a network that a search found, NETWORK for a network of one's own space."""
-    settings = {
-        "dataset": plan.dataset,
-        "image-size": plan.image_size,
-        "validation-share": plan.validation_share,
-        "images": plan.images,
-        "seed": plan.seed,
-        "recipe": "search",
-    }
-    base = recipe_values(named_recipe("search", images))
-    values = recipe_values(Recipe()) | plan.recipe
-    changes = [f"{key}={_setting(value)}" for key, value in values.items() if value != base[key]]
-    set_flag = ["--set", *changes] if changes else []
-    return shlex.join(["nas", "train", *_model(plan.model.split()), *_flags(settings), *set_flag])
-
-
-def _model(label: list[str]) -> list[str]:
-    if label[0] == "found":
-        return ["RUN", "--select", label[1]]
-    return label if label[0] in MODELS or label[0] in shipped_spaces() else ["NETWORK"]
-
-
-def _export_command(source: Path, budget: int | None = None) -> str:
-    return shlex.join(["nas", "export", str(source), *_flags({"budget": budget, "to": "DIR"})])
-
-
-def _flags(settings: dict[str, Any]) -> list[str]:
-    return [word for name, value in settings.items() if value is not None for word in (f"--{name}", str(value))]
-
-
-def _listed(values: tuple[Any, ...]) -> str:
-    return ",".join(map(str, values)) or "none"
-
-
-def _setting(value: Any) -> str:
-    if value is None:
-        return "auto"
-    return _listed(tuple(value)) if isinstance(value, list) else str(value)

@@ -158,6 +158,7 @@ def _add_table(commands: Any) -> None:
     parser.add_argument("--out", default="trained", metavar="DIR", help="folder of the trainings (default: trained)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--html", metavar="FILE", help="write the curves as a page that opens without a network")
+    parser.set_defaults(unasked=vars(parser.parse_args([])))
 
 
 def _add_export(commands: Any) -> None:

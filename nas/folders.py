@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nas.errors import RunError
+from nas.errors import RunError, UserError
 
 
 def claim(
@@ -40,6 +40,13 @@ def refuse_other_settings(folder: Path, what: str, differences: Sequence[str]) -
             f"{folder} holds a {what} with other settings: {'; '.join(differences)}. "
             "Repeat its own command to continue it, or give --out another folder."
         )
+
+
+def check_file(path: Path, flag: str) -> None:
+    """Raises UserError where no file can be written, before the work is done that goes into it."""
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"{path} cannot be written: {problem}; give {flag} another file")
 
 
 @contextmanager

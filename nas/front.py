@@ -153,6 +153,7 @@ def read_result(path: Path) -> dict[str, Any]:
     if (
         not isinstance(content, dict)
         or not {"front", "data", "counts"} <= set(content)
+        or not (isinstance(content["data"], dict) and {"shape", "classes"} <= set(content["data"]))
         or content.get("schema_version") != SCHEMA_VERSION
     ):
         raise RunError(f"{file} is no pareto.json of schema version {SCHEMA_VERSION}")

@@ -32,7 +32,8 @@ _OWN = {"data.npz", "weights", "workers"}
 class Plan:
     """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
     the strategies' trials, at every budget. `recipe` is what `recipe_settings` gives. Runs from before trainings were
-    stopped early lack the last four. `starts` are the settings with which the search at each budget begins, if any."""
+    stopped early lack the last five. `starts` are the settings with which the search at each budget begins, if any;
+    `validation_images`, which follows from the data set, the share and the seed, is 0 where it was not written down."""
 
     dataset: str
     data_checksum: str
@@ -55,6 +56,7 @@ class Plan:
     stop_threshold: float | None = None
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
+    validation_images: int = 0
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
@@ -163,7 +165,7 @@ def _differences(stored: Plan, asked: Plan) -> list[str]:
     return [
         f"{f.name} was {_shown(getattr(stored, f.name))}, now {_shown(getattr(asked, f.name))}"
         for f in fields(Plan)
-        if getattr(stored, f.name) != getattr(asked, f.name)
+        if f.name != "validation_images" and getattr(stored, f.name) != getattr(asked, f.name)
     ]
 
 

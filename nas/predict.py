@@ -67,12 +67,13 @@ def read_with_pillow(path: Path, channels: int) -> Picture:
     from PIL import Image
 
     try:
+        Image.MAX_IMAGE_PIXELS = None  # a large photograph is no attack on whoever asks for its class
         with Image.open(path) as opened:
             if opened.mode.startswith(("I", "F")):
                 fail(f"{path} has pixels of mode {opened.mode}, more than 8 bits; convert it to 8 bits")
             opaque = opened.convert("RGBA") if "transparency" in opened.info else opened
             picture = opaque.convert(PILLOW_MODES[channels])
-    except (OSError, ValueError, SyntaxError, TypeError, IndexError, struct.error) as error:
+    except (OSError, EOFError, ValueError, SyntaxError, TypeError, IndexError, struct.error) as error:
         fail(f"{path} cannot be read as an image: {error}")
     return Picture(picture.tobytes(), picture.height, picture.width, channels)
 

@@ -1,6 +1,7 @@
 """What every process that trains shares: its memory, its device, its end."""
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,27 @@ ALLOCATOR = {
 
 
 def pick_device(asked: str, slot: int) -> "torch.device":
-    """The device of a worker: workers share the GPUs in turn."""
+    """The device of a worker: workers share the GPUs in turn. Raises UserError for a name that is none, or a GPU that
+    is not there."""
+    check_device(asked)
     import torch
 
     if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"--device {asked} was asked for, but torch finds no GPU here; use --device cpu")
-    return torch.device("cuda", slot % torch.cuda.device_count()) if asked in ("auto", "cuda") else torch.device(asked)
+    count = torch.cuda.device_count()
+    if asked in ("auto", "cuda"):
+        return torch.device("cuda", slot % count)
+    if int(asked.removeprefix("cuda:")) >= count:
+        raise UserError(f"--device {asked} was asked for, but the last GPU here is cuda:{count - 1}")
+    return torch.device(asked)
+
+
+def check_device(asked: str) -> None:
+    """Raises UserError for what is no name of a device."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", asked):
+        raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {asked!r}")
 
 
 def end_with_parent() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from scipy import stats
 
+from nas.baselines import rebuilt
 from nas.errors import RunError
 from nas.folds import depth, rows
-from nas.layers import Conv, Layer, Shape
+from nas.layers import Conv, GlobalPool, Layer, Shape
 from nas.plan import BASELINES
 from nas.space import Space, Value
 from nas.storage import Record
@@ -47,7 +48,7 @@ def form(network: Layer, shape: Shape) -> Form:
     kernels = [conv.kernel for conv in convolutions if conv.kernel > 1]
     passed, drops, weights = 0, 0.0, 0.0
     for row in main:
-        if row.output[1] > 1 and row.output[1] < row.input[1]:  # the global pool is no halving
+        if not isinstance(row.layer, GlobalPool) and row.output[1] < row.input[1]:
             halved = math.log2(row.input[1] / row.output[1])
             weights += halved
             drops += halved * min(1.0, passed / max(1, len(convolutions) - 1))
@@ -111,7 +112,7 @@ def laws(best: Mapping[int, Sequence[Record]], space: Space) -> list[Law]:
             "--budget 10K,30K,100K"
         )
     networks = [record for own in best.values() for record in own]
-    forms = [form(space.network(record.knobs), space.shape) for record in networks]
+    forms = [form(rebuilt(record, space), space.shape) for record in networks]
     sizes = [math.log10(record.parameters) for record in networks]
     return [_law(name, sizes, [getattr(one, name) for one in forms]) for name in MEASURES]
 
@@ -140,7 +141,7 @@ def scaling(records: Sequence[Record], space: Space, most: int = BEST) -> dict[s
         ],
         "networks": [
             {"budget": budget, "parameters": record.parameters, "accuracy": record.accuracy}
-            | vars(form(space.network(record.knobs), space.shape))
+            | vars(form(rebuilt(record, space), space.shape))
             for budget, own in best.items()
             for record in own
         ],

@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.errors import RecipeError, RunError, UserError
 from nas.networks import published
-from nas.recipe import Recipe, changed, named_recipe, parse_changes
+from nas.recipe import LISTS, Recipe, changed, named_recipe, parse_changes
 from nas.training import Metrics, TrainingFolder
 
 
@@ -43,10 +43,15 @@ def entries(models: Sequence[str], recipe: Recipe, vary: Sequence[str]) -> list[
         name, *knobs = _words(model)
         for combination in itertools.product(*sweeps):
             varied = {assignment.partition("=")[0]: assignment.partition("=")[2] for assignment in combination}
-            changes = parse_changes(assignment.replace("+", ",") for assignment in combination)
+            changes = parse_changes(_listed(assignment) for assignment in combination)
             label = " ".join((model, *combination))
             found.append(Entry(label, name, tuple(knobs), changed(recipe, changes), varied))
     return found
+
+
+def _listed(assignment: str) -> str:
+    """A value of a sweep as --set takes it: only lists have plus signs in the place of commas."""
+    return assignment.replace("+", ",") if assignment.partition("=")[0] in LISTS else assignment
 
 
 def _words(model: str) -> list[str]:
@@ -167,8 +172,8 @@ def line_values(line: Line) -> dict[str, Any]:
     return content
 
 
-COLUMNS = ("model", "parameters", "MB", "multiply-adds", "epochs", "lowest loss", "last loss", "validation", "test",
-           "published", "time")  # fmt: skip
+COLUMNS = ("model", "n", "parameters", "MB", "multiply-adds", "epochs", "lowest loss", "last loss", "validation",
+           "test", "published", "time")  # fmt: skip
 
 
 def line_cells(line: Line) -> list[str]:
@@ -179,6 +184,7 @@ def line_cells(line: Line) -> list[str]:
     epochs = sorted(set(found["epochs"]))
     cells = [
         line.label,
+        f"{found['n']}",
         f"{found['parameters']:,}",
         f"{found['megabytes']:.3g}",
         f"{found['macs']:,}",
@@ -211,19 +217,22 @@ def markdown(lines: Iterable[Line]) -> str:
 def load_lines(folders: Iterable[Path]) -> list[Line]:
     """The trainings found in the folders, or in folders directly inside, as lines; those that differ in their seed only
     make one line. A training that has not finished counts as failed. Raises RunError for a folder that holds none, and
-    for a training found twice."""
+    for a training found twice: the same folder, or one of equal settings and seed, which would count as two."""
     groups: dict[str, list[TrainingFolder]] = {}
-    seen: set[Path] = set()
+    seen: dict[str, Path] = {}
     for path in folders:
         own = [path] if (path / "settings.json").is_file() else sorted(p.parent for p in path.glob("*/settings.json"))
         if not own:
             raise RunError(f"{path} holds no training; name a folder of `nas train` or `nas table`")
         for inner in own:
-            if inner.resolve() in seen:
-                raise RunError(f"{inner} is asked for twice; leave one out")
-            seen.add(inner.resolve())
             folder = TrainingFolder(inner)
-            key = json.dumps(asdict(replace(folder.read_plan(), seed=0)))
+            plan = folder.read_plan()
+            known = seen.setdefault(json.dumps(asdict(plan)), inner)
+            if known.resolve() == inner.resolve() and known is not inner:
+                raise RunError(f"{inner} is asked for twice; leave one out")
+            if known is not inner:
+                raise RunError(f"{known} and {inner} hold the same training with the same seed; leave one out")
+            key = json.dumps(asdict(replace(plan, seed=0)))
             groups.setdefault(key, []).append(folder)
     return [_loaded_line(group) for group in groups.values()]
 

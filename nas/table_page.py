@@ -68,7 +68,7 @@ def _sweep(lines: Sequence[Line], first: str) -> list[Any]:
         go.Scatter(
             x=[line.varied[first] for line in own],
             y=[line.mean("accuracy") for line in own],
-            error_y={"array": [line.deviation("accuracy") or 0.0 for line in own]},
+            error_y={"array": [line.deviation("accuracy") for line in own]},
             name=label,
             mode="lines+markers",
         )

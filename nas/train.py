@@ -111,7 +111,7 @@ def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size
 
 
 def _resized(images: Tensor, side: int) -> Tensor:
-    if side in (0, images.shape[-1]):
+    if side == 0 or images.shape[-2:] == (side, side):
         return images
     return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 

@@ -159,15 +159,16 @@ class TrainingFolder:
         """Creates the folder for the plan or finds the same plan in it. Raises RunError naming what differs."""
         claim(self.settings, asdict(plan), what="training")
         stored, asked = asdict(self.read_plan()), json.loads(json.dumps(asdict(plan)))
-        refuse_other_settings(self.path, "training", _differences(stored, asked))
+        refuse_other_settings(self.path, "training", differences(stored, asked))
 
 
-def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What has changed in the settings of a training, or in its recipe, in words."""
     unprintable = {"network": "another network", "data_checksum": "the data set has changed"}
     found = []
     for name, value in asked.items():
         if name == "recipe":
-            found += _differences(stored[name], value)
+            found += differences(stored[name], value)
         elif name in unprintable and stored[name] != value:
             found.append(unprintable[name])
         elif stored.get(name) != value:
@@ -243,12 +244,13 @@ def _train(
     on_device = DeviceData.of(data, device, augmentation_of(recipe, data))
     parameters, macs = size(from_stored(plan.network), input_shape(recipe, data), data.classes)
     epochs: list[Epoch] = []
+    tested = _tests_so_far(folder)
 
     def metrics(finished: bool) -> Metrics:
         losses = [epoch.validation_loss for epoch in epochs]
         kept = epochs[best_epoch(losses) if recipe.stop_patience else -1]
         accuracy, loss = kept.validation_accuracy, kept.validation_loss
-        return Metrics(plan.model, parameters, macs, tuple(epochs), finished, accuracy, loss)
+        return Metrics(plan.model, parameters, macs, tuple(epochs), finished, accuracy, loss, **tested)
 
     network = network_of(plan, data)
     for epoch in train(network, on_device, recipe, seed=plan.seed, checkpoint=folder.state):
@@ -260,6 +262,17 @@ def _train(
     os.replace(partial, folder.weights)
     folder.write_metrics(metrics(finished=True))
     return metrics(finished=True)
+
+
+def _tests_so_far(folder: TrainingFolder) -> dict[str, Any]:
+    """What is known of the test split where weights were lost: how often it was read, and, if the state is there to
+    make the same weights of, what was measured."""
+    if not folder.metrics.exists():
+        return {}
+    earlier = folder.read_metrics()
+    if not folder.state.exists():
+        return {"test_reads": earlier.test_reads}
+    return {name: getattr(earlier, name) for name in ("test_accuracy", "test_loss", "test_reads")}
 
 
 def run_test(folder: TrainingFolder, device: torch.device, test: Split | None = None) -> Metrics:
@@ -280,19 +293,24 @@ def run_test(folder: TrainingFolder, device: torch.device, test: Split | None = 
 def _test(
     folder: TrainingFolder, plan: TrainingPlan, done: Metrics, device: torch.device, test: Split | None
 ) -> Metrics:
-    """The reading is noted before it is done: one that is cut off counts."""
+    """The reading is noted before the network is judged: one that is cut off counts."""
     data = load_data(plan)
     module = build(network_of(plan, data), plan.training.dropout)
     module.load_state_dict(torch.load(folder.weights, map_location="cpu", weights_only=True))
     on_device = DeviceData.of(data, device, ())
-    read = replace(done, test_reads=done.test_reads + 1)
-    folder.write_metrics(read)
     if test is None:
         test = read_test(plan, data)
+    read = replace(done, test_reads=done.test_reads + 1)
+    folder.write_metrics(read)
     loss, accuracy = evaluate(module.to(device), on_device, DeviceSplit.of(test, device), plan.training.input_size)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
     folder.write_metrics(tested)
     return tested
+
+
+def times(reads: int) -> str:
+    """How often the test split was read, in words."""
+    return "once" if reads == 1 else f"{reads} times"
 
 
 def read_test(plan: TrainingPlan, data: SearchData) -> Split:

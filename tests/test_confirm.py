@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,10 +19,12 @@ from nas.api import search
 from nas.cli import main
 from nas.confirm import Candidate, Confirmation, Entrant, confirm, dropped, interval, read_confirmed
 from nas.data import load_test
-from nas.errors import DataError, RunError
+from nas.errors import DataError, RunError, SpaceError
 from nas.exportable import UserError, exportables
+from nas.flags import build_parser
 from nas.layers import Flatten, Layer, Linear, Sequence
-from nas.recipe import Recipe
+from nas.recipe import Recipe, changed, named_recipe, parse_changes
+from nas.report.whole import report_html
 from nas.train import Epoch
 from nas.training import Metrics, TrainingFolder
 
@@ -67,6 +70,14 @@ def test_baselines_and_networks_of_other_budgets_are_not_raced():
         entrant("small", [0.30], budget=100),
     ]
     assert [e.dropped for e in dropped(racing, 5_000)] == ["", "", ""]
+
+
+def test_on_a_front_only_networks_as_small_drop_one():
+    racing = [entrant("large", [0.60]), entrant("small", [0.40]), entrant("worst", [0.20])]
+    sizes = {"large": 900, "small": 300, "worst": 400}
+    racing = [replace(e, candidate=replace(e.candidate, parameters=sizes[e.candidate.label])) for e in racing]
+    after = dropped(racing, 5_000, front=True)
+    assert [e.dropped for e in after] == ["", "", "20.0 points behind small after 1 seeds"]
 
 
 def test_a_strong_baseline_drops_nobody():
@@ -147,6 +158,44 @@ def test_a_network_more_is_tested_by_one_more_reading(run: Path):
     more = confirm(Confirmation(run, RECIPE, seeds=1, top=2, baselines=False), workers=1, device="cpu")
     assert more["test_reads"] == 2
     assert len(more["networks"]) > len(first["networks"])
+    assert len(more["commands"]) == 2
+    fewer = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    assert fewer["test_reads"] == 2
+    assert {entry["network"]: entry["test"] for entry in fewer["networks"]} == {
+        entry["network"]: entry["test"] for entry in more["networks"]
+    }
+
+
+def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path):
+    two = confirm(Confirmation(run, RECIPE, seeds=2, baselines=False), workers=1, device="cpu")
+    one = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    assert one["networks"] == two["networks"]
+    assert (one["seeds"], one["test_reads"]) == (2, 1)
+    flags = build_parser().parse_args(shlex.split(one["commands"][0])[1:])
+    assert (flags.run, flags.seeds, flags.top, flags.baselines) == (str(run), 2, 1, False)
+    assert changed(named_recipe("final", 192), parse_changes(flags.set)) == replace(RECIPE, augmentation=())
+
+
+def test_a_space_that_now_makes_other_networks_is_refused(run: Path):
+    space = run.parent / "tiny.py"
+    space.write_text(space.read_text().replace("stage(self.kind, self.blocks", "stage(self.kind, 3"))
+    with pytest.raises(SpaceError, match="makes another network of the knobs of random"):
+        confirm(Confirmation(run, RECIPE, seeds=1), workers=1, device="cpu")
+    assert not (run / "confirmed").exists()
+    assert "Layer tables are missing: the space makes another network" in report_html(run)
+
+
+def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path):
+    with np.load(write_data(tmp_path)) as arrays:
+        images, labels = arrays["x_train"], arrays["y_train"]
+    space = str(write_space(tmp_path))
+    search(
+        arrays=(images, labels), budget=900, trials=1, epochs=1, strategies=("random",), stop="none", space=space,
+        out=tmp_path / "run", workers=1, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(RunError, match="searched arrays given from Python, which have no test split; save them"):
+        confirm(Confirmation(tmp_path / "run", RECIPE, seeds=1), workers=1, device="cpu")
+    assert sorted(path.name for path in (tmp_path / "run").glob("confirm*")) == []
 
 
 def killed_and_continued(run: Path, after: float) -> None:
@@ -181,7 +230,7 @@ def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(
 
 def test_other_settings_a_run_without_networks_and_nonsense_are_refused_in_one_line(run: Path, tmp_path: Path):
     confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
-    with pytest.raises(RunError, match="holds a training with other settings: epochs was 2, now 3"):
+    with pytest.raises(RunError, match="was confirmed with another recipe: epochs was 2, now 3"):
         confirm(Confirmation(run, replace(RECIPE, epochs=3), seeds=1, baselines=False), workers=1, device="cpu")
     with pytest.raises(UserError, match="seeds and top must be at least 1 but got 0 and 1"):
         confirm(Confirmation(run, RECIPE, seeds=0), workers=1, device="cpu")

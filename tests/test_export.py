@@ -31,7 +31,7 @@ from nas.cli import build_parser, main
 from nas.data import load_search_data
 from nas.data_arrays import centre_square
 from nas.draw import draw_within
-from nas.errors import BudgetError
+from nas.errors import BudgetError, UserError
 from nas.export import MismatchError, difference, export_network, onnx_model
 from nas.exportable import search_command, training_command
 from nas.folds import parameters
@@ -246,9 +246,12 @@ def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: P
     place.mkdir()
     export_network(SMALL, ready(SMALL).state_dict(), CARD, place)
     (place / "notes").touch()
+    with pytest.raises(UserError, match="holds more than an earlier export"):
+        export_network(SMALL, ready(SMALL, seed=1).state_dict(), CARD, place)
+    (place / "notes").rename(tmp_path / "mine.previous")
     export_network(SMALL, ready(SMALL, seed=1).state_dict(), CARD, place)
     assert sorted(os.listdir(place)) == FILES
-    assert os.listdir(tmp_path) == ["mine"]
+    assert sorted(os.listdir(tmp_path)) == ["mine", "mine.previous"]
     card = (place / "card.md").read_text()
     assert "| validation | 0.5000 | 1 | standard error 0.0500, of 100 images; between seeds unknown |" in card
     assert "| test | 0.7000 | 3 | standard deviation 0.1000 |" in card
@@ -411,12 +414,16 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     alone = shutil.copy(run / "pareto.json", tmp_path / "front.json")
     assert f"{alone} lies alone, without the weights" in refusal(capsys, alone, *to)
     assert "no trained network with at most 10 parameters" in refusal(capsys, run, "--budget", "10", *to)
-    assert "4000 is not empty and no earlier export" in refusal(
+    assert "4000 is not empty and holds more than an earlier export" in refusal(
         capsys, run, "--budget", "4K", "--to", shutil.copytree(run / "weights", tmp_path / "full" / "4000").parent
     )
     file = tmp_path / "file"
     file.touch()
-    assert "cannot be written: Not a directory" in refusal(capsys, run, "--budget", "4K", "--to", file)
+    mine = tmp_path / "mine" / "4000"
+    mine.mkdir(parents=True)
+    (mine / "architecture.json").write_text("{}")
+    assert "holds more than an earlier export" in refusal(capsys, run, "--budget", "4K", "--to", mine.parent)
+    assert f"{file} is a file; give --to a folder" in refusal(capsys, run, "--budget", "4K", "--to", file)
     bare = shutil.copytree(run, tmp_path / "bare")
     for weights in (bare / "weights").iterdir():
         weights.write_bytes(b"torn")

@@ -34,7 +34,7 @@ from nas.recipe import recipe_for
 from nas.report import write_report
 from nas.report.cards_record import command
 from nas.report.folders import run_folders
-from nas.report.gather import gather, importances, validation_images, wilson
+from nas.report.gather import gather, importances, wilson
 from nas.report.published import NETWORKS, known_dataset, of_reports
 from nas.report.theme import DARK, LIGHT
 from nas.report.trials import layer_table, plotly_text
@@ -73,6 +73,7 @@ def plan_of(trials: int, seed: int = 0, **changes: Any) -> Plan:
         recipe=recipe_settings(recipe_for(45_000)),
         stop="extrapolate",
         audit=0.05,
+        validation_images=5_000,
     )
     return replace(plan, **changes)
 
@@ -307,14 +308,6 @@ def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path):
     assert content_of(page)["tables"] == {}
 
 
-def test_validation_images_follow_from_the_accuracies(made: Path):
-    records = gather(made / "seed0").runs[0].records
-    assert validation_images(records) == 5_000
-    odd = replace(records[0], accuracies=(math.pi / 4,))
-    assert validation_images([odd]) is None
-    assert validation_images([]) is None
-
-
 def test_an_interval_of_an_accuracy_narrows_with_the_images():
     assert wilson(0.5, 100) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))
     assert wilson(0.5, 10_000) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.5098, abs=1e-4))
@@ -445,6 +438,8 @@ def test_a_watched_page_has_another_stamp_once_the_search_went_on(tmp_path: Path
                 fetched(f"{where}/settings.json")
             with pytest.raises(RunError, match=f"port {made.server_port} cannot be used: Address already in use"):
                 server(run, made.server_port)
+            with pytest.raises(RunError, match="port 99999 cannot be used: ports are 0 to 65535"):
+                server(run, 99999)
         finally:
             made.shutdown()
             thread.join()

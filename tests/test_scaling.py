@@ -40,6 +40,12 @@ def test_the_form_of_a_network_is_read_off_its_main_path():
     )
 
 
+def test_the_last_halving_counts_and_the_global_pool_does_not():
+    network: Layer = Sequence((*(Conv(1, 1, 3, stride=2) for _ in range(3)), GlobalPool(), Flatten(), Linear(1, 10)))
+    for side in (8, 16):
+        assert form(network, (1, side, side)).halvings == 3.0
+
+
 def test_a_network_without_convolutions_has_a_form_too():
     assert form(Sequence((Flatten(), Linear(64, 10))), (1, 8, 8)) == Form(1, 1.0, 0.0, 0.0, 0.0)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import searching
 
 from nas.cli import main
-from nas.table import Line, line_cells, line_values
+from nas.recipe import Recipe
+from nas.table import Line, entries, line_cells, line_values
 from nas.train import Epoch
 from nas.training import Metrics, TrainingFolder
 
@@ -163,6 +165,30 @@ def test_a_training_is_not_counted_twice(sweep: Path, capsys: pytest.CaptureFixt
     one = sweep / "out" / SWEPT[0]
     code, out, err = run(["table", str(sweep / "out"), str(one)], capsys)
     assert (code, out, err) == (2, "", f"nas: {one} is asked for twice; leave one out\n")
+
+
+def test_two_folders_with_one_training_are_not_two_seeds(sweep: Path, capsys: pytest.CaptureFixture[str]):
+    one, copied = sweep / "out" / SWEPT[0], sweep / "copied"
+    shutil.copytree(one, copied)
+    code, out, err = run(["table", str(one), str(copied)], capsys)
+    assert (code, out) == (2, "")
+    assert err == f"nas: {one} and {copied} hold the same training with the same seed; leave one out\n"
+
+
+def test_flags_that_would_change_nothing_are_refused(sweep: Path, capsys: pytest.CaptureFixture[str]):
+    one = str(sweep / "out" / SWEPT[0])
+    code, out, err = run(["table", one, "--test", "--recipe", "nonsense", "--seeds", "9"], capsys)
+    assert (code, out) == (2, "")
+    assert err == (
+        "nas: --recipe, --test, --seeds: finished trainings are only shown; name a model to train as well, or leave it "
+        "out\n"
+    )
+    assert run(["table", one, "--json"], capsys)[0] == 0
+
+
+def test_a_plus_sign_in_a_number_is_no_comma():
+    (found,) = entries(["s0-2k"], Recipe(), ["weight_decay=1e+0"])
+    assert found.recipe.weight_decay == 1.0
 
 
 def line(model: str, dataset: str) -> Line:

@@ -15,7 +15,7 @@ from nas.data import SearchData, Split, array_search_data, load_search_data
 from nas.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.recipe import MANY_IMAGES, RECIPES, Recipe, best_epoch, changed, recipe_for
 from nas.seeds import derive_seed
-from nas.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
+from nas.train import DivergenceError, Epoch, _resized, build, evaluate, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (
@@ -364,6 +364,12 @@ def test_batches_are_resized_for_training_and_for_validation(coloured: SearchDat
     data, seen = DeviceData.of(coloured, torch.device("cpu"), ()), set[tuple[int, ...]]()
     list(train(lambda: Sizes(seen), data, Recipe(epochs=1, batch_size=32, input_size=input_size), seed=0))
     assert seen == {(3, side, side)}
+
+
+def test_images_as_wide_as_asked_for_but_not_as_high_are_resized():
+    images = torch.zeros(1, 3, 16, 8)
+    assert _resized(images, 8).shape == (1, 3, 8, 8)
+    assert _resized(images, 0) is images
 
 
 def kinds(module: nn.Module) -> list[str]:

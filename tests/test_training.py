@@ -21,9 +21,10 @@ from test_killing import children
 from nas.augment import DeviceData, DeviceSplit
 from nas.cli import main
 from nas.data import load_search_data
-from nas.errors import DataError, RunError
+from nas.errors import DataError, RunError, UserError
 from nas.folders import file_lock
 from nas.networks import find_network, to_stored
+from nas.process import pick_device
 from nas.recipe import Recipe, recipe_values
 from nas.train import DivergenceError, build, evaluate
 from nas.training import (
@@ -212,6 +213,31 @@ def test_a_reading_that_was_cut_off_counts(tmp_path: Path):
     assert run_test(folder, CPU).test_reads == 2
 
 
+def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path):
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    tested, first = run_test(folder, CPU), weights(folder)
+    folder.weights.unlink()
+    assert run_training(folder, CPU) == tested
+    assert all(torch.equal(first[name], value) for name, value in weights(folder).items())
+    folder.weights.unlink()
+    folder.state.unlink()
+    again = run_training(folder, CPU)
+    assert (again.test_accuracy, again.test_reads) == (None, 1)
+    assert run_test(folder, CPU).test_reads == 2
+
+
+def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path):
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    with np.load(tmp_path / "data.npz") as stored:
+        arrays = dict(stored)
+    np.savez(tmp_path / "data.npz", **(arrays | {"y_test": arrays["y_test"][:3]}))
+    with pytest.raises(DataError):
+        run_test(folder, CPU)
+    assert folder.read_metrics().test_reads == 0
+
+
 def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path):
     folder = begun(tmp_path)
     with pytest.raises(RunError) as caught:
@@ -266,6 +292,13 @@ def test_a_changed_data_set_is_refused(tmp_path: Path):
     searching.write_data(tmp_path, images=120)
     told = refusal(lambda: run_training(folder, CPU), DataError)
     assert told == f"data set {tmp_path / 'data.npz'} is not what the training began with; give --out another folder"
+
+
+def test_a_device_that_is_none_is_refused():
+    assert (
+        refusal(lambda: pick_device("banana", 0), UserError)
+        == "device must be auto, cpu, cuda or cuda:N but got 'banana'"
+    )
 
 
 def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):

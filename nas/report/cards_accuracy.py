@@ -9,7 +9,7 @@ import numpy as np
 from nas.compare import COSTS, Cost, Course, compare_runs, courses
 from nas.plan import BASELINES
 from nas.report.cards_confirmed import confirmed_points
-from nas.report.gather import Gathered, Trial, validation_images, wilson
+from nas.report.gather import Gathered, Trial, wilson
 from nas.report.published import Published, known_dataset, of_others, of_reports
 from nas.report.theme import BASELINE, PERCENT, Card, Figure, View, colour, merged, of_trials
 from nas.report.trials import plotly_text, title
@@ -32,7 +32,7 @@ def front_card(gathered: Gathered) -> Card:
     shown = [trial for trial in gathered.trials if trial.record.network and trial.record.accuracies]
     if not shown:
         return Card(name, "Accuracy and size", sentence, empty="No network has been trained for an epoch yet.")
-    images = validation_images(record for run in gathered.runs for record in run.records)
+    images = gathered.plan.validation_images
     if images:
         sentence += (
             f" Bars on the front are 95 % intervals for the {images:,} validation images alone (Wilson); the best of "
@@ -80,7 +80,7 @@ def _cloud(own: Sequence[Trial], name: str, **trace: Any) -> Any:
     return of_trials(own, [t.record.parameters for t in own], [t.record.value for t in own], name, **trace)
 
 
-def _fronts(gathered: Gathered, images: int | None) -> list[Any]:
+def _fronts(gathered: Gathered, images: int) -> list[Any]:
     traces = []
     for run in gathered.runs if gathered.has_seeds else ():
         of_run = Gathered((run,)).front
@@ -154,7 +154,7 @@ def _budget_label(budget: int) -> Any:
     }  # fmt: skip
 
 
-def _front_table(gathered: Gathered, images: int | None) -> str:
+def _front_table(gathered: Gathered, images: int) -> str:
     if not gathered.front:
         return "<p class=quiet>No searched network has been measured to its last epoch yet.</p>"
     body = []

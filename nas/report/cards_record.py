@@ -1,12 +1,12 @@
 """Cards for the record: counts, failures, the checklist of best practices, settings and the command to repeat it."""
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from html import escape
 
+from nas.commands import search_command
 from nas.front import Counts, count
-from nas.plan import BASELINES, Plan
+from nas.plan import BASELINES
 from nas.report.checklist import Answer, checklist
 from nas.report.gather import Gathered, Trial
 from nas.report.theme import Card, View
@@ -145,22 +145,9 @@ def settings_card(gathered: Gathered) -> Card:
 
 
 def command(gathered: Gathered) -> str:
-    """The `nas search` that repeats the searches (but for --warm-start, of which only the networks are known)."""
-    plan: Plan = gathered.plan
-    words = ["nas", "search", "--dataset", plan.dataset, "--space", plan.space]
-    words += ["--budget", ",".join(map(str, plan.budgets)), "--trials", str(plan.trials), "--epochs", str(plan.epochs)]
-    words += ["--strategies", ",".join(gathered.strategies), "--baselines" if plan.baselines else "--no-baselines"]
-    words += ["--below", f"{plan.below}", "--stop", plan.stop]
-    if plan.stop != "none":
-        words += ["--audit", f"{plan.audit}"]
-    optional = {
-        "--stop-threshold": plan.stop_threshold,
-        "--max-macs": plan.max_macs,
-        "--image-size": plan.image_size,
-        "--validation-share": plan.validation_share,
-    }
-    words += [word for flag, value in optional.items() if value is not None for word in (flag, str(value))]
-    words += ["--augment", ",".join(plan.augmentation) or "none"]
-    seeds = [run.plan.seed for run in gathered.runs]
-    words += ["--seed", str(min(seeds))] + (["--seeds", str(max(seeds) - min(seeds) + 1)] if len(seeds) > 1 else [])
-    return shlex.join(words)
+    """The `nas search` that repeats the searches, a line each where their seeds have gaps."""
+    seeds = sorted(run.plan.seed for run in gathered.runs)
+    plan = replace(gathered.plan, strategies=gathered.strategies)
+    if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return search_command(replace(plan, seed=seeds[0]), seeds=len(seeds))
+    return "\n".join(search_command(replace(plan, seed=seed)) for seed in seeds)

@@ -1,18 +1,16 @@
 """What a report is made of: the searches in a folder with all that their storages hold, their trials in one list."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 from functools import cached_property
-from math import lcm
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.study import Study
 
-from nas.baselines import studied
+from nas.baselines import rebuilt, studied
 from nas.compare import check_comparable
 from nas.confirm import read_confirmed
 from nas.errors import UserError
@@ -27,8 +25,8 @@ from nas.worker import open_studies, plan_space
 LEAST_RANKED = 10
 """Finished trials of a study from which on the importance of its knobs is said."""
 
-MOST_IMAGES = 100_000
-"""Most images that a validation split may have for its size to be told from the accuracies."""
+CHECKED = 5
+"""Networks of a run that are built again to see whether its space still makes the same."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Run:
         if self.space is None or not record.network:
             return None
         try:
-            return studied(self.plan, self.space, record.strategy, record.budget).network(record.knobs)
+            return rebuilt(record, studied(self.plan, self.space, record.strategy, record.budget))
         except UserError:
             return None
 
@@ -166,7 +164,20 @@ def _run(path: Path) -> Run:
     else:
         storage = open_storage(folder)
         studies = {key: open_study(storage, *key) for key in plan.studies}
-    return Run(path, plan, tuple(read_records(plan, studies)), studies, space, trouble, versions, read_confirmed(path))
+    records = tuple(read_records(plan, studies))
+    if space is not None:
+        trouble = _changed(plan, space, records)
+    return Run(path, plan, records, studies, space, trouble, versions, read_confirmed(path))
+
+
+def _changed(plan: Plan, space: Space, records: Sequence[Record]) -> str:
+    """Why the layers of the first networks are missing, if they are."""
+    for record in [record for record in records if record.network][:CHECKED]:
+        try:
+            rebuilt(record, studied(plan, space, record.strategy, record.budget))
+        except UserError as error:
+            return str(error)
+    return ""
 
 
 def importances(study: Study) -> dict[str, float] | None:
@@ -177,18 +188,6 @@ def importances(study: Study) -> dict[str, float] | None:
         return None
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-
-
-def validation_images(records: Iterable[Record]) -> int | None:
-    """The least number of images of which every accuracy is a whole number of right answers: that of the validation
-    split, or a divisor. None where there is no such number."""
-    images = 1
-    for accuracy in {accuracy for record in records for accuracy in record.accuracies}:
-        nearest = Fraction(accuracy).limit_denominator(MOST_IMAGES)
-        images = lcm(images, nearest.denominator)
-        if abs(float(nearest) - accuracy) > 1e-12 or images > MOST_IMAGES:
-            return None
-    return images if images > 1 else None
 
 
 def wilson(accuracy: float, images: int) -> tuple[float, float]:

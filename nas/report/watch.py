@@ -84,8 +84,9 @@ def server(run: Path, port: int = 0) -> ThreadingHTTPServer:
 
     try:
         made = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise RunError(f"port {port} cannot be used: {error.strerror}; give --port another one, or none") from error
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "ports are 0 to 65535"
+        raise RunError(f"port {port} cannot be used: {reason}; give --port another one, or none") from error
     made.daemon_threads = True
     return made
 
