@@ -227,7 +227,9 @@ def _confirm(flags: argparse.Namespace) -> int:
     folder = RunFolder(Path(flags.run))
     images = len(load_plan_data(folder.read_plan(), folder).train.labels)
     recipe = asked_recipe(flags, images)
-    confirmation = Confirmation(Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines)
+    confirmation = Confirmation(
+        Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines, flags.budget
+    )
     if flags.workers is not None and flags.workers < 1:
         raise UserError(f"--workers must be at least 1 but got {flags.workers}")
     console = terminal_console()

@@ -39,11 +39,20 @@ def search_command(plan: Plan, out: Path | None = None, seeds: int = 1) -> str:
 
 
 def confirm_command(
-    run: Path, recipe: Recipe, images: int, *, seeds: int, top: int, front: bool, baselines: bool
+    run: Path,
+    recipe: Recipe,
+    images: int,
+    *,
+    seeds: int,
+    top: int,
+    front: bool,
+    baselines: bool,
+    budgets: tuple[int, ...],
 ) -> str:
     """The command of a confirmation with a recipe for that many training images."""
     changes = _changes(recipe_values(named_recipe("final", images)), recipe_values(recipe))
     which = ["--front"] if front else ["--top", str(top)]
+    which += ["--budget", _listed(budgets)] if budgets else []
     own = [*which, "--baselines" if baselines else "--no-baselines", "--seeds", str(seeds)]
     return shlex.join(["nas", "confirm", str(run), *own, *changes])
 

@@ -76,17 +76,24 @@ class Entrant:
 
 
 def candidates(
-    plan: Plan, records: Sequence[Record], space: Space, *, top: int, front: bool, baselines: bool
+    plan: Plan,
+    records: Sequence[Record],
+    space: Space,
+    budgets: Sequence[int],
+    *,
+    top: int,
+    front: bool,
+    baselines: bool,
 ) -> list[Candidate]:
     """The best measured networks within each budget (`top`), or the whole front, then the scaled baselines, each
     network once. Raises RunError where the search has measured none."""
     found: dict[str, Candidate] = {}
-    for budget in plan.budgets:
+    for budget in budgets:
         for record in _chosen(records, budget, plan.budgets, top, front):
             _add(found, _of_record(record, budget, space))
     if not found:
-        raise RunError("the search has not measured a network yet; there is nothing to confirm")
-    for budget in plan.budgets if baselines else ():
+        raise RunError("the search has not measured a network of that size yet; there is nothing to confirm")
+    for budget in budgets if baselines else ():
         for baseline in _baselines(plan, records, space, budget):
             _add(found, baseline)
     return list(found.values())
@@ -180,7 +187,8 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What is confirmed of a run, and how: everything that decides the result besides the run itself."""
+    """What is confirmed of a run, and how: everything that decides the result besides the run itself. `budgets` are
+    some of the run's, none: all."""
 
     run: Path
     recipe: Recipe
@@ -188,6 +196,7 @@ class Confirmation:
     top: int = 1
     front: bool = False
     baselines: bool = True
+    budgets: tuple[int, ...] = ()
 
     @property
     def result(self) -> Path:
@@ -204,6 +213,7 @@ class Confirmation:
             top=self.top,
             front=self.front,
             baselines=self.baselines,
+            budgets=self.budgets,
         )
 
     def folder(self, candidate: Candidate, seed: int) -> TrainingFolder:
@@ -228,6 +238,11 @@ def confirm(
         raise UserError(f"seeds and top must be at least 1 but got {confirmation.seeds} and {confirmation.top}")
     folder = RunFolder(confirmation.run)
     plan, records = read_run(folder)
+    if unknown := [budget for budget in confirmation.budgets if budget not in plan.budgets]:
+        raise UserError(
+            f"{confirmation.run} has not searched within {', '.join(f'{b:,}' for b in unknown)}; its budgets are "
+            f"{', '.join(f'{b:,}' for b in plan.budgets)}"
+        )
     if folder.data.exists():
         raise RunError(
             f"{confirmation.run} searched arrays given from Python, which have no test split; save them as a .npz file "
@@ -244,6 +259,7 @@ def confirm(
         plan,
         records,
         space,
+        confirmation.budgets or plan.budgets,
         top=confirmation.top,
         front=confirmation.front,
         baselines=confirmation.baselines,

@@ -167,6 +167,9 @@ def _add_confirm(commands: Any) -> None:
         "nas confirm runs/digits-mixed-10000-100000-20x4-seed0 --epochs 20 --seeds 3",
     )
     parser.add_argument("run", metavar="RUN", help="run folder of a search")
+    parser.add_argument(
+        "--budget", type=number(counts), default=(), metavar="N[,N…]", help="of these budgets alone (default: all)"
+    )
     parser.add_argument("--top", type=int, default=1, metavar="K", help="best networks of each budget (default: 1)")
     parser.add_argument("--front", action="store_true", help="every network of the Pareto front instead")
     parser.add_argument(
