@@ -176,6 +176,14 @@ def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: 
     assert changed(named_recipe("final", 192), parse_changes(flags.set)) == replace(RECIPE, augmentation=())
 
 
+def test_one_budget_of_several_can_be_confirmed(run: Path):
+    content = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False, budgets=(300,)), workers=1, device="cpu")
+    assert [entry["budgets"] for entry in content["networks"]] == [[300]]
+    assert "--budget 300" in content["commands"][0]
+    with pytest.raises(UserError, match=r"has not searched within 7; its budgets are 300, 900"):
+        confirm(Confirmation(run, RECIPE, seeds=1, budgets=(7,)), workers=1, device="cpu")
+
+
 def test_a_space_that_now_makes_other_networks_is_refused(run: Path):
     space = run.parent / "tiny.py"
     space.write_text(space.read_text().replace("stage(self.kind, self.blocks", "stage(self.kind, 3"))
