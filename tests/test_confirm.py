@@ -17,12 +17,13 @@ from searching import write_data, write_space
 
 from nas.api import search
 from nas.cli import main
-from nas.confirm import Candidate, Confirmation, Entrant, confirm, dropped, interval, read_confirmed
+from nas.confirm import Confirmation, confirm, interval, read_confirmed
 from nas.data import load_test
 from nas.errors import DataError, RunError, SpaceError
 from nas.exportable import UserError, exportables
 from nas.flags import build_parser
 from nas.layers import Flatten, Layer, Linear, Sequence
+from nas.racing import Candidate, Entrant, dropped
 from nas.recipe import Recipe, changed, named_recipe, parse_changes
 from nas.report.whole import report_html
 from nas.train import Epoch

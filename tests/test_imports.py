@@ -50,7 +50,7 @@ LAYERS: list[set[str]] = [
     {"nas.worker", "nas.supervise", "nas.survey", "nas.networks"},
     {"nas.training"},
     {"nas.trainer", "nas.table"},
-    {"nas.commands", "nas.confirm"},
+    {"nas.commands", "nas.confirm", "nas.racing"},
     {"nas.exportable"},
     {"nas.table_page", "nas.terminal"},
     {"nas.terminal_networks"},
