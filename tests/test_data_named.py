@@ -122,7 +122,7 @@ def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(published, 
 def test_cifar100_is_read_with_its_fine_labels_and_channels_last(published, tmp_path):
     data = load_search_data("cifar100", seed=0, directory=published)
     assert (data.name, data.shape, data.class_names) == ("cifar100", (3, 32, 32), ("apple", "bear"))
-    assert data.augmentation == ("crop", "flip", "cutout")
+    assert data.augmentation == ("crop", "flip")
     assert (len(data.train.labels), len(data.validation.labels)) == (8, 2)
     assert (data.train.images[:, 0, 1, 2] % 2 == data.train.labels).all()
     assert data.train.images[0, 5, 6].tolist() == [200, 0, 0]
