@@ -59,6 +59,9 @@ class Result:
 class Silent:
     """A view that shows nothing."""
 
+    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+        """Nothing."""
+
     def update(self, snapshot: object) -> None:
         """Nothing."""
 
@@ -161,6 +164,7 @@ def _run(
     storage = open_storage(folder)
     studies = {key: open_study(storage, *key) for key in plan.studies}
     count = min(workers or default_workers(device), plan.all_trials)
+    view.begin(folder, plan, count)
     supervisor = Supervisor(plan, folder, space, studies, count, device, view, time_limit)
     ending = supervisor.run()
     failure = common_failure(read_records(plan, studies), at_least=1)

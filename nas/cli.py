@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.console import WIDE, default_dataset, terminal_console
+from nas.console import default_dataset, terminal_console
 from nas.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError
 from nas.flags import build_parser
 
@@ -242,8 +242,7 @@ def _confirm(flags: argparse.Namespace) -> int:
     content = confirm(confirmation, workers=workers, device=flags.device, on_epoch=show)
     if flags.json:
         print(json.dumps(content, indent=2))
-    wide = console if console.is_terminal else terminal_console(WIDE)
-    wide.print(confirmed_table(content))
+    console.print(confirmed_table(content))
     console.print(f"result: {confirmation.result}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE if any(entry["test"] for entry in content["networks"]) else EXIT_NO_ANSWER
 

@@ -76,6 +76,7 @@ def _count_layers(named: "Named", flags: argparse.Namespace) -> int:
         print(json.dumps(content, indent=2))
         return EXIT_DONE
     console = terminal_console()
+    console.print(f"images {'×'.join(map(str, shape))}, {named.classes} classes", highlight=False)
     console.print(layer_table(listed))
     console.print(f"peak activation: {peak:,} values ({4 * peak / 1024:,.0f} KiB in fp32) an image", highlight=False)
     return EXIT_DONE

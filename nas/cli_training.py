@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.console import WIDE, default_dataset, terminal_console
+from nas.console import default_dataset, terminal_console
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
@@ -31,6 +31,21 @@ def _asked_changes(flags: argparse.Namespace) -> dict[str, Any]:
 
     changes = parse_changes(flags.set)
     return changes if flags.epochs is None else changes | {"epochs": flags.epochs}
+
+
+def _find_data(flags: argparse.Namespace, models: "Iterable[str]") -> None:
+    """Where no data set is asked for, the flags are given that of the search that found the networks, if one did."""
+    from nas.networks import is_stored, stored_data
+
+    if flags.dataset:
+        return
+    found = {stored_data(Path(model)) for model in models if is_stored(model)}
+    if len(found) > 1:
+        raise UserError("these networks were found on different data sets or splits; say which to use: --dataset")
+    for dataset, image_size, validation_share in found:
+        flags.dataset = dataset
+        flags.image_size = image_size if flags.image_size is None else flags.image_size
+        flags.validation_share = validation_share if flags.validation_share is None else flags.validation_share
 
 
 def _load(flags: argparse.Namespace, console: "Console", seed: int) -> "tuple[str, SearchData]":
@@ -113,6 +128,7 @@ def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[Tra
     from nas.table import slug
     from nas.training import TrainingFolder
 
+    _find_data(flags, [flags.model])
     dataset, data = _load(flags, console, flags.seed)
     recipe = asked_recipe(flags, len(data.train.images))
     plan = _training_plan(flags, flags.model, flags.knobs, recipe, dataset, data, flags.seed)
@@ -164,8 +180,7 @@ def _table(flags: argparse.Namespace) -> int:
         _check_nothing_to_train(flags)
     else:
         lines += _train_lines(flags, models, console)
-    wide = console if console.is_terminal else terminal_console(WIDE)
-    wide.print(contest_table(lines))
+    console.print(contest_table(lines))
     if flags.json:
         print(json.dumps([line_values(line) for line in lines], indent=2))
     if flags.markdown:
@@ -226,6 +241,7 @@ def _train_lines(flags: argparse.Namespace, models: list[str], console: "Console
     from nas.trainer import train_all
 
     _check_table_flags(flags, models)
+    _find_data(flags, models)
     groups = _begin_lines(flags, models, console)
     labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
 
@@ -284,7 +300,9 @@ def _export(flags: argparse.Namespace) -> int:
         check_place(to)
     for to, each in found.items():
         exported = export_network(each.network, each.weights, each.card, to)
-        line = f"{to}: {exported.parameters:,} parameters; ONNX within {exported.difference:.0e} of torch"
+        line = (
+            f"{to}: {exported.parameters:,} parameters; {each.origin}; ONNX within {exported.difference:.0e} of torch"
+        )
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 

@@ -25,8 +25,11 @@ RESAMPLES = 9_999
 AVERAGE_USE = 0.9
 """Share of the budget that a random network must use to count towards the average random network."""
 
-TPE_DRAWS = range(1, 16)
-"""Trials of `tpe` that are uniform draws, for want of a strategy `random`."""
+TPE_DRAWS = 15
+"""Trials of `tpe`, after those with which every strategy begins, that are uniform draws: for want of `random`."""
+
+FEWEST_DRAWS = 3
+"""Random networks at a budget from which on their average is told."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +142,17 @@ def check_comparable(plans: Sequence[Plan]) -> None:
 
 def average_random(plan: Plan, records: Iterable[Record]) -> dict[int, float]:
     """By budget: the mean accuracy of networks drawn at random that use the budget, predicted where their training was
-    stopped."""
+    stopped (to leave those out would flatter the average). The networks with which every strategy begins, the default
+    and those of a warm start, are no draws."""
     drawn: dict[int, list[float]] = {}
     source = "random" if "random" in plan.strategies else "tpe"
     for record in records:
-        at_random = source == "random" or record.number in TPE_DRAWS
+        draw = record.number - len(plan.starts_at(record.budget))
+        at_random = draw >= 1 if source == "random" else 1 <= draw <= TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
         if record.strategy == source and at_random and uses and record.is_finished and record.state != "failed":
             drawn.setdefault(record.budget, []).append(record.value)
-    return {budget: float(np.mean(accuracies)) for budget, accuracies in drawn.items()}
+    return {budget: float(np.mean(found)) for budget, found in drawn.items() if len(found) >= FEWEST_DRAWS}
 
 
 def _compare_at(

@@ -31,11 +31,13 @@ from nas.worker import load_plan_data, plan_space
 
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean accuracy by Student's t over the seeds, within 0 to 1; None for fewer than two."""
-    if len(values) < 2:
+    """95 % interval of the mean accuracy by Student's t over the seeds, within 0 to 1; None where they are fewer than
+    three (of two it spans half of all accuracies) or equal to the last image."""
+    if len(values) < FEWEST_SEEDS or len(set(values)) == 1:
         return None
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.mean(values)

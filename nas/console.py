@@ -1,5 +1,6 @@
 """What every command says before it begins."""
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,11 +11,12 @@ WIDE = 160
 """Columns of a wide table where there is no terminal to say."""
 
 
-def terminal_console(width: int | None = None) -> "Console":
-    """Writes to stderr; stdout is for data. `width` in columns: by default the terminal's, 80 where there is none."""
+def terminal_console() -> "Console":
+    """Writes to stderr; stdout is for data. As wide as the terminal, or WIDE where there is none ($COLUMNS wins)."""
     from rich.console import Console
 
-    return Console(stderr=True, width=width)
+    console = Console(stderr=True)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=True, width=WIDE)
 
 
 def default_dataset(asked: str | None, console: "Console") -> str:

@@ -165,7 +165,7 @@ def choose_default(
         return "cifar100", None
     return "digits", (
         f"CIFAR-100 is neither in {place} nor downloadable, so the small embedded digits (1,797 images of 8x8) are "
-        f"searched instead. For the real thing go online or put cifar-100-python.tar.gz in {place}."
+        f"used instead. For the real thing go online or put cifar-100-python.tar.gz in {place}."
     )
 
 

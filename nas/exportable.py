@@ -28,11 +28,13 @@ from nas.worker import load_plan_data
 
 @dataclass(frozen=True, eq=False)
 class Exportable:
-    """A network, its trained weights, a state_dict of `nas.module.to_module(network)`, and what is known of it."""
+    """A network, its trained weights, a state_dict of `nas.module.to_module(network)`, and what is known of it.
+    `origin` says in words where the weights come from."""
 
     network: Layer
     weights: dict[str, Tensor]
     card: Card
+    origin: str
 
 
 def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[str, Exportable]:
@@ -88,7 +90,8 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
         raise DataError(f"data set {plan.dataset} is not what {folder.path} searched on; its preprocessing is unknown")
     for budget, entry in found.items():
         card = _searched(source, plan, data, content, entry, budget)
-        result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card)
+        origin = f"weights of the search, {plan.epochs} epochs; `nas confirm` trains it in full"
+        result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card, origin)
     return result
 
 
@@ -114,7 +117,8 @@ def _of_confirmed(
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
     commands = (search_command(plan, folder.path), *confirmed["commands"], export_command(folder.path, budget))
-    return replace(training, card=replace(training.card, measured=tuple(measured), commands=commands))
+    card = replace(training.card, measured=tuple(measured), commands=commands)
+    return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
 
 
 def _own_budgets(source: Path, content: dict[str, Any]) -> list[int]:
@@ -187,7 +191,7 @@ def _of_training(folder: TrainingFolder) -> Exportable:
         recipe=recipe_values(recipe),
         commands=(training_command(plan, len(data.train.labels)), export_command(folder.path)),
     )
-    return Exportable(with_dropout(network, recipe.dropout), weights, card)
+    return Exportable(with_dropout(network, recipe.dropout), weights, card, f"weights of {folder.path}")
 
 
 def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:

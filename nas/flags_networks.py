@@ -26,7 +26,9 @@ def _add_network(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("knobs", nargs="*", metavar="KNOB=VALUE", help="knobs of a space; the rest stay at defaults")
     parser.add_argument(
-        "--select", metavar="FINGERPRINT|N", help="which network of a pareto.json: fingerprint or most parameters"
+        "--select",
+        metavar="FINGERPRINT|N",
+        help="which network of a pareto.json: fingerprint (its beginning does) or most parameters",
     )
 
 

@@ -152,7 +152,7 @@ def read_result(path: Path) -> dict[str, Any]:
         raise RunError(f"{file} is not JSON: {error}") from error
     if (
         not isinstance(content, dict)
-        or not {"front", "data", "counts"} <= set(content)
+        or not {"front", "data", "counts", "settings"} <= set(content)
         or not (isinstance(content["data"], dict) and {"shape", "classes"} <= set(content["data"]))
         or content.get("schema_version") != SCHEMA_VERSION
     ):

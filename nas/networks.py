@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.budget import parse_count
-from nas.errors import SpaceError, UserError
+from nas.errors import RunError, SpaceError, UserError
 from nas.folds import ShapeError, cost
 from nas.layers import Layer, Shape
 from nas.models import MODELS, Model, TorchvisionModel, model_network
@@ -110,13 +110,15 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
 
     content = read_result(path)
     front = content["front"]
-    if select and re.fullmatch("[0-9a-f]{16}", select):
-        selected = [entry for entry in front if entry["network"] == select]
+    if select and _is_fingerprint(select):
+        selected = [entry for entry in front if entry["network"].startswith(select)]
     else:
         most = parse_count(select) if select else float("inf")
         selected = [entry for entry in front if entry["parameters"] <= most][-1:]
-    if not selected:
-        raise UserError(f"{path} has no network {select or ''}".rstrip() + f"; its front has {len(front)}")
+    if len(selected) != 1:
+        sizes = ", ".join(f"{entry['parameters']:,} ({entry['network'][:6]})" for entry in front) or "none"
+        has = "several networks" if selected else "no network"
+        raise UserError(f"{path} has {has} {select or ''}".rstrip() + f"; the parameters of its front are {sizes}")
     own_shape, own_classes = tuple(content["data"]["shape"]), content["data"]["classes"]
     if (shape or own_shape, classes or own_classes) != (own_shape, own_classes):
         raise UserError(
@@ -124,6 +126,24 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
             f"not {shape or own_shape} of {classes or own_classes}"
         )
     return Named(f"found {selected[0]['network']}", from_json(selected[0]["layers"]), own_shape, own_classes)
+
+
+def stored_data(path: Path) -> tuple[str, int | None, float | None]:
+    """Data set, image size and validation share of the search that a pareto.json or run folder is of. Raises RunError
+    where arrays were searched that are not there."""
+    from nas.data import ARRAYS
+    from nas.front import read_result
+
+    settings = read_result(path)["settings"]
+    dataset, arrays = settings["dataset"], (path if path.is_dir() else path.parent) / "data.npz"
+    if dataset == ARRAYS and not arrays.exists():
+        raise RunError(f"{path} is of a search of arrays, and there is no {arrays}; give --dataset")
+    return str(arrays) if dataset == ARRAYS else dataset, settings["image_size"], settings["validation_share"]
+
+
+def _is_fingerprint(select: str) -> bool:
+    """Whether it is one, or the first six or more digits of one that cannot be read as a number."""
+    return re.fullmatch("[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}", select) is not None
 
 
 def to_stored(network: Layer | Torchvision) -> dict[str, Any]:

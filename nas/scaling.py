@@ -18,6 +18,9 @@ from nas.storage import Record
 BEST = 3
 """Networks of each budget that are looked at, and from which the next search begins."""
 
+BEST_USE = 0.5
+"""Share of the parameters of the best at a budget below which another network has the shape of a smaller budget."""
+
 CONFIDENCE = 0.95
 
 MEASURES = ("depth", "width_ratio", "kernel", "halvings", "drop_position")
@@ -90,13 +93,15 @@ class Law:
 
 
 def best_of_budgets(records: Sequence[Record], most: int = BEST) -> dict[int, list[Record]]:
-    """The most accurate measured networks of each budget that any strategy found there, best first, each once."""
+    """The most accurate measured networks of each budget that any strategy found there, best first, each once, of those
+    with at least BEST_USE of the parameters of the first."""
     found: dict[int, list[Record]] = {}
     for record in sorted(records, key=lambda r: (-r.accuracy, r.parameters, r.network)):
         own = found.setdefault(record.budget, [])
         if (
             record.strategy != BASELINES
             and record.is_measured
+            and record.parameters >= BEST_USE * (own[0].parameters if own else 0)
             and len(own) < most
             and record.network not in {other.network for other in own}
         ):

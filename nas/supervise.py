@@ -71,6 +71,9 @@ class Snapshot:
 class View(Protocol):
     """Shows the search while it runs."""
 
+    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+        """Says what begins, and where."""
+
     def update(self, snapshot: Snapshot) -> None:
         """Shows this moment."""
 

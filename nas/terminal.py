@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.front import best_within, count, pareto_front
-from nas.plan import BASELINES
+from nas.plan import BASELINES, Plan, RunFolder
 from nas.storage import Record
 from nas.supervise import Snapshot
 
@@ -62,7 +62,9 @@ def describe(record: Record) -> str:
 
 def summary(snapshot: Snapshot) -> RenderableType:
     """The whole picture: progress, counts, workers, leaders by budget."""
-    return Group(_progress(snapshot), _workers(snapshot), leaders(snapshot), baselines_table(snapshot))
+    running = any(record.state == "running" for record in snapshot.records)
+    parts = [_progress(snapshot), *([_workers(snapshot)] if running else []), leaders(snapshot)]
+    return Group(*parts, baselines_table(snapshot))
 
 
 def _progress(snapshot: Snapshot) -> RenderableType:
@@ -71,7 +73,7 @@ def _progress(snapshot: Snapshot) -> RenderableType:
     line = Table.grid(padding=(0, 2))
     line.add_row(
         ProgressBar(total=snapshot.total, completed=snapshot.finished, width=30),
-        f"{snapshot.finished}/{snapshot.total} trials",
+        f"{snapshot.finished}/{snapshot.total} trials" + (" with baselines" if snapshot.plan.baselines else ""),
         f"{duration(left)} left" if left else "",
         f"best {best:.2%}" if best is not None else "no network yet",
     )
@@ -123,6 +125,8 @@ def leaders(snapshot: Snapshot) -> Table:
                 f"{record.macs:,}",
                 describe(record),
             )
+    table.caption = "a network is told by the kind, width × blocks of its stages"
+    table.caption_justify = "left"
     return table
 
 
@@ -208,7 +212,9 @@ def finished_line(record: Record, snapshot: Snapshot) -> str:
     """One finished trial in one line, for logs."""
     outcome = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
     if record.stopped:
-        outcome += f" after {record.stopped} epochs, stopped: {record.value:.2%} predicted"
+        outcome += (
+            f" after {record.stopped} epoch{'s' if record.stopped > 1 else ''}, stopped: {record.value:.2%} predicted"
+        )
     if record.state == "replayed":
         outcome += " (replayed)"
     best = best_within(snapshot.records, record.budget)
@@ -217,6 +223,12 @@ def finished_line(record: Record, snapshot: Snapshot) -> str:
         f"{record.parameters:,} parameters, {describe(record)}: {outcome}"
         + (f" (best {best.accuracy:.2%})" if best else "")
     )
+
+
+def _say_beginning(console: Console, folder: RunFolder, plan: Plan, workers: int) -> None:
+    processes = f"{workers} worker{'s' if workers > 1 else ''}"
+    line = f"searching {Path(plan.dataset).name} with {processes} in {folder.path} (nas report {folder.path} --watch)"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass
@@ -232,6 +244,10 @@ class LiveView:
 
     def __exit__(self, *exception: Any) -> None:
         self._live.__exit__(*exception)
+
+    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+        """Says what begins, and where."""
+        _say_beginning(self.console, folder, plan, workers)
 
     def update(self, snapshot: Snapshot) -> None:
         """Redraws."""
@@ -250,6 +266,10 @@ class PlainView:
 
     def __exit__(self, *exception: Any) -> None:
         pass
+
+    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+        """Says what begins, and where."""
+        _say_beginning(self.console, folder, plan, workers)
 
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update; trials of an earlier process are passed over."""
@@ -291,7 +311,7 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
     """One row a run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("run", "data", "space", "budgets", "trials", "best"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold", no_wrap=name != "run")
     for path, snapshot in folders:
         plan = snapshot.plan
         best = best_within(snapshot.records, max(plan.budgets))

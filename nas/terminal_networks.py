@@ -183,7 +183,12 @@ def scaling_table(found: Mapping[str, Any]) -> RenderableType:
         interval = "" if law["low"] is None else f"{law['low']:.2f} to {law['high']:.2f}"
         slope = "" if law["slope"] is None else f"{law['slope']:.2f}"
         law_table.add_row(law["measure"].replace("_", " "), slope, interval, law["verdict"])
-    return Group(networks, "", law_table)
+    legend = (
+        "depth: convolutions and linear layers on the longest path; width ratio: channels of the last convolution over "
+        "those of the first; kernel: mean over kernels above 1 × 1; halvings: of the resolution; drop position: their "
+        "mean place, 0 at the first and 1 at the last convolution. N is the number of parameters."
+    )
+    return Group(networks, "", law_table, "", Text(legend, style="dim"))
 
 
 def confirmed_table(content: Mapping[str, Any]) -> RenderableType:

@@ -7,7 +7,7 @@ from searching import write_space
 
 from nas.errors import SpaceError, UserError
 from nas.folds import cost
-from nas.front import write_result
+from nas.front import read_result, write_result
 from nas.layers import Flatten, Layer, Linear, Sequence
 from nas.networks import Torchvision, find_network, from_stored, published, size, to_stored
 from nas.plan import RunFolder
@@ -153,8 +153,9 @@ def test_what_does_not_go_with_a_stored_network_is_refused(run: Path):
         return str(caught.value)
 
     assert told(str(run), "width=4") == "a network of a pareto.json has its own knobs; leave them out"
-    assert told(select="569") == f"{run} has no network 569; its front has 2"
-    assert told(select="0123456789abcdef") == f"{run} has no network 0123456789abcdef; its front has 2"
+    sizes = ", ".join(f"{entry['parameters']:,} ({entry['network'][:6]})" for entry in read_result(run)["front"])
+    assert told(select="569") == f"{run} has no network 569; the parameters of its front are {sizes}"
+    assert told(select="012345abcdef") == f"{run} has no network 012345abcdef; the parameters of its front are {sizes}"
     assert told(select="many").startswith("a count must be a number like 100000, 100K or 1.5M but got 'many'")
     assert told(classes=4) == f"the networks of {run} are for images (1, 8, 8) of 10 classes, not (1, 8, 8) of 4"
     assert told(shape=(3, 8, 8)) == f"the networks of {run} are for images (1, 8, 8) of 10 classes, not (3, 8, 8) of 10"

@@ -65,6 +65,8 @@ def test_the_best_of_a_budget_are_measured_distinct_and_no_baselines():
         10_000: [MEDIUM],
     }
     assert [r.knobs for r in best_of_budgets(records, most=1)[1_000]] == [MEDIUM]
+    small = replace(record(NARROW, 0.6, budget=10_000, number=3), parameters=100)
+    assert best_of_budgets([*records, small])[10_000] == best[10_000]
 
 
 def spaced(name: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 100) -> Space:

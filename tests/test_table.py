@@ -121,15 +121,15 @@ def test_the_same_table_again_trains_nothing_and_goes_to_stdout_as_json(
 def test_a_table_is_written_as_markdown(sweep: Path):
     head, rule, *rows = (sweep / "table.md").read_text().splitlines()
     assert head == (
-        "| model | parameters | MB | multiply-adds | epochs | lowest loss | last loss | validation | test | published "
+        "| model | n | parameters | MB | multiply-adds | epochs | lowest loss | last loss | validation | test | published "
         "| time |"
     )
-    assert rule == "| --- |" + " --: |" * 10
+    assert rule == "| --- |" + " --: |" * 11
     found = metrics(sweep, SWEPT[1])
     loss = f"{found['epochs'][0]['train_loss']:.3f}"
     cells = [cell.strip() for cell in rows[1].strip("|").split("|")]
-    assert cells[:5] == [f"{MODEL} dropout=0 augmentation=crop+flip", "1,266", "0.0051", "12,704", "1"]
-    assert cells[5:10] == [loss, loss, f"{100 * found['accuracy']:.2f}", "", ""]
+    assert cells[:6] == [f"{MODEL} dropout=0 augmentation=crop+flip", "1", "1,266", "0.0051", "12,704", "1"]
+    assert cells[6:11] == [loss, loss, f"{100 * found['accuracy']:.2f}", "", ""]
     assert len(rows) == 4
 
 
@@ -198,7 +198,7 @@ def line(model: str, dataset: str) -> Line:
 
 def test_what_was_published_stands_beside_a_training_on_the_same_data_set_only():
     assert line_cells(line("s4-resnet20", "cifar10")) == [
-        "s4-resnet20", "269,722", "1.08", "40,551,040", "1", "2.000", "2.000", "50.00", "", "91.25", "3 s",
+        "s4-resnet20", "1", "269,722", "1.08", "40,551,040", "1", "2.000", "2.000", "50.00", "", "91.25", "3 s",
     ]  # fmt: skip
     assert line_values(line("s4-resnet20", "/data/cifar10.npz"))["published_accuracy"] == 0.9125
     assert line_values(line("s4-resnet20", "digits"))["published_accuracy"] is None
