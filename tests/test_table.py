@@ -121,8 +121,8 @@ def test_the_same_table_again_trains_nothing_and_goes_to_stdout_as_json(
 def test_a_table_is_written_as_markdown(sweep: Path):
     head, rule, *rows = (sweep / "table.md").read_text().splitlines()
     assert head == (
-        "| model | n | parameters | MB | multiply-adds | epochs | lowest loss | last loss | validation | test | published "
-        "| time |"
+        "| model | n | parameters | MB | multiply-adds | epochs | lowest loss | last loss | validation | test "
+        "| published | time |"
     )
     assert rule == "| --- |" + " --: |" * 11
     found = metrics(sweep, SWEPT[1])

@@ -514,11 +514,11 @@ def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest
     found = searching.run(searching.command(tmp_path, tmp_path / "run", "--workers", "1", trials=2, epochs=1))
     assert found.returncode == 0, found.stderr
     front = searching.result(tmp_path / "run")["front"]
-    data = ["--dataset", str(tmp_path / "data.npz"), "--epochs", "2", "--set", "augmentation=none"]
-    largest = trained(["train", str(tmp_path / "run"), *data], tmp_path / "a", capsys)
+    short = ["--epochs", "2", "--set", "augmentation=none"]  # on the data of the search
+    largest = trained(["train", str(tmp_path / "run"), *short], tmp_path / "a", capsys)
     assert (largest.model, largest.parameters) == (f"found {front[-1]['network']}", front[-1]["parameters"])
     plan = TrainingFolder(tmp_path / "a").read_plan()
-    assert plan.network == front[-1]["layers"]
+    assert (plan.network, plan.dataset) == (front[-1]["layers"], str(tmp_path / "data.npz"))
     code, out, err = run(["train", str(tmp_path / "run"), "--dataset", "digits", "--out", str(tmp_path / "b")], capsys)
     assert (code, out, err) == (
         2,
