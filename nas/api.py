@@ -164,7 +164,6 @@ def _run(
     storage = open_storage(folder)
     studies = {key: open_study(storage, *key) for key in plan.studies}
     count = min(workers or default_workers(device), plan.all_trials)
-    view.begin(folder, plan, count)
     supervisor = Supervisor(plan, folder, space, studies, count, device, view, time_limit)
     ending = supervisor.run()
     failure = common_failure(read_records(plan, studies), at_least=1)

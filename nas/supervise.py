@@ -117,6 +117,7 @@ class Supervisor:
             write_result(self.folder, records, self.plan, self.space)
             if before_all.is_complete:
                 return "complete"
+            self.view.begin(self.folder, self.plan, self.workers)
             for number in range(self.workers):
                 Pulse(self.folder.worker(number, "pulse")).clear()
             on_main_thread = threading.current_thread() is threading.main_thread()
