@@ -230,7 +230,7 @@ def test_without_cifar100_the_default_is_the_digits_and_says_so(tmp_path, monkey
     assert choose_default(reachable=lambda: False) == (
         "digits",
         f"CIFAR-100 is neither in {tmp_path} nor downloadable, so the small embedded digits (1,797 images of 8x8) are "
-        f"searched instead. For the real thing go online or put cifar-100-python.tar.gz in {tmp_path}.",
+        f"used instead. For the real thing go online or put cifar-100-python.tar.gz in {tmp_path}.",
     )
 
 
