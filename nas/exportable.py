@@ -113,6 +113,8 @@ def _of_confirmed(
     for own in training.card.measured:
         values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
         note = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        if len(values) == 1:
+            note = "Of one seed."
         if own.split == "test":
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))

@@ -59,7 +59,7 @@ BASE: dict[str, Any] = {
 }
 """The layout of every plot, before its own."""
 
-PERCENT = {"tickformat": ".0%"}
+PERCENT = {"tickformat": ".2~%"}
 
 
 @dataclass(frozen=True)
