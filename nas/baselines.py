@@ -146,10 +146,10 @@ def rebuilt(record: Record, space: "Space | BaselineSpace") -> Layer:
     """The network of a trial, from its knobs. Raises SpaceError where the space makes another network of them today:
     its file, or a shipped block, has changed since the search."""
     network = space.network(record.knobs)
-    if fingerprint(network, space.shape) != record.network:
+    if (known := fingerprint(network, space.shape)) != record.network:
         raise SpaceError(
             f"the space makes another network of the knobs of {record.strategy} #{record.number} than it did in the "
-            f"search (fingerprint {fingerprint(network, space.shape)}, then {record.network}): its file or nas has "
+            f"search (fingerprint {known}, then {record.network}): its file or nas has "
             "changed; restore it, or search again"
         )
     return network

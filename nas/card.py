@@ -124,3 +124,8 @@ def _shown(value: Any) -> str:
     if value is None:
         return "as suits the data set"
     return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
+
+
+def times(reads: int) -> str:
+    """How often the test split was read, in words."""
+    return "once" if reads == 1 else f"{reads} times"

@@ -130,7 +130,7 @@ def check_comparable(plans: Sequence[Plan]) -> None:
     for plan in plans:
         for f in fields(Plan):
             one, other = getattr(plans[0], f.name), getattr(plan, f.name)
-            if one != other and f.name not in ("seed", "strategies", "baselines", "trials"):
+            if f.compare and one != other and f.name not in ("seed", "strategies", "baselines", "trials"):
                 raise RunError(
                     f"runs to compare must differ in seed only, but {f.name} is {one} here and {other} there"
                 )

@@ -16,6 +16,7 @@ from typing import Any
 from scipy import stats
 
 from nas.commands import confirm_command
+from nas.data import SearchData
 from nas.errors import RunError, UserError
 from nas.folders import file_lock, write_atomically
 from nas.plan import Plan, RunFolder
@@ -26,7 +27,7 @@ from nas.serial import to_json
 from nas.storage import read_run
 from nas.table import slug
 from nas.trainer import train_all
-from nas.training import Metrics, TrainingFolder, TrainingPlan, differences, load_data, read_test, run_test
+from nas.training import Metrics, TrainingFolder, TrainingPlan, differences, read_test, run_test
 from nas.worker import load_plan_data, plan_space
 
 SCHEMA_VERSION = 1
@@ -133,7 +134,7 @@ def confirm(
             entrants = dropped(entrants, len(data.validation.labels), front=confirmation.front)
             _write(confirmation, plan, entrants, command)
         entrants = [_with_earlier_seeds(confirmation, entrant) for entrant in entrants]
-        entrants = _tested(confirmation, plan, entrants, command, device)
+        entrants = _tested(confirmation, plan, entrants, command, data, device)
         return _write(confirmation, plan, entrants, command)
 
 
@@ -207,7 +208,12 @@ def _training_plan(plan: Plan, candidate: Candidate, recipe: Recipe, seed: int) 
 
 
 def _tested(
-    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], command: str, device: str
+    confirmation: Confirmation,
+    plan: Plan,
+    entrants: Sequence[Entrant],
+    command: str,
+    data: SearchData,
+    device: str,
 ) -> list[Entrant]:
     """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
     reading is counted before a network is judged."""
@@ -220,7 +226,7 @@ def _tested(
     ]
     if waiting:
         first = waiting[0].read_plan()
-        test = read_test(first, load_data(first))
+        test = read_test(first, data)
         _write(confirmation, plan, entrants, command, reads=_reads(confirmation) + 1)
         for folder in waiting:
             run_test(folder, pick_device(device, 0), test)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.augment import DeviceData
-from nas.card import Card, Measured, Preprocessing
+from nas.card import Card, Measured, Preprocessing, times
 from nas.commands import export_command, search_command, training_command
 from nas.confirm import read_confirmed
 from nas.data import SearchData
@@ -22,7 +22,7 @@ from nas.plan import Plan, RunFolder
 from nas.recipe import recipe_values
 from nas.serial import from_json
 from nas.train import trained_weights
-from nas.training import TrainingFolder, load_data, times
+from nas.training import TrainingFolder, load_data
 from nas.worker import load_plan_data
 
 
@@ -112,9 +112,8 @@ def _of_confirmed(
     measured = []
     for own in training.card.measured:
         values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
-        note = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
-        if len(values) == 1:
-            note = "Of one seed."
+        seeds = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        note = seeds if len(values) > 1 else "Of one seed."
         if own.split == "test":
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))

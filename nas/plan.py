@@ -11,7 +11,7 @@ RUN/settings.json   the plan: the same command continues, another is refused
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Plan:
     stop_threshold: float | None = None
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
-    validation_images: int = 0
+    validation_images: int = field(default=0, compare=False)
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
@@ -165,7 +165,7 @@ def _differences(stored: Plan, asked: Plan) -> list[str]:
     return [
         f"{f.name} was {_shown(getattr(stored, f.name))}, now {_shown(getattr(asked, f.name))}"
         for f in fields(Plan)
-        if f.name != "validation_images" and getattr(stored, f.name) != getattr(asked, f.name)
+        if f.compare and getattr(stored, f.name) != getattr(asked, f.name)
     ]
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from nas.card import times
 from nas.folds import Row
 from nas.layers import Layer
 from nas.terminal import duration, sparkline
@@ -142,8 +143,9 @@ def training_summary(metrics: "Metrics") -> str:
         f"{sparkline([epoch.validation_accuracy for epoch in metrics.epochs])}",
     ]
     if metrics.test_accuracy is not None:
-        times = "once" if metrics.test_reads == 1 else f"{metrics.test_reads} times"
-        lines.append(f"test accuracy {100 * metrics.test_accuracy:.2f} % (the test split was read {times})")
+        lines.append(
+            f"test accuracy {100 * metrics.test_accuracy:.2f} % (the test split was read {times(metrics.test_reads)})"
+        )
     return "\n".join(lines)
 
 
@@ -215,8 +217,9 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
             f"{validation['n']}" if validation else "0",
         )
     reads = content["test_reads"]
-    times = "once" if reads == 1 else f"{reads} times"
-    return Group(table, Text(f"accuracies in per cent; the test split was read {times} by this run", style="dim"))
+    return Group(
+        table, Text(f"accuracies in per cent; the test split was read {times(reads)} by this run", style="dim")
+    )
 
 
 def _measured(summary: Mapping[str, Any] | None) -> str:

@@ -308,11 +308,6 @@ def _test(
     return tested
 
 
-def times(reads: int) -> str:
-    """How often the test split was read, in words."""
-    return "once" if reads == 1 else f"{reads} times"
-
-
 def read_test(plan: TrainingPlan, data: SearchData) -> Split:
     """The test split. Raises DataError if its classes are not those of the training split."""
     test, class_names = load_test(plan.dataset, image_size=plan.image_size)

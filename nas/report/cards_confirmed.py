@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from nas.card import times
 from nas.report.gather import Gathered
 from nas.report.theme import Card, View
 from nas.report.trials import plotly_text
@@ -24,8 +25,7 @@ def confirmed_card(gathered: Gathered) -> Card:
     head = "<th>network</th><th class=n>budget</th><th class=n>parameters</th><th class=n>validation</th>"
     head += "<th class=n>test</th><th class=n>95 %</th><th class=n>n</th><th class=n>gap, points</th>"
     html = f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    times = "once" if reads == 1 else f"{reads} times"
-    return Card(name, heading, f"{sentence} The test split was read {times}.", (View(html=html),))
+    return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
 
 
 def _confirmed_row(row: dict[str, Any]) -> str:
