@@ -100,6 +100,7 @@ def _count_torchvision(named: "Named", flags: argparse.Namespace) -> int:
 
 
 def _models(flags: argparse.Namespace) -> int:
+    from nas.designs import DESIGNS
     from nas.models import MODELS
     from nas.networks import find_network, size
 
@@ -127,6 +128,9 @@ def _models(flags: argparse.Namespace) -> int:
     console = terminal_console()
     console.print(model_table(listed))
     console.print("and torchvision:NAME for any classifier of torchvision", highlight=False)
+    console.print(
+        f"and scaled:NAME@PARAMETERS for {', '.join(DESIGNS)} made to fit, as scaled:resnet@50K", highlight=False
+    )
     return EXIT_DONE
 
 

@@ -22,7 +22,8 @@ def _add_network(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         name,
         metavar=name.upper(),
-        help="a model of `nas models`, torchvision:NAME, a space (name or .py file), a pareto.json, or a run folder",
+        help="a model of `nas models`, torchvision:NAME, scaled:NAME@PARAMETERS, a space (name or .py file), "
+        "a pareto.json, or a run folder",
     )
     parser.add_argument("knobs", nargs="*", metavar="KNOB=VALUE", help="knobs of a space; the rest stay at defaults")
     parser.add_argument(

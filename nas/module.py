@@ -50,7 +50,7 @@ class SubsampleModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
-        x = x[:, : self.outputs, :: self.stride, :: self.stride]
+        x = _strided(x[:, : self.outputs], self.stride)
         return nn.functional.pad(x, (0, 0, 0, 0, 0, max(0, self.outputs - self.inputs)))
 
 
@@ -68,6 +68,20 @@ class SqueezeExcitationModule(nn.Module):
         return x * nn.functional.hardsigmoid(self.excite(gate))
 
 
+def _strided(x: Tensor, stride: int) -> Tensor:
+    """Every `stride`-th position. Pooling windows of one does what a slice does, and keeps the gradient in the layout
+    of x, where a slice's comes row by row."""
+    return nn.functional.avg_pool2d(x, 1, stride) if stride > 1 else x
+
+
+def _keep_layout_of_gradient(x: Tensor) -> None:
+    """What comes back from a mean has no layout of its own, and residual blocks would hand it on row by row."""
+    if x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
+        x.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient.contiguous(memory_format=torch.channels_last)
+        )
+
+
 class GlobalPoolModule(nn.Module):
     """Maximum or mean over all positions."""
 
@@ -77,6 +91,7 @@ class GlobalPoolModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C, 1, 1]."""
+        _keep_layout_of_gradient(x)
         return x.mean((2, 3), keepdim=True) if self.statistic == "average" else x.amax((2, 3), keepdim=True)
 
 
@@ -96,7 +111,7 @@ class LeanConv2d(nn.Conv2d):
         weight = self.weight[:, :, trim : kernel - trim, trim : kernel - trim] if trim else self.weight
         padding -= trim
         if stride > 1 and weight.shape[2] == 1 and padding == 0:
-            x, stride = x[:, :, ::stride, ::stride], 1
+            x, stride = _strided(x, stride), 1
         return nn.functional.conv2d(x, weight, self.bias, stride, padding, self.dilation, self.groups)
 
     def _dead_taps(self, side: int) -> int:

@@ -1,5 +1,5 @@
-"""Networks by what they are called on the command line: a fixed model, knob settings of a space, a network of a
-pareto.json, or a classifier of torchvision."""
+"""Networks by what they are called on the command line: a fixed model, a design scaled to a budget, knob settings of a
+space, a network of a pareto.json, or a classifier of torchvision."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.budget import parse_count
+from nas.budget import Budget, parse_count
+from nas.designs import DESIGNS, scaled
 from nas.errors import RunError, SpaceError, UserError
 from nas.folds import ShapeError, cost
 from nas.layers import Layer, Shape
@@ -16,6 +17,7 @@ from nas.serial import from_json, to_json
 from nas.space import bind, load_architecture, parse_settings, shipped_spaces, space_file
 
 TORCHVISION = "torchvision:"
+SCALED = "scaled:"
 SMALL_IMAGES: Shape = (3, 32, 32)
 ENLARGED_IMAGES: Shape = (3, 224, 224)
 
@@ -47,8 +49,9 @@ def find_network(
     classes: int | None = None,
     pretrained: bool = False,
 ) -> Named:
-    """The network called `name`: a model of `nas models`, "torchvision:resnet18", a shipped space or a .py file with
-    `knobs` ("width1=16"), or a pareto.json (or run folder) and which of its networks (fingerprint or most parameters).
+    """The network called `name`: a model of `nas models`, "torchvision:resnet18", "scaled:resnet@50K" (the widest
+    ResNet of at most 50,000 parameters), a shipped space or a .py file with `knobs` ("width1=16"), or a pareto.json (or
+    run folder) and which of its networks (fingerprint or most parameters).
 
     Without `shape` and `classes`, those that a model was published for, else 3 x 32 x 32 and 100. Raises SpaceError for
     what is not known or does not fit images of the shape, UserError for a stored network and another shape or number of
@@ -61,7 +64,7 @@ def find_network(
         found = _stored(path, select, shape, classes)
     elif select:
         raise UserError("--select needs a pareto.json")
-    elif name in MODELS or name.startswith(TORCHVISION):
+    elif name in MODELS or name.startswith((TORCHVISION, SCALED)):
         if knobs:
             raise UserError(f"{name} is a fixed model and has no knobs; leave out {' '.join(knobs)}")
         found = _fixed(name, shape, classes, pretrained)
@@ -87,6 +90,8 @@ def _fixed(name: str, shape: Shape | None, classes: int | None, pretrained: bool
         return Named(
             name, Torchvision(name.removeprefix(TORCHVISION), pretrained), shape or ENLARGED_IMAGES, classes or 100
         )
+    if name.startswith(SCALED):
+        return _scaled(name, shape or SMALL_IMAGES, classes or 100)
     model = MODELS[name]
     shape, classes = shape or model.shape, classes or model.classes
     if isinstance(model, TorchvisionModel):
@@ -94,11 +99,29 @@ def _fixed(name: str, shape: Shape | None, classes: int | None, pretrained: bool
     return Named(name, model_network(model, shape, classes), shape, classes)
 
 
+def _scaled(name: str, shape: Shape, classes: int) -> Named:
+    design, at, most = name.removeprefix(SCALED).partition("@")
+    if design not in DESIGNS or not at:
+        raise SpaceError(
+            f"a scaled design is {SCALED}NAME@PARAMETERS, like {SCALED}resnet@50K, with a name of "
+            f"{', '.join(DESIGNS)}, but got {name!r}"
+        )
+    budget = Budget(parse_count(most))
+    network = scaled(design, budget, shape, classes)
+    if network is None:
+        raise SpaceError(
+            f"{name} has no network: with every width at 1 it has more than {budget.parameters:,} parameters, for "
+            f"images {' × '.join(map(str, shape))} of {classes} classes; ask for more"
+        )
+    return Named(name, network, shape, classes)
+
+
 def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> Named:
     if not name.endswith(".py") and name not in shipped_spaces():
         raise SpaceError(
             f"no model or space is named {name!r}: `nas models` lists the models; spaces are "
-            f"{', '.join(shipped_spaces())} or a .py file; {TORCHVISION}NAME is one of torchvision's"
+            f"{', '.join(shipped_spaces())} or a .py file; {TORCHVISION}NAME is one of torchvision's, "
+            f"{SCALED}NAME@PARAMETERS a scaled design"
         )
     space = bind(load_architecture(space_file(name)), shape, classes)
     network = space.network(space.check(parse_settings(space.knobs, knobs)))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nas.baselines import feasible_baselines, rebuilt, scaled
+from nas.baselines import feasible_baselines, rebuilt
+from nas.designs import scaled
 from nas.errors import RunError
 from nas.folds import cost
 from nas.front import best_within, pareto_front

@@ -3,8 +3,9 @@
 import pytest
 from torchvision.models import mobilenet_v2
 
-from nas.baselines import DESIGNS, BaselineSpace, feasible_baselines, scaled
+from nas.baselines import BaselineSpace, feasible_baselines
 from nas.budget import Budget
+from nas.designs import DESIGNS, scaled
 from nas.folds import macs, output_shape, parameters
 from nas.layers import Layer, Shape
 from nas.module import to_module

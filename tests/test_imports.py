@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [
     {"nas.blocks", "nas.budget", "nas.models"},
     {"nas", "nas.draw"},
     {
+        "nas.designs",
         "nas.module",
         "nas.data",
         "nas.data_arrays",

@@ -244,3 +244,29 @@ def test_what_a_backward_pass_or_a_shortcut_still_reads_is_not_overwritten():
     assert torch.equal(images, kept)
     assert not any(part.overwrites for part in module.modules() if isinstance(part, ResidualModule))
     assert [part.inplace for part in module.modules() if isinstance(part, nn.ReLU)] == [False, True]
+
+
+@pytest.mark.parametrize("name", sorted(set(shipped_spaces()) - {"conv_fc"}))
+def test_gradients_have_the_layout_of_the_images(name: str):
+    """One laid out row by row slows the batch norms that it passes. `conv_fc` flattens maps: they have no other."""
+    space = shipped(name)
+    module = to_module(space.network(space.defaults)).to(memory_format=torch.channels_last)
+    seen: list[tuple[int, ...]] = []
+    elsewhere: list[tuple[str, tuple[int, ...]]] = []
+
+    def listen(path: str, output: Tensor) -> None:
+        def look(gradients: tuple[Tensor, ...]) -> None:
+            seen.append(gradients[0].shape)
+            if not gradients[0].is_contiguous(memory_format=torch.channels_last):
+                elsewhere.append((path, gradients[0].stride()))
+
+        if output.ndim == 4 and output.shape[2] > 1:
+            output.grad_fn.register_prehook(look)
+
+    for path, inner in module.named_modules():
+        if not list(inner.children()):
+            inner.register_forward_hook(lambda _, __, output, path=path: listen(path, output))
+    images = random_images(4, *space.shape).to(memory_format=torch.channels_last)
+    module(images).sum().backward()
+    assert len(seen) > 2
+    assert not elsewhere

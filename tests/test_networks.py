@@ -5,6 +5,8 @@ import pytest
 from records import PLAN, SPACE, record
 from searching import write_space
 
+from nas.budget import Budget
+from nas.designs import DESIGNS, scaled
 from nas.errors import SpaceError, UserError
 from nas.folds import cost
 from nas.front import read_result, write_result
@@ -51,6 +53,14 @@ def test_a_classifier_of_torchvision_is_found_by_its_name_there_or_as_a_model():
     assert size(named.network, named.shape, named.classes)[0] == 726_474
     assert find_network("torchvision:resnet18").shape == (3, 224, 224)
     assert find_network("s2-resnet101", pretrained=True).network == Torchvision("resnet101", pretrained=True)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_design_is_scaled_to_parameters_images_and_classes(design: str):
+    named = find_network(f"scaled:{design}@20K", shape=(1, 8, 8), classes=10)
+    assert (named.label, named.shape, named.classes) == (f"scaled:{design}@20K", (1, 8, 8), 10)
+    assert named.network == scaled(design, Budget(20_000), (1, 8, 8), 10)
+    assert find_network(f"scaled:{design}@20K").classes == 100
 
 
 def test_a_shipped_space_gives_its_default_network_or_that_of_its_knobs():
@@ -106,12 +116,26 @@ def test_nothing_is_published_of_other_networks():
             [],
             "no model or space is named 'nowhere': `nas models` lists the models; spaces are cifar_resnet, "
             "conv_blocks, conv_fc, mbconv, mixed, mobile, plain, residual or a .py file; torchvision:NAME is one of "
-            "torchvision's",
+            "torchvision's, scaled:NAME@PARAMETERS a scaled design",
         ),
         ("nowhere.py", [], "there is no space file 'nowhere.py'"),
         ("mixed", ["width1"], "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
         ("mixed", ["kernel1=4"], "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
         ("s4-resnet20", ["blocks=3"], "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
+        ("scaled:resnet@50K", ["a=1"], "scaled:resnet@50K is a fixed model and has no knobs; leave out a=1"),
+        (
+            "scaled:resnet",
+            [],
+            "a scaled design is scaled:NAME@PARAMETERS, like scaled:resnet@50K, with a name of resnet, mobilenetv2, "
+            "vgg, but got 'scaled:resnet'",
+        ),
+        ("scaled:lenet@1K", [], "a scaled design is scaled:NAME@PARAMETERS, like scaled:resnet@50K, with a name of"),
+        (
+            "scaled:vgg@200",
+            [],
+            "scaled:vgg@200 has no network: with every width at 1 it has more than 200 parameters, for images "
+            "3 × 32 × 32 of 100 classes; ask for more",
+        ),
         ("torchvision:resnet18", ["a=1"], "torchvision:resnet18 is a fixed model and has no knobs; leave out a=1"),
     ],
 )
