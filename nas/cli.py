@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 ran but has no answer; 2 wrong use; 130 interrupted. JSON 
 
 import argparse
 import json
+import os
+import select
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -26,12 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     flags = build_parser().parse_args(arguments)
     try:
-        return _command(flags.name)(flags)
+        code = _command(flags.name)(flags)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, of the interpreter
+        return EXIT_NO_ANSWER
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads the output any more, as after `| head`."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return bool(poll.poll(0))  # which tells of broken ones, whatever it is asked for
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

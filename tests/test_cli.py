@@ -70,6 +70,18 @@ def test_the_example_of_a_command_works_when_pasted(
     assert run(example[1:], capsys)[0] == 0
 
 
+def test_a_reader_that_leaves_early_gets_no_traceback():
+    """As `nas count s4-resnet110 --json | head -1` does."""
+    command = [sys.executable, "-m", "nas.cli", "count", "s4-resnet110", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_nas_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "nas.cli", "list", "/nowhere"], capture_output=True, text=True)
     assert done.returncode == 2
