@@ -21,7 +21,8 @@ from nas.front import read_result
 from nas.layers import Layer
 from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
 from nas.process import check_device
-from nas.recipe import AUGMENTATIONS, recipe_for
+from nas.recipe import AUGMENTATIONS
+from nas.recipes import recipe_for
 from nas.samplers import STRATEGIES, FullGreedySampler
 from nas.scaling import scaling, warm_starts
 from nas.serial import from_json

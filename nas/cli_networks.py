@@ -135,7 +135,8 @@ def _models(flags: argparse.Namespace) -> int:
 
 
 def _recipes(flags: argparse.Namespace) -> int:
-    from nas.recipe import MANY_IMAGES, RECIPES, named_recipe, recipe_values
+    from nas.recipe import recipe_values
+    from nas.recipes import MANY_IMAGES, RECIPES, named_recipe
 
     recipes = {flags.recipe: named_recipe(flags.recipe, MANY_IMAGES)} if flags.recipe else dict(RECIPES)
     if flags.json:

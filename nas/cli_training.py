@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def asked_recipe(flags: argparse.Namespace, images: int) -> "Recipe":
     """What --recipe, --set and --epochs say, for that many training images."""
-    from nas.recipe import changed, named_recipe
+    from nas.recipe import changed
+    from nas.recipes import named_recipe
 
     return changed(named_recipe(flags.recipe, images), _asked_changes(flags))
 

@@ -7,7 +7,8 @@ from typing import Any
 from nas.data import ARRAYS
 from nas.models import MODELS
 from nas.plan import Plan
-from nas.recipe import Recipe, named_recipe, recipe_values
+from nas.recipe import Recipe, recipe_values
+from nas.recipes import named_recipe
 from nas.space import shipped_spaces
 from nas.training import TrainingPlan
 

@@ -19,7 +19,7 @@ from nas.data_arrays import LabelledImages, check_image_size, check_trainable, d
 from nas.data_files import FOLDER_LAYOUTS, Part, read_folder, read_npz
 from nas.data_named import NAMED, cifar100_on_disk, cifar100_reachable, read_named
 from nas.errors import DataError
-from nas.recipe import MANY_IMAGES
+from nas.recipes import MANY_IMAGES
 
 __all__ = [
     "NAMED",

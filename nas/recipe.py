@@ -1,17 +1,12 @@
-"""How networks are trained: plain data and arithmetic, free of torch."""
+"""How a network is trained, as plain data: nas/recipes.py names some, nas/schedule.py says what they do to the rate."""
 
 import math
 import sys
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nas.errors import RecipeError
-
-MANY_IMAGES = 10_000
-"""From here on: full steps and batches, more epochs, and a tenth of the images is enough to validate on."""
 
 Optimiser = Literal["nesterov", "sgd", "adam", "adamw"]
 Schedule = Literal["constant", "multi-step", "plateau", "one-cycle", "cosine"]
@@ -25,15 +20,6 @@ AUGMENTATIONS = (
     "colour-jitter",
     "grayscale",
 )
-
-ONE_CYCLE_RISE = 0.3
-"""Share of the steps over which a one-cycle rate rises (Smith & Topin 2018; torch's default)."""
-
-ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4 / 25
-"""Shares of the peak at which a one-cycle rate starts and ends (torch's defaults)."""
-
-PLATEAU_TOLERANCE = 1e-4
-"""A loss is an improvement if it is lower by this share (torch's default)."""
 
 
 def _one_of(choices: Any, meaning: str) -> dict[str, Any]:
@@ -175,97 +161,6 @@ def _check_together(recipe: Recipe) -> None:
         raise conflict(f"augmentation names one twice: {', '.join(recipe.augmentation)}")
 
 
-def recipe_for(images: int) -> Recipe:
-    """What a search uses for that many training images: smaller steps, batches and runs where there are few."""
-    if images >= MANY_IMAGES:
-        return Recipe()
-    return Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10)
-
-
-_PLAIN = Recipe(
-    optimiser="adam", learning_rate=1e-3, weight_decay=0.0, warmup_steps=0, average_share=0.0, augmentation=()
-)
-"""What a first script does: Adam with torch's defaults at a constant rate, no augmentation, the weights as they are."""
-
-RECIPES: dict[str, Recipe] = {
-    "search": Recipe(),
-    "final": Recipe(
-        epochs=40,
-        batch_size=128,
-        learning_rate=0.2,
-        schedule="one-cycle",
-        warmup_steps=0,
-        average_share=0.0,
-    ),
-    "s0": replace(_PLAIN, epochs=15, batch_size=64, stop_patience=3),
-    "s1": replace(_PLAIN, epochs=200),
-    "s2": replace(_PLAIN, epochs=5, batch_size=64),
-    "s2-tune": replace(_PLAIN, epochs=5, batch_size=64, optimiser="sgd", input_size=224),
-    "s3": Recipe(
-        epochs=100,
-        optimiser="sgd",
-        weight_decay=1e-4,
-        schedule="plateau",
-        patience=5,
-        cooldown=2,
-        warmup_steps=0,
-        average_share=0.0,
-        dropout=0.5,
-        augmentation=("flip", "vertical-flip", "erasing", "randaugment"),
-        restarts=1,
-        restart_epochs=10,
-        restart_rate=0.2,
-    ),
-    "s4": Recipe(
-        epochs=164,
-        optimiser="sgd",
-        weight_decay=1e-4,
-        schedule="multi-step",
-        milestones=(0.5, 0.75),
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=("crop", "flip"),
-    ),
-}
-"""Named recipes. s0 to s4 are those of the five reports as far as these say them; where they are silent (s0: optimiser
-and rate, s1: batch size), torch's defaults. s2-tune is S2's for pretrained models. s4 is that of He et al. (2015): rate
-divided by 10 after 32,000 and 48,000 of 64,000 steps. `search` is `recipe_for` many images; `final` retrains
-winners, where there are few images in smaller batches and steps (`named_recipe`).
-"""
-
-
-def named_recipe(name_or_path: str, images: int) -> Recipe:
-    """A shipped recipe, or one of a .toml file: the fields of Recipe, and `extends`, the name of the recipe that they
-    change ("search" unless said). Raises RecipeError for names, files and values that are not valid."""
-    if name_or_path.endswith(".toml"):
-        return _toml_recipe(Path(name_or_path), images)
-    if name_or_path not in RECIPES:
-        raise RecipeError(
-            f"no recipe is named {name_or_path!r}; shipped are {', '.join(RECIPES)}; or give a .toml file"
-        )
-    if name_or_path == "search":
-        return recipe_for(images)
-    if name_or_path == "final" and images < MANY_IMAGES:
-        return replace(RECIPES["final"], batch_size=32, learning_rate=0.1)
-    return RECIPES[name_or_path]
-
-
-def _toml_recipe(path: Path, images: int) -> Recipe:
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is no TOML file: {error}") from error
-    extended = content.pop("extends", "search")
-    if not isinstance(extended, str) or extended.endswith(".toml"):
-        raise RecipeError(f"{path}: extends must name a shipped recipe but is {extended!r:.80}")
-    try:
-        return changed(named_recipe(extended, images), content)
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
-
-
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with other values. Raises RecipeError for names that it lacks."""
     names = [f.name for f in fields(Recipe)]
@@ -306,66 +201,6 @@ def _parse_value(name: str, text: str) -> Any:
 
 def _split(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(part.strip() for part in text.split(","))
-
-
-def learning_rate(recipe: Recipe, step: int, epoch_steps: int, losses: Sequence[float]) -> float:
-    """Rate of a step, counted from 0 over the whole training; `losses` are the validation losses of the epochs before.
-
-    Each restart begins the schedule anew, with its own length and highest rate.
-    """
-    begun, epochs, highest = 0, recipe.epochs, recipe.learning_rate
-    while step >= (begun + epochs) * epoch_steps and recipe.restarts and begun + epochs < recipe.all_epochs:
-        begun, epochs, highest = begun + epochs, recipe.restart_epochs, recipe.restart_rate
-    within = step - begun * epoch_steps
-    share = within / (epochs * epoch_steps)
-    warmed = 1.0 if begun else min(1.0, (within + 1) / (recipe.warmup_steps + 1))
-    return highest * warmed * _course(recipe, share, losses[begun:])
-
-
-def _course(recipe: Recipe, share: float, losses: Sequence[float]) -> float:
-    """Share of the highest rate after that share of the steps."""
-    match recipe.schedule:
-        case "constant":
-            return 1.0
-        case "multi-step":
-            return float(recipe.factor ** sum(share >= milestone for milestone in recipe.milestones))
-        case "plateau":
-            return float(recipe.factor ** _falls(losses, recipe.patience, recipe.cooldown))
-        case "cosine":
-            return _cosine(1.0, 0.0, share)
-        case "one-cycle":
-            if share < ONE_CYCLE_RISE:
-                return _cosine(ONE_CYCLE_START, 1.0, share / ONE_CYCLE_RISE)
-            return _cosine(1.0, ONE_CYCLE_END, (share - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE))
-
-
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def _falls(losses: Sequence[float], patience: int, cooldown: int) -> int:
-    """How often torch's ReduceLROnPlateau would have lowered the rate after these losses."""
-    best, bad, resting, falls = math.inf, 0, 0, 0
-    for loss in losses:
-        if loss < best * (1 - PLATEAU_TOLERANCE):
-            best, bad = loss, 0
-        else:
-            bad += 1
-        if resting > 0:
-            resting, bad = resting - 1, 0
-        if bad > patience:
-            falls, bad, resting = falls + 1, 0, cooldown
-    return falls
-
-
-def gives_up(recipe: Recipe, losses: Sequence[float]) -> bool:
-    """Whether the validation loss has not been lower for `stop_patience` epochs."""
-    return recipe.stop_patience > 0 and len(losses) > best_epoch(losses) + recipe.stop_patience
-
-
-def best_epoch(losses: Sequence[float]) -> int:
-    """Index of the lowest loss, the first of equals; 0 where there is none yet."""
-    return min(range(len(losses)), key=losses.__getitem__, default=0)
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from nas.errors import RecipeError, RunError, UserError
 from nas.networks import published
-from nas.recipe import LISTS, Recipe, changed, named_recipe, parse_changes
+from nas.recipe import LISTS, Recipe, changed, parse_changes
+from nas.recipes import named_recipe
 from nas.training import Metrics, TrainingFolder
 
 

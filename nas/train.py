@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from nas.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
 from nas.layers import Layer, with_dropout
 from nas.module import to_module
-from nas.recipe import Recipe, best_epoch, gives_up, learning_rate
+from nas.recipe import Recipe
+from nas.schedule import best_epoch, gives_up, learning_rate
 from nas.seeds import derive_seed
 
 Precision = Literal["fp32", "bf16"]

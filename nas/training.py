@@ -27,7 +27,8 @@ from nas.folders import claim, file_lock, refuse_other_settings, write_atomicall
 from nas.layers import Shape
 from nas.networks import Torchvision, from_stored, size
 from nas.process import end_with_parent
-from nas.recipe import Recipe, best_epoch, changed, recipe_values
+from nas.recipe import Recipe, changed, recipe_values
+from nas.schedule import best_epoch
 from nas.train import DivergenceError, Epoch, Network, build, evaluate, train, trained_weights
 from nas.vision import torchvision_model
 

@@ -20,7 +20,7 @@ from nas.layers import (
     Subsample,
 )
 from nas.plan import Plan, recipe_settings
-from nas.recipe import recipe_for
+from nas.recipes import recipe_for
 from nas.space import Architecture, Settings, Space, bind, knob, width_knob
 from nas.storage import Record, State
 

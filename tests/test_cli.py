@@ -12,7 +12,8 @@ from records import PLAN, SPACE, record
 from nas.cli import main
 from nas.front import write_result
 from nas.plan import RunFolder
-from nas.recipe import RECIPES, Recipe, changed, parse_changes
+from nas.recipe import Recipe, changed, parse_changes
+from nas.recipes import RECIPES
 from nas.serial import from_json
 
 COMMANDS = ["search", "show", "compare", "confirm", "report", "scaling", "list", "data"]

@@ -24,7 +24,8 @@ from nas.exportable import UserError, exportables
 from nas.flags import build_parser
 from nas.layers import Flatten, Layer, Linear, Sequence
 from nas.racing import Candidate, Entrant, dropped
-from nas.recipe import Recipe, changed, named_recipe, parse_changes
+from nas.recipe import Recipe, changed, parse_changes
+from nas.recipes import named_recipe
 from nas.report.whole import report_html
 from nas.train import Epoch
 from nas.training import Metrics, TrainingFolder

@@ -56,7 +56,8 @@ from nas.layers import (
 from nas.module import to_module
 from nas.networks import Torchvision, to_stored
 from nas.plan import Plan, RunFolder
-from nas.recipe import Recipe, changed, parse_changes, recipe_for, recipe_values
+from nas.recipe import Recipe, changed, parse_changes, recipe_values
+from nas.recipes import recipe_for
 from nas.serial import fingerprint, from_json
 from nas.source import torch_source
 from nas.space import shipped_spaces

@@ -11,7 +11,7 @@ PACKAGE = Path(nas.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"nas.errors", "nas.layers", "nas.predict", "nas.seeds", "nas.recipe"},
-    {"nas.folds", "nas.curves"},
+    {"nas.folds", "nas.curves", "nas.recipes", "nas.schedule"},
     {"nas.card", "nas.folders", "nas.serial", "nas.source", "nas.stopping"},
     {"nas.space"},
     {"nas.blocks", "nas.budget", "nas.models"},

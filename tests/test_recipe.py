@@ -11,20 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import RecipeError
-from nas.recipe import (
-    AUGMENTATIONS,
-    MANY_IMAGES,
-    RECIPES,
-    Recipe,
-    best_epoch,
-    changed,
-    gives_up,
-    learning_rate,
-    named_recipe,
-    parse_changes,
-    recipe_for,
-    recipe_values,
-)
+from nas.recipe import AUGMENTATIONS, Recipe, changed, parse_changes, recipe_values
+from nas.recipes import MANY_IMAGES, RECIPES, named_recipe, recipe_for
+from nas.schedule import best_epoch, gives_up, learning_rate
 
 
 def rates(recipe: Recipe, steps: Sequence[int], epoch_steps: int, losses: Sequence[float] = ()) -> list[float]:

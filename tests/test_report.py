@@ -30,7 +30,7 @@ from nas.folds import depth, parameters
 from nas.front import pareto_front, write_result
 from nas.models import MODELS, Model
 from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
-from nas.recipe import recipe_for
+from nas.recipes import recipe_for
 from nas.report import write_report
 from nas.report.cards_record import command
 from nas.report.folders import run_folders

@@ -13,7 +13,9 @@ from nas.augment import DeviceData, training_batches
 from nas.blocks import classifier, stage, stem
 from nas.data import SearchData, Split, array_search_data, load_search_data
 from nas.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
-from nas.recipe import MANY_IMAGES, RECIPES, Recipe, best_epoch, changed, recipe_for
+from nas.recipe import Recipe, changed
+from nas.recipes import MANY_IMAGES, RECIPES, recipe_for
+from nas.schedule import best_epoch
 from nas.seeds import derive_seed
 from nas.train import DivergenceError, Epoch, _resized, build, evaluate, train, trained_weights
 
