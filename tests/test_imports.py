@@ -75,8 +75,9 @@ LAYERS: list[set[str]] = [
         "nas.report.watch",
         "nas.report.whole",
     },
-    {"nas.cli_networks", "nas.cli_training", "nas.flags_networks"},
+    {"nas.flags_networks"},
     {"nas.flags"},
+    {"nas.cli_networks", "nas.cli_runs", "nas.cli_training"},
     {"nas.cli"},
 ]
 """From the bottom to the top."""
