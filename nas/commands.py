@@ -6,6 +6,7 @@ from typing import Any
 
 from nas.data import ARRAYS
 from nas.models import MODELS
+from nas.networks import SCALED
 from nas.plan import Plan
 from nas.recipe import Recipe, recipe_values
 from nas.recipes import named_recipe
@@ -77,7 +78,8 @@ def training_command(plan: TrainingPlan, images: int) -> str:
 def _model(label: list[str]) -> list[str]:
     if label[0] == "found":
         return ["RUN", "--select", label[1]]
-    return label if label[0] in MODELS or label[0] in shipped_spaces() else ["NETWORK"]
+    is_shipped = label[0] in MODELS or label[0] in shipped_spaces() or label[0].startswith(SCALED)
+    return label if is_shipped else ["NETWORK"]
 
 
 def export_command(source: Path, budget: int | None = None) -> str:

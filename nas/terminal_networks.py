@@ -138,7 +138,7 @@ def training_summary(metrics: "Metrics") -> str:
     """What a training came to, in a few lines."""
     lines = [
         f"{metrics.model}: {metrics.parameters:,} parameters, {metrics.macs:,} multiply-adds, "
-        f"{len(metrics.epochs)} epochs in {duration(metrics.seconds)}",
+        f"{len(metrics.epochs)} epoch{'s' * (len(metrics.epochs) != 1)} in {duration(metrics.seconds)}",
         f"validation accuracy {100 * metrics.accuracy:.2f} % "
         f"{sparkline([epoch.validation_accuracy for epoch in metrics.epochs])}",
     ]

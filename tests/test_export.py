@@ -530,6 +530,7 @@ def test_the_command_of_a_training_leads_to_its_recipe():
         ("s0-100k", ["s0-100k"]),
         ("plain width1=8", ["plain", "width1=8"]),
         ("found 0123456789abcdef", ["RUN", "--select", "0123456789abcdef"]),
+        ("scaled:resnet@5K", ["scaled:resnet@5K"]),
         ("own width=3", ["NETWORK"]),
     ):
         command = shlex.split(training_command(digits_plan(SMALL, recipe, model), images=200))
