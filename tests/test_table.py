@@ -12,6 +12,7 @@ import searching
 from nas.cli import main
 from nas.recipe import Recipe
 from nas.table import Line, entries, line_cells, line_values
+from nas.table_page import table_page
 from nas.train import Epoch
 from nas.training import Metrics, TrainingFolder
 
@@ -142,6 +143,15 @@ def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: P
         assert text in page
     assert f"{MODEL} dropout=0.5 augmentation=none (n = 1)" in page
     assert f"{MODEL} augmentation=crop+flip" in page  # a line of the sweep
+    found = metrics(sweep, SWEPT[1])
+    assert f"<td>{100 * found['accuracy']:.2f}</td>" in page
+
+
+def test_the_curves_of_many_trainings_can_be_told_apart():
+    page = table_page([line(f"model {number}", "digits") for number in range(15)] + [line("<b>&", "digits")])
+    drawn = set(re.findall(r'"line":\{"color":"([^"]*)","dash":"([^"]*)"\}', page))
+    assert len(drawn) == 16
+    assert "<td>&lt;b&gt;&amp;</td>" in page
 
 
 def test_folders_of_trainings_are_loaded_beside_what_is_still_to_train(
