@@ -129,9 +129,14 @@ def training_line(metrics: "Metrics", epochs: int) -> str:
     """An epoch in a line."""
     epoch = metrics.epochs[-1]
     return (
-        f"epoch {epoch.epoch}/{epochs}: training loss {epoch.train_loss:.3f}, validation loss "
-        f"{epoch.validation_loss:.3f}, accuracy {100 * epoch.validation_accuracy:.2f} %, {duration(epoch.seconds)}"
+        f"epoch {epoch.epoch}/{epochs}: training loss {_loss(epoch.train_loss)}, validation loss "
+        f"{_loss(epoch.validation_loss)}, accuracy {100 * epoch.validation_accuracy:.2f} %, {duration(epoch.seconds)}"
     )
+
+
+def _loss(nats: float) -> str:
+    """Three decimals; of what has exploded the order alone."""
+    return f"{nats:.3f}" if nats < 1_000 else f"{nats:.0e}"
 
 
 def training_summary(metrics: "Metrics") -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nas.cli import main
 from nas.recipe import Recipe
 from nas.table import Line, entries, line_cells, line_values
 from nas.table_page import table_page
+from nas.terminal_networks import training_line
 from nas.train import Epoch
 from nas.training import Metrics, TrainingFolder
 
@@ -383,3 +385,10 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
     assert err.startswith(f"nas: {told}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_has_exploded_is_told_by_its_order():
+    (shown,) = line("mixed", "digits").trainings
+    assert training_line(shown, 4) == "epoch 1/4: training loss 2.000, validation loss 2.100, accuracy 50.00 %, 3s"
+    exploded = replace(shown, epochs=(replace(shown.epochs[0], validation_loss=2.2e20),))
+    assert "validation loss 2e+20, accuracy" in training_line(exploded, 4)
