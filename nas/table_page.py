@@ -16,8 +16,8 @@ DASHES = ("solid", "dash", "dot")
 
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 """
 
@@ -95,11 +95,12 @@ def _sweep(lines: Sequence[Line], first: str) -> list[Any]:
         groups.setdefault(" ".join((model, *others)), []).append(line)
     return [
         go.Scatter(
+            line={"color": colour},
             x=[line.varied[first] for line in own],
             y=[line.mean("accuracy") for line in own],
             error_y={"array": [line.deviation("accuracy") for line in own]},
             name=label,
             mode="lines+markers",
         )
-        for label, own in groups.items()
+        for (label, own), colour in zip(groups.items(), itertools.cycle(COLOURS), strict=False)
     ]
