@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nas.errors import RecipeError
 from nas.recipe import Recipe, changed
@@ -86,13 +87,18 @@ def named_recipe(name_or_path: str, images: int) -> Recipe:
     return RECIPES[name_or_path]
 
 
-def _toml_recipe(path: Path, images: int) -> Recipe:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of the file. Raises RecipeError where it cannot be read or is no TOML."""
     try:
-        content = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is no TOML file: {error}") from error
+
+
+def _toml_recipe(path: Path, images: int) -> Recipe:
+    content = read_toml(path)
     extended = content.pop("extends", "search")
     if not isinstance(extended, str) or extended.endswith(".toml"):
         raise RecipeError(f"{path}: extends must name a shipped recipe but is {extended!r:.80}")

@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 import statistics
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from nas.errors import RecipeError, RunError, UserError
 from nas.networks import published
 from nas.recipe import LISTS, Recipe, changed, parse_changes
-from nas.recipes import named_recipe
+from nas.recipes import named_recipe, read_toml
 from nas.training import Metrics, TrainingFolder
 
 
@@ -80,12 +79,7 @@ def read_ladder(path: Path, images: int, overrides: Mapping[str, Any]) -> list[E
 
     `overrides` are changes of every step's recipe, applied last. Raises RecipeError for files that are not like this.
     """
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is no TOML file: {error}") from error
+    content = read_toml(path)
     _expect_keys(path, content, {"model", "recipe", "step"})
     if not isinstance(content["step"], list) or not content["step"]:
         raise RecipeError(f"{path} needs at least one [[step]]")
