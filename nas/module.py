@@ -1,6 +1,6 @@
 """The torch module of a layer tree."""
 
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ class SubsampleModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
-        x = _strided(x[:, : self.outputs], self.stride)
+        x = _strided(x[:, : self.outputs], (self.stride, self.stride))
         return nn.functional.pad(x, (0, 0, 0, 0, 0, max(0, self.outputs - self.inputs)))
 
 
@@ -68,10 +68,10 @@ class SqueezeExcitationModule(nn.Module):
         return x * nn.functional.hardsigmoid(self.excite(gate))
 
 
-def _strided(x: Tensor, stride: int) -> Tensor:
+def _strided(x: Tensor, stride: tuple[int, int]) -> Tensor:
     """Every `stride`-th position. Pooling windows of one does what a slice does, and keeps the gradient in the layout
     of x, where a slice's comes row by row."""
-    return nn.functional.avg_pool2d(x, 1, stride) if stride > 1 else x
+    return x if stride == (1, 1) else nn.functional.avg_pool2d(x, 1, stride)
 
 
 def _keep_layout_of_gradient(x: Tensor) -> None:
@@ -99,26 +99,56 @@ class LeanConv2d(nn.Conv2d):
     """A convolution that computes only what reaches its output. Weights and results are those of nn.Conv2d.
 
     Taps of the kernel that only ever meet padding are left out: on a 2 x 2 image a 7 x 7 kernel reaches no further than
-    its inner 3 x 3. Positions that a 1 x 1 kernel's stride skips are dropped first, which also keeps clear of oneDNN's
-    backward pass for strided 1 x 1 kernels: below a block of input channels in channels_last layout it writes past its
-    workspace (https://github.com/uxlfoundation/oneDNN/issues/6035, open in 2026).
+    its inner 3 x 3. Where there is one position alone, its padding and stride are left out as well, and positions that
+    a 1 x 1 kernel's stride skips are dropped first.
+
+    That also keeps clear of two faults of oneDNN's backward pass, which are garbage in the gradient, now and then: of
+    strided 1 x 1 kernels, below a block of input channels in channels_last layout, it writes past its workspace
+    (https://github.com/uxlfoundation/oneDNN/issues/6035, open in 2026); of strided kernels on images one pixel wide, in
+    bf16, it reads weights of taps that meet padding alone.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H', W']."""
-        kernel, padding, stride = self.kernel_size[0], int(self.padding[0]), self.stride[0]
-        trim = max(0, min(self._dead_taps(x.shape[2]), self._dead_taps(x.shape[3])))
-        weight = self.weight[:, :, trim : kernel - trim, trim : kernel - trim] if trim else self.weight
-        padding -= trim
-        if stride > 1 and weight.shape[2] == 1 and padding == 0:
-            x, stride = _strided(x, stride), 1
-        return nn.functional.conv2d(x, weight, self.bias, stride, padding, self.dilation, self.groups)
+        if self.dilation != (1, 1) and self.kernel_size != (1, 1):
+            return super().forward(x)
+        rows, columns = self._axis(0, x.shape[2]), self._axis(1, x.shape[3])
+        weight = self.weight
+        if (rows.taps, columns.taps) != self.kernel_size:
+            weight = weight[:, :, rows.first : rows.first + rows.taps, columns.first : columns.first + columns.taps]
+        if (rows.side, columns.side) != x.shape[2:]:
+            x = x[:, :, : rows.side, : columns.side]
+        stride, padding = (rows.stride, columns.stride), (rows.padding, columns.padding)
+        if weight.shape[2:] == (1, 1) and padding == (0, 0):
+            x, stride = _strided(x, stride), (1, 1)
+        return nn.functional.conv2d(x, weight, self.bias, stride, padding, 1, self.groups)
 
-    def _dead_taps(self, side: int) -> int:
-        """How many taps at either end of the kernel lie in the padding at every position along this side."""
-        kernel, padding, stride = self.kernel_size[0], int(self.padding[0]), self.stride[0]
+    def _axis(self, axis: int, side: int) -> "_Axis":
+        kernel, padding, stride = self.kernel_size[axis], int(self.padding[axis]), self.stride[axis]
         last = (side + 2 * padding - kernel) // stride * stride
-        return 0 if self.dilation[0] > 1 else min(padding - last, kernel - padding - side)
+        if last == 0 and padding < kernel:
+            reached = min(kernel - padding, side)
+            return _Axis(padding, reached, reached, 0, 1)
+        dead = max(0, min(padding - last, kernel - padding - side))
+        return _Axis(dead, kernel - 2 * dead, side, padding - dead, stride)
+
+
+class _Axis(NamedTuple):
+    """What a convolution computes along one axis: `taps` taps of its kernel over the first `side` pixels."""
+
+    first: int
+    taps: int
+    side: int
+    padding: int
+    stride: int
+
+
+def lean(module: nn.Module) -> nn.Module:
+    """The module, its convolutions made LeanConv2d, which has the same state."""
+    for inner in module.modules():
+        if type(inner) is nn.Conv2d and inner.padding_mode == "zeros" and not isinstance(inner.padding, str):
+            inner.__class__ = LeanConv2d
+    return module
 
 
 def to_module(layer: Layer) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nas.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
 from nas.layers import Layer, with_dropout
-from nas.module import to_module
+from nas.module import lean, to_module
 from nas.recipe import Recipe
 from nas.schedule import best_epoch, gives_up, learning_rate
 from nas.seeds import derive_seed
@@ -82,7 +82,7 @@ def build(network: Network, dropout: float = 0.0) -> nn.Module:
     has one."""
     if isinstance(network, Layer):
         return to_module(with_dropout(network, dropout))
-    module = network()
+    module = lean(network())
     linear = [path for path, inner in module.named_modules() if isinstance(inner, nn.Linear)]
     if dropout > 0 and linear:
         module.set_submodule(linear[-1], nn.Sequential(nn.Dropout(dropout), module.get_submodule(linear[-1])))
