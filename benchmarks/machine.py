@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from nas import __version__
+
 Figures = dict[str, Any]
 
 
@@ -25,7 +27,7 @@ def describe() -> Figures:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "optuna": version("optuna"),
-        "nas": version("nas-under-budget"),
+        "nas": __version__,
         "load": round(os.getloadavg()[0], 1),
     }
 

@@ -34,6 +34,8 @@ from nas.layers import (
 )
 from nas.space import Architecture, knob, width_knob
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from nas.api import Result, search
     from nas.module import to_module

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas import __version__
 from nas.card import Card, card_text
 from nas.errors import UserError
 from nas.folds import macs, parameters, peak_activation
@@ -121,7 +122,7 @@ def _write(network: Layer, weights: dict[str, Tensor], card: Card, folder: Path)
     from safetensors.torch import save
 
     shape = card.preprocessing.shape
-    versions = {"nas": version("nas-under-budget"), "python": platform.python_version()}
+    versions = {"nas": __version__, "python": platform.python_version()}
     versions |= {package: version(package) for package in ("torch", "onnx", "onnxruntime")} | {"opset": str(OPSET)}
     (folder / "model.py").write_text(torch_source(network, shape), encoding="utf-8")
     stored = save({name: value.contiguous().clone() for name, value in weights.items()})

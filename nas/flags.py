@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, NoReturn
 
+from nas import __version__
 from nas.flag_values import add_data_flags, command, count_flag, counts, names, number, seconds_flag
 from nas.flags_networks import add_network_commands
 
@@ -22,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="example:\n  nas search --budget 100000 --trials 200",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"nas {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, dest="name", metavar="COMMAND")
     _add_search(commands)
     _add_show(commands)

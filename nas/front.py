@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nas import __version__
 from nas.audit import audit
 from nas.compare import average_random, compare, courses
 from nas.errors import RunError
@@ -71,7 +72,7 @@ def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any
     return {
         "schema_version": SCHEMA_VERSION,
         "settings": asdict(plan),
-        "versions": {"nas": version("nas-under-budget"), "python": platform.python_version()}
+        "versions": {"nas": __version__, "python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
         "data": {"shape": list(space.shape), "classes": space.classes, "checksum": plan.data_checksum},
         "counts": asdict(count(records, plan)),

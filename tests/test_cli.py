@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: py
     listed = re.findall(r"^    (\w+) ", out, re.MULTILINE)
     assert listed == COMMANDS
     assert out.rstrip().endswith("example:\n  nas search --budget 100000 --trials 200")
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = run(["--version"], capsys)
+    assert (code, out) == (0, f"nas {version('nas-under-budget')}\n")
 
 
 @pytest.mark.parametrize("command", ["space", "count", "data", "recipes", "train", "table"])
