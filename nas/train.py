@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
+from nas.graphs import Gradients, RecordedGradients
 from nas.layers import Layer, with_dropout
 from nas.module import lean, to_module
 from nas.recipe import Recipe
@@ -140,6 +142,9 @@ class _Training:
         self._current = _floating_tensors(self.module)
         self._averaged = _floating_tensors(self.average)
         self.optimiser = _optimiser(self.module, recipe)
+        self._gradients: Gradients = partial(_gradients, self.module, recipe)
+        if device.type == "cuda" and isinstance(network, Layer):  # other modules may look at values on the host
+            self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
 
     def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None]) -> Epoch:
         """The epoch after those done: one pass over the training split, then one over the validation split."""
@@ -170,14 +175,10 @@ class _Training:
     def _step(self, images: Tensor, labels: Tensor, losses: list[float]) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.steps, self._epoch_steps, losses)
-        with _autocast(images.device):
-            scores = self.module(_resized(images, self.recipe.input_size))
-        loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradients(images, labels)
         self.optimiser.step()
         self._update_average()
-        return loss.detach()
+        return loss
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -208,6 +209,16 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.best = state.get("best")
         return [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a batch; its gradients are left in the parameters."""
+    with _autocast(images.device):
+        scores = module(_resized(images, recipe.input_size))
+    loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+    module.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"nas", "nas.draw"},
     {
         "nas.designs",
+        "nas.graphs",
         "nas.module",
         "nas.data",
         "nas.data_arrays",
