@@ -29,8 +29,8 @@ from nas.serial import from_json
 from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
 from nas.stopping import RULES
 from nas.storage import common_failure, open_storage, open_study, read_records, read_run
+from nas.studies import open_studies, plan_space
 from nas.supervise import Ending, Supervisor, View
-from nas.worker import open_studies, plan_space
 
 
 @dataclass(frozen=True)

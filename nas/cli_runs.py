@@ -185,9 +185,9 @@ def _confirm(flags: argparse.Namespace) -> int:
     from nas.cli_training import asked_recipe
     from nas.confirm import Confirmation, confirm
     from nas.plan import RunFolder
+    from nas.studies import load_plan_data
     from nas.terminal_networks import confirmed_table, training_line
     from nas.training import Metrics
-    from nas.worker import load_plan_data
 
     folder = RunFolder(Path(flags.run))
     images = len(load_plan_data(folder.read_plan(), folder).train.labels)

@@ -25,10 +25,10 @@ from nas.racing import Candidate, Entrant, candidates, dropped
 from nas.recipe import Recipe, recipe_values
 from nas.serial import to_json
 from nas.storage import read_run
+from nas.studies import load_plan_data, plan_space
 from nas.table import slug
 from nas.trainer import train_all
 from nas.training import Metrics, TrainingFolder, TrainingPlan, differences, read_test, run_test
-from nas.worker import load_plan_data, plan_space
 
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.95

@@ -21,9 +21,9 @@ from nas.networks import Torchvision, from_stored
 from nas.plan import Plan, RunFolder
 from nas.recipe import recipe_values
 from nas.serial import from_json
+from nas.studies import load_plan_data
 from nas.train import trained_weights
 from nas.training import TrainingFolder, load_data
-from nas.worker import load_plan_data
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ from nas.report.whole import cards, report_html
 from nas.samplers.base import distribution
 from nas.space import space_checksum, space_file
 from nas.storage import PREDICTION, read_records
-from nas.worker import open_studies, plan_space
+from nas.studies import open_studies, plan_space
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'

@@ -20,7 +20,7 @@ from nas.plan import Plan, RunFolder
 from nas.report.folders import run_folders
 from nas.space import Space
 from nas.storage import Record, State, first_of, open_storage, open_study, read_records
-from nas.worker import open_studies, plan_space
+from nas.studies import open_studies, plan_space
 
 LEAST_RANKED = 10
 """Finished trials of a study from which on the importance of its knobs is said."""
