@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ from nas.augment import DeviceData, DeviceSplit
 from nas.budget import Budget, parse_count
 from nas.designs import scaled
 from nas.draw import fit
-from nas.graphs import Gradients
+from nas.graphs import Gradients, RecordedGradients
 from nas.layers import Layer
 from nas.recipe import Recipe
 from nas.space import bind, load_architecture, space_file
 
-SHAPE, CLASSES, WARM_UP = (3, 32, 32), 100, 30
+SHAPE, CLASSES, WARM_UP = (3, 32, 32), 100, 40
 
 
 def networks(budgets: list[int]) -> dict[str, Layer]:
@@ -50,8 +51,10 @@ def random_data(images: int) -> DeviceData:
     return DeviceData(DeviceSplit(pixels, labels), few, 2 * level, level, CLASSES, ("crop", "flip"))
 
 
-def time_steps(network: Layer, batch_size: int, steps: int, wait: Callable[[], None] = lambda: None) -> float:
-    """Seconds a step of the first epoch, after a warm-up; `wait` is called between the two."""
+def time_steps(
+    network: Layer, batch_size: int, steps: int, wait: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
+    """Seconds a step of the first epoch, after a warm-up, and its training loss; `wait` is called between the two."""
     marks = []
 
     def pulse(_: int, step: int) -> None:
@@ -62,8 +65,8 @@ def time_steps(network: Layer, batch_size: int, steps: int, wait: Callable[[], N
             marks.append(time.perf_counter())
 
     data = random_data((WARM_UP + steps + 1) * batch_size)
-    next(train.train(network, data, Recipe(epochs=1, batch_size=batch_size), seed=0, pulse=pulse))
-    return (marks[1] - marks[0]) / steps
+    epoch = next(train.train(network, data, Recipe(epochs=1, batch_size=batch_size), seed=0, pulse=pulse))
+    return (marks[1] - marks[0]) / steps, epoch.train_loss
 
 
 def launched_one_by_one(compute: Gradients, *_: object) -> Gradients:
@@ -72,17 +75,20 @@ def launched_one_by_one(compute: Gradients, *_: object) -> Gradients:
 
 
 def compare(network: Layer, batch_size: int, steps: int, rounds: int) -> Figures:
-    """Milliseconds a step of each round, the two ways in turn, the ratio of the medians and images a second."""
-    recorded = train.RecordedGradients
+    """Milliseconds a step of each round, the two ways in turn, the ratio of the medians, images a second, and the
+    training losses that each way came to."""
     milliseconds: dict[str, list[float]] = {"one by one": [], "recorded": []}
+    losses: dict[str, set[float]] = {way: set() for way in milliseconds}
     for _ in range(rounds):
-        train.RecordedGradients = launched_one_by_one  # type: ignore[assignment, misc]
-        milliseconds["one by one"].append(1000 * time_steps(network, batch_size, steps))
-        train.RecordedGradients = recorded  # type: ignore[misc]
-        milliseconds["recorded"].append(1000 * time_steps(network, batch_size, steps))
+        for way, gradients in (("one by one", launched_one_by_one), ("recorded", RecordedGradients)):
+            with mock.patch.object(train, "RecordedGradients", gradients):
+                seconds, loss = time_steps(network, batch_size, steps)
+            milliseconds[way].append(1000 * seconds)
+            losses[way].add(loss)
     one_by_one, together = (statistics.median(values) for values in milliseconds.values())
     return {
         "milliseconds": {way: [round(value, 3) for value in values] for way, values in milliseconds.items()},
+        "losses": {way: sorted(values) for way, values in losses.items()},
         "ratio": round(one_by_one / together, 2),
         "images_per_second": round(1000 * batch_size / together),
     }
@@ -95,7 +101,8 @@ def share(name: str, asked: list[str], processes: int, batch_size: int) -> int:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
     for process in running:
-        process.stdout.readline()  # type: ignore[union-attr]
+        if not process.stdout.readline():  # type: ignore[union-attr]
+            raise RuntimeError(f"a process ended early with exit code {process.wait()}; its error stands above")
     for process in running:
         process.stdin.write("go\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
@@ -124,7 +131,7 @@ def main() -> int:
         return 2
     every = networks([parse_count(budget) for budget in asked.budgets.split(",")])
     if asked.worker:
-        print(time_steps(every[asked.worker], asked.batch, asked.steps, wait_for_start))
+        print(time_steps(every[asked.worker], asked.batch, asked.steps, wait_for_start)[0])
         return 0
     steps: Figures = {}
     for name, network in every.items():

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +15,25 @@ Gradients = Callable[[Tensor, Tensor], Tensor]
 """(images, labels) to the loss; leaves its gradients in the parameters, in tensors of their own."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """A graph, where it reads a batch, and where it leaves the loss and the gradients."""
+
+    graph: torch.cuda.CUDAGraph
+    images: Tensor
+    labels: Tensor
+    loss: Tensor
+    gradients: list[Tensor | None]
+
+
 class RecordedGradients:
     """`compute` of a module for batches of one size on a GPU, as one launch instead of some hundreds.
 
     Small networks leave a GPU waiting for the host, which launches one kernel after another: recorded, they train four
     times as fast (benchmarks/README.md). The first batches are computed as they are, then one is recorded, and all
-    others are copied to where that one lay and computed by replaying the recording. `compute` must do the same work for
-    every batch of that size, without looking at values on the host. Batches of other sizes are computed as they are.
+    others, of the same shape and type, are copied to where that one lay and computed by replaying the recording.
+    `compute` must do the same work for every batch of that size, without looking at values on the host. Batches of
+    other sizes are computed as they are. The recording keeps the memory that a batch needs as long as it lives.
     """
 
     def __init__(self, compute: Gradients, module: nn.Module, batch_size: int) -> None:
@@ -30,7 +43,7 @@ class RecordedGradients:
         self._device = self._parameters[0].device
         self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._warm_up_left = WARM_UP
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recording: _Recording | None = None
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """The loss, which the next call overwrites."""
@@ -39,14 +52,9 @@ class RecordedGradients:
         if self._warm_up_left:
             self._warm_up_left -= 1
             return self._compute_aside(images, labels)
-        if self._graph is None:
-            self._graph = self._record(images, labels)
-        self._images.copy_(images)
-        self._labels.copy_(labels)
-        self._graph.replay()
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
-        return self._loss
+        if self._recording is None:
+            self._recording = self._record(images, labels)
+        return self._replay(self._recording, images, labels)
 
     def _compute_aside(self, images: Tensor, labels: Tensor) -> Tensor:
         current = torch.cuda.current_stream(self._device)
@@ -56,14 +64,26 @@ class RecordedGradients:
         current.wait_stream(self._stream)
         return loss
 
-    def _record(self, images: Tensor, labels: Tensor) -> torch.cuda.CUDAGraph:
+    def _record(self, images: Tensor, labels: Tensor) -> _Recording:
         """Recording computes nothing yet: the batch is replayed like those after it."""
-        self._images, self._labels = torch.empty_like(images), torch.empty_like(labels)
+        images, labels = torch.empty_like(images), torch.empty_like(labels)
         graph = torch.cuda.CUDAGraph()
-        with _no_collection(), torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._stream):
-            self._loss = self._compute(self._images, self._labels)
-        self._gradients = [parameter.grad for parameter in self._parameters]
-        return graph
+        current = torch.cuda.current_stream(self._device)
+        with (
+            _no_collection(),
+            torch.cuda.stream(current),  # comes back to it whatever happens: torch.cuda.graph does not if it fails
+            torch.cuda.graph(graph, stream=self._stream),
+        ):
+            loss = self._compute(images, labels)
+        return _Recording(graph, images, labels, loss, [parameter.grad for parameter in self._parameters])
+
+    def _replay(self, recording: _Recording, images: Tensor, labels: Tensor) -> Tensor:
+        recording.images.copy_(images)
+        recording.labels.copy_(labels)
+        recording.graph.replay()
+        for parameter, gradient in zip(self._parameters, recording.gradients, strict=True):
+            parameter.grad = gradient
+        return recording.loss
 
 
 @contextmanager

@@ -98,49 +98,53 @@ class GlobalPoolModule(nn.Module):
 class LeanConv2d(nn.Conv2d):
     """A convolution that computes only what reaches its output. Weights and results are those of nn.Conv2d.
 
-    Taps of the kernel that only ever meet padding are left out: on a 2 x 2 image a 7 x 7 kernel reaches no further than
-    its inner 3 x 3. Where there is one position alone, its padding and stride are left out as well, and positions that
-    a 1 x 1 kernel's stride skips are dropped first.
+    Taps that only ever meet padding are left out, as many at either end of the kernel: on a 2 x 2 image a 7 x 7 kernel
+    reaches no further than its inner 3 x 3. Along an axis with one position alone, all such taps are, and with them
+    padding, stride and dilation. Positions that a 1 x 1 kernel's stride skips are dropped first.
 
-    That also keeps clear of two faults of oneDNN's backward pass, which are garbage in the gradient, now and then: of
-    strided 1 x 1 kernels, below a block of input channels in channels_last layout, it writes past its workspace
-    (https://github.com/uxlfoundation/oneDNN/issues/6035, open in 2026); of strided kernels on images one pixel wide, in
-    bf16, it reads weights of taps that meet padding alone.
+    That also keeps clear of two faults of oneDNN, which leave garbage in results now and then: its backward pass of
+    strided 1 x 1 kernels, below a block of input channels in channels_last layout, writes past its workspace
+    (https://github.com/uxlfoundation/oneDNN/issues/6035, open in 2026); and in bf16, where the output is one position
+    wide and the kernel strided or dilated, outputs and gradients of weights are garbage.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H', W']."""
-        if self.dilation != (1, 1) and self.kernel_size != (1, 1):
-            return super().forward(x)
         rows, columns = self._axis(0, x.shape[2]), self._axis(1, x.shape[3])
-        weight = self.weight
+        weight, dilation = self.weight, (rows.dilation, columns.dilation)
         if (rows.taps, columns.taps) != self.kernel_size:
             weight = weight[:, :, rows.first : rows.first + rows.taps, columns.first : columns.first + columns.taps]
-        if (rows.side, columns.side) != x.shape[2:]:
-            x = x[:, :, : rows.side, : columns.side]
+        if (rows.pixels, columns.pixels) != x.shape[2:]:
+            _keep_layout_of_gradient(x)
+            x = x[:, :, rows.start : rows.start + rows.pixels, columns.start : columns.start + columns.pixels]
         stride, padding = (rows.stride, columns.stride), (rows.padding, columns.padding)
         if weight.shape[2:] == (1, 1) and padding == (0, 0):
             x, stride = _strided(x, stride), (1, 1)
-        return nn.functional.conv2d(x, weight, self.bias, stride, padding, 1, self.groups)
+        return nn.functional.conv2d(x, weight, self.bias, stride, padding, dilation, self.groups)
 
     def _axis(self, axis: int, side: int) -> "_Axis":
-        kernel, padding, stride = self.kernel_size[axis], int(self.padding[axis]), self.stride[axis]
-        last = (side + 2 * padding - kernel) // stride * stride
-        if last == 0 and padding < kernel:
-            reached = min(kernel - padding, side)
-            return _Axis(padding, reached, reached, 0, 1)
-        dead = max(0, min(padding - last, kernel - padding - side))
-        return _Axis(dead, kernel - 2 * dead, side, padding - dead, stride)
+        kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+        padding, span = int(self.padding[axis]), dilation * (kernel - 1) + 1
+        last = (side + 2 * padding - span) // stride * stride
+        first = -(-padding // dilation)
+        start = first * dilation - padding
+        reached = min(kernel, (padding + side - 1) // dilation + 1) - first
+        if last == 0 and kernel > 1 and reached > 0:
+            return _Axis(first, reached, start, dilation * (reached - 1) + 1, dilation=dilation)
+        dead = max(0, min(padding - last, kernel - padding - side)) if dilation == 1 and last >= 0 else 0
+        return _Axis(dead, kernel - 2 * dead, 0, side, padding - dead, stride, dilation)
 
 
 class _Axis(NamedTuple):
-    """What a convolution computes along one axis: `taps` taps of its kernel over the first `side` pixels."""
+    """What a convolution computes along one axis: `taps` of its kernel from `first` on, over `pixels` from `start`."""
 
     first: int
     taps: int
-    side: int
-    padding: int
-    stride: int
+    start: int
+    pixels: int
+    padding: int = 0
+    stride: int = 1
+    dilation: int = 1
 
 
 def lean(module: nn.Module) -> nn.Module:

@@ -43,7 +43,8 @@ class DivergenceError(ArithmeticError):
 def best_precision(device: torch.device) -> Precision:
     """bf16 where the hardware multiplies it natively (else it is emulated, and many times slower), fp32 elsewhere."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        with torch.cuda.device(device):
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     capabilities = torch.cpu.get_capabilities()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
@@ -65,8 +66,9 @@ def train(
     `stop_patience` ran out.
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
-    from it (yielding its epochs again) exactly as if it had never stopped. `pulse(epoch, step)` is called before every
-    step. Equal seeds give equal initial weights, batches and augmentation. Raises DivergenceError.
+    from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
+    `pulse(epoch, step)` is called before every step. Equal seeds give equal initial weights, batches and augmentation.
+    Raises DivergenceError.
     """
     run = _Training(network, data, recipe, seed)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
@@ -196,9 +198,9 @@ class _Training:
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        unfinished = path.with_suffix(".partial")
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
 
     def restore(self, path: Path) -> list[Epoch]:
         """Reads the state and returns the epochs that led to it."""

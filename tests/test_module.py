@@ -43,12 +43,13 @@ def results(conv: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def both_convolutions(side: tuple[int, int], **settings: int) -> tuple[list[Tensor], list[Tensor]]:
+    """What ours comes to, and what torch's does."""
     torch.manual_seed(0)
     plain = nn.Conv2d(4, 6, **settings)
-    lean = LeanConv2d(4, 6, **settings)
-    lean.load_state_dict(plain.state_dict())
+    ours = LeanConv2d(4, 6, **settings)
+    ours.load_state_dict(plain.state_dict())
     images = random_images(2, 4, *side)
-    return results(lean, images), results(plain, images)
+    return results(ours, images), results(plain, images)
 
 
 SIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 3), (1, 4), (5, 2), (8, 8), (7, 9)]
@@ -63,17 +64,20 @@ def test_a_lean_convolution_computes_what_a_plain_one_does(kernel: int, stride: 
             for groups in (1, 2):
                 if min(side) + 2 * padding < kernel:
                     continue
-                lean, plain = both_convolutions(side, kernel_size=kernel, stride=stride, padding=padding, groups=groups)
-                torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
+                ours, plain = both_convolutions(side, kernel_size=kernel, stride=stride, padding=padding, groups=groups)
+                torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
                 compared += 1
     assert compared >= 20
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("more", [0, 1, 2])
 @pytest.mark.parametrize("dilation", [2, 3])
 @pytest.mark.parametrize("side", SIDES)
-def test_a_lean_convolution_dilates_as_a_plain_one_does(side: tuple[int, int], dilation: int):
-    lean, plain = both_convolutions(side, kernel_size=3, padding=dilation, dilation=dilation)
-    torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
+def test_a_lean_convolution_dilates_as_a_plain_one_does(side: tuple[int, int], dilation: int, more: int, stride: int):
+    settings = {"kernel_size": 3, "padding": dilation + more, "dilation": dilation, "stride": stride}
+    ours, plain = both_convolutions(side, **settings)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kernel", [(1, 7), (3, 1), (2, 5), (7, 7)])
@@ -88,13 +92,21 @@ def test_any_module_can_be_made_lean(side: tuple[int, int], kernel: tuple[int, i
     torch.testing.assert_close(results(made_lean, images), results(plain, images), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("side", [(1, 1), (2, 1), (4, 1)])
-@pytest.mark.parametrize("kernel", [2, 3, 5])
-def test_strided_convolutions_of_narrow_images_have_the_gradients_that_they_should_in_bf16(
-    kernel: int, side: tuple[int, int]
-):
-    """With oneDNN's own, weights of taps that meet padding alone are garbage, often enough to spoil one of ten runs."""
-    settings = {"kernel_size": kernel, "stride": 2, "padding": kernel // 2}
+NARROW = [
+    ((1, 1), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ((2, 1), {"kernel_size": 2, "stride": 2, "padding": 1}),
+    ((4, 1), {"kernel_size": 5, "stride": 2, "padding": 2}),
+    ((8, 2), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ((6, 4), {"kernel_size": 3, "stride": 2, "padding": 0}),
+    ((2, 2), {"kernel_size": 3, "stride": 3, "padding": 1}),
+    ((4, 2), {"kernel_size": 3, "stride": 2, "padding": 2, "dilation": 2}),
+]
+"""Images and strided convolutions of them whose output is one position wide."""
+
+
+@pytest.mark.parametrize(("side", "settings"), NARROW)
+def test_convolutions_to_one_column_come_to_what_they_should_in_bf16(side: tuple[int, int], settings: dict[str, int]):
+    """oneDNN's own are garbage often enough to spoil one of ten runs."""
     for _ in range(10):
         conv, images = LeanConv2d(16, 32, **settings), torch.randn(32, 16, *side)
         exact = results(copy.deepcopy(conv).double(), images.double())
@@ -102,6 +114,49 @@ def test_strided_convolutions_of_narrow_images_have_the_gradients_that_they_shou
             found = results(conv.to(memory_format=torch.channels_last), images)
         for one, other in zip(found, exact, strict=True):
             assert (one.double() - other).abs().max() < 0.05 * other.abs().max()
+
+
+def test_convolutions_that_pad_in_other_ways_are_left_as_they_are():
+    torch.manual_seed(0)
+    mirrored = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
+    same = nn.Conv2d(4, 6, 3, padding="same")
+    images = random_images(2, 4, 5, 5)
+    for conv in (mirrored, same):
+        before = results(copy.deepcopy(conv), images)
+        assert type(lean(conv)) is nn.Conv2d
+        torch.testing.assert_close(results(conv, images), before)
+
+
+def test_positions_that_a_pointwise_stride_skips_are_dropped_first(monkeypatch: pytest.MonkeyPatch):
+    """Which keeps clear of what oneDNN does with such strides."""
+    strides: list[tuple[int, int]] = []
+    real = nn.functional.conv2d
+
+    def watched(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], *rest: object) -> Tensor:
+        strides.append(stride)
+        return real(x, weight, bias, stride, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nn.functional, "conv2d", watched)
+    LeanConv2d(4, 4, 1, stride=2)(random_images(1, 4, 8, 8))
+    LeanConv2d(4, 4, 3, stride=2, padding=1)(random_images(1, 4, 8, 8))
+    assert strides == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"), [(2, {"kernel_size": 1, "stride": 2}), (3, {"kernel_size": 3, "stride": 3})]
+)
+def test_gradients_of_convolutions_to_one_row_keep_the_layout_of_the_images(rows: int, settings: dict[str, int]):
+    images = random_images(2, 4, rows, 8).to(memory_format=torch.channels_last).requires_grad_()
+    gradients: list[Tensor] = []
+    before = images * 1.0
+    before.register_hook(gradients.append)  # type: ignore[no-untyped-call]
+    LeanConv2d(4, 4, **settings).to(memory_format=torch.channels_last)(before).sum().backward()
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_image_smaller_than_the_kernel_is_refused_as_torch_does():
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+        LeanConv2d(3, 4, 7)(random_images(1, 3, 3, 3))
 
 
 def test_a_lean_convolution_computes_only_the_taps_that_meet_the_image(monkeypatch: pytest.MonkeyPatch):
