@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.data import ARRAYS
-from nas.models import MODELS
-from nas.networks import SCALED
+from nas.networks import is_known
 from nas.plan import Plan
 from nas.recipe import Recipe, recipe_values
 from nas.recipes import named_recipe
-from nas.space import shipped_spaces
 from nas.training import TrainingPlan
 
 
@@ -78,8 +76,7 @@ def training_command(plan: TrainingPlan, images: int) -> str:
 def _model(label: list[str]) -> list[str]:
     if label[0] == "found":
         return ["RUN", "--select", label[1]]
-    is_shipped = label[0] in MODELS or label[0] in shipped_spaces() or label[0].startswith(SCALED)
-    return label if is_shipped else ["NETWORK"]
+    return label if is_known(label[0]) else ["NETWORK"]
 
 
 def export_command(source: Path, budget: int | None = None) -> str:

@@ -79,10 +79,15 @@ def find_network(
     return found
 
 
+def is_known(name: str) -> bool:
+    """Whether nas itself knows what is called so: a model, a shipped space, a scaled design, one of torchvision's."""
+    return name in MODELS or name in shipped_spaces() or name.startswith((TORCHVISION, SCALED))
+
+
 def is_stored(name: str) -> bool:
-    """Whether it is a file or folder; the name of a model or space wins over a folder (write ./mixed for that)."""
+    """Whether it is a file or folder; what nas knows wins over a folder of that name (write ./mixed for the folder)."""
     path = Path(name)
-    return path.suffix == ".json" or (path.is_dir() and name not in MODELS and name not in shipped_spaces())
+    return path.suffix == ".json" or (path.is_dir() and not is_known(name))
 
 
 def _fixed(name: str, shape: Shape | None, classes: int | None, pretrained: bool) -> Named:
