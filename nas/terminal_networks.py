@@ -154,8 +154,9 @@ def training_summary(metrics: "Metrics") -> str:
     return "\n".join(lines)
 
 
-def contest_table(lines: "Sequence[Line]") -> Table:
-    """Trainings side by side. Accuracies are per cent; from two seeds on, standard deviations."""
+def contest_table(lines: "Sequence[Line]") -> RenderableType:
+    """Trainings side by side, and below them why some failed. Accuracies are per cent; from two seeds on, standard
+    deviations."""
     from nas.table import COLUMNS, line_cells
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -165,8 +166,13 @@ def contest_table(lines: "Sequence[Line]") -> Table:
         else:
             table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
-        table.add_row(*map(escape, line_cells(line)))
-    return table
+        cells = line_cells(line) if line.trainings else [line.label, *[""] * (len(COLUMNS) - 2), "failed"]
+        table.add_row(*map(escape, cells))
+    return Group(table, *(_failure(line, reason) for line in lines for reason in dict.fromkeys(line.failures)))
+
+
+def _failure(line: "Line", reason: str) -> Text:
+    return Text.assemble((f"{line.label} failed: ", "bold red"), reason)
 
 
 def scaling_table(found: Mapping[str, Any]) -> RenderableType:

@@ -247,6 +247,8 @@ def test_a_line_that_fails_stays_in_the_table_and_the_others_are_trained(
     assert f"| {mean:.3f} ± {deviation:.3f} |" in rows[0]
     assert rows[1].startswith(f"| {model} learning_rate=1e6 |  |  |")
     assert "failed: the loss became" in rows[1]
+    assert f"{model} learning_rate=1e6 failed: the loss became " in err.replace("\n", " ")
+    assert all(column in err for column in ("parameters", "multiply-adds", "validation"))
 
     diverged = tmp_path / "out" / "cifar-resnet-blocks=1-width=2-norm=False-learning-rate=1e6-seed0"
     code, out, _ = run(["table", str(diverged), "--json"], capsys)
