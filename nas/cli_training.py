@@ -31,7 +31,11 @@ def _asked_changes(flags: argparse.Namespace) -> dict[str, Any]:
     from nas.recipe import parse_changes
 
     changes = parse_changes(flags.set)
-    return changes if flags.epochs is None else changes | {"epochs": flags.epochs}
+    if flags.epochs is None:
+        return changes
+    if changes.get("epochs", flags.epochs) != flags.epochs:
+        raise UserError(f"--epochs says {flags.epochs} and --set epochs={changes['epochs']}; leave out one of them")
+    return changes | {"epochs": flags.epochs}
 
 
 def _find_data(flags: argparse.Namespace, models: "Iterable[str]") -> None:
@@ -168,7 +172,7 @@ def _table(flags: argparse.Namespace) -> int:
     from nas.folders import check_file
     from nas.networks import is_stored
     from nas.table import line_values, load_lines, markdown
-    from nas.terminal_networks import contest_table
+    from nas.terminal_networks import contest_table, failure_lines
 
     console = terminal_console()
     for flag in ("markdown", "html"):
@@ -182,6 +186,8 @@ def _table(flags: argparse.Namespace) -> int:
     else:
         lines += _train_lines(flags, models, console)
     console.print(contest_table(lines))
+    for line in failure_lines(lines):
+        console.print(line, soft_wrap=True)
     if flags.json:
         print(json.dumps([line_values(line) for line in lines], indent=2))
     if flags.markdown:
@@ -231,6 +237,8 @@ def _check_table_flags(flags: argparse.Namespace, models: list[str]) -> None:
         raise UserError(f"--workers must be at least 1 but got {flags.workers}")
     if flags.ladder and (models or flags.vary):
         raise UserError("--ladder names its models and changes itself; leave out models and --vary")
+    if flags.ladder and flags.recipe != flags.unasked["recipe"]:
+        raise UserError(f"--ladder names its recipe itself; leave out --recipe {flags.recipe}")
     if not flags.ladder and not models:
         raise UserError("name at least one model, training folder, or --ladder FILE; `nas models` lists the models")
 

@@ -70,7 +70,7 @@ def training_command(plan: TrainingPlan, images: int) -> str:
     }
     base = recipe_values(named_recipe("search", images))
     values = recipe_values(Recipe()) | plan.recipe
-    return shlex.join(["nas", "train", *_model(plan.model.split()), *_flags(settings), *_changes(base, values)])
+    return shlex.join(["nas", "train", *_model(shlex.split(plan.model)), *_flags(settings), *_changes(base, values)])
 
 
 def _model(label: list[str]) -> list[str]:

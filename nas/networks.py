@@ -2,6 +2,7 @@
 space, a network of a pareto.json, or a classifier of torchvision."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> 
         )
     space = bind(load_architecture(space_file(name)), shape, classes)
     network = space.network(space.check(parse_settings(space.knobs, knobs)))
-    return Named(" ".join((Path(name).stem, *knobs)), network, shape, classes)
+    return Named(shlex.join((Path(name).stem, *knobs)), network, shape, classes)
 
 
 def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
@@ -138,7 +139,7 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
 
     content = read_result(path)
     front = content["front"]
-    if select and _is_fingerprint(select):
+    if select and (_is_fingerprint(select) or _begins_one(select, front)):
         selected = [entry for entry in front if entry["network"].startswith(select)]
     else:
         most = parse_count(select) if select else float("inf")
@@ -172,6 +173,11 @@ def stored_data(path: Path) -> tuple[str, int | None, float | None]:
 def _is_fingerprint(select: str) -> bool:
     """Whether it is one, or the first six or more digits of one that cannot be read as a number."""
     return re.fullmatch("[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}", select) is not None
+
+
+def _begins_one(select: str, front: list[dict[str, Any]]) -> bool:
+    """Whether six or more digits, which could be a number too, begin a fingerprint of the front."""
+    return len(select) >= 6 and any(entry["network"].startswith(select) for entry in front)
 
 
 def to_stored(network: Layer | Torchvision) -> dict[str, Any]:

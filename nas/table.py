@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -58,7 +59,12 @@ def _words(model: str) -> list[str]:
     """Name and knobs; a path may have spaces in it."""
     if not model.strip():
         raise UserError("a model must have a name but got ''; `nas models` lists the models")
-    return [model] if Path(model).exists() else model.split()
+    if Path(model).exists():
+        return [model]
+    try:
+        return shlex.split(model)
+    except ValueError as error:
+        raise UserError(f"a model is a name and knobs, as a shell reads them, but got {model!r}: {error}") from error
 
 
 def _sweep(text: str) -> list[str]:

@@ -154,9 +154,8 @@ def training_summary(metrics: "Metrics") -> str:
     return "\n".join(lines)
 
 
-def contest_table(lines: "Sequence[Line]") -> RenderableType:
-    """Trainings side by side, and below them why some failed. Accuracies are per cent; from two seeds on, standard
-    deviations."""
+def contest_table(lines: "Sequence[Line]") -> Table:
+    """Trainings side by side. Accuracies are per cent; from two seeds on, standard deviations."""
     from nas.table import COLUMNS, line_cells
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -168,11 +167,16 @@ def contest_table(lines: "Sequence[Line]") -> RenderableType:
     for line in lines:
         cells = line_cells(line) if line.trainings else [line.label, *[""] * (len(COLUMNS) - 2), "failed"]
         table.add_row(*map(escape, cells))
-    return Group(table, *(_failure(line, reason) for line in lines for reason in dict.fromkeys(line.failures)))
+    return table
 
 
-def _failure(line: "Line", reason: str) -> Text:
-    return Text.assemble((f"{line.label} failed: ", "bold red"), reason)
+def failure_lines(lines: "Sequence[Line]") -> list[Text]:
+    """Why trainings of each line failed, every reason once."""
+    return [
+        Text.assemble((f"{line.label} failed: ", "bold red"), reason)
+        for line in lines
+        for reason in dict.fromkeys(line.failures)
+    ]
 
 
 def scaling_table(found: Mapping[str, Any]) -> RenderableType:

@@ -306,6 +306,14 @@ def counted(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(out)["parameters"]
 
 
+def test_digits_that_begin_a_fingerprint_select_its_network(pareto: Path, capsys: pytest.CaptureFixture[str]):
+    content = json.loads(pareto.read_text())
+    content["front"][0]["network"] = "795742" + content["front"][0]["network"][6:]
+    pareto.write_text(json.dumps(content))
+    code, out, _ = run(["count", str(pareto), "--select", "795742", "--json"], capsys)
+    assert (code, json.loads(out)["parameters"]) == (0, 570)
+
+
 def test_a_stored_network_is_selected_by_fingerprint_or_by_most_parameters(
     pareto: Path, capsys: pytest.CaptureFixture[str]
 ):
