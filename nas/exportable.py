@@ -182,7 +182,7 @@ def _of_training(folder: TrainingFolder) -> Exportable:
     if metrics.test_accuracy is not None:
         note = f"The test split was read {times(metrics.test_reads)}."
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
-    weights = _read(folder.weights, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    weights = folder.read_weights()
     card = Card(
         class_names=data.class_names,
         preprocessing=_preprocessing(data, recipe.input_size),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.augment import DeviceData, DeviceSplit, check_colours
 from nas.data import SearchData, Split, load_search_data, load_test
@@ -151,6 +152,16 @@ class TrainingFolder:
             raise RunError(f"{self.path} holds no finished epoch yet; train it first") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{self.metrics} cannot be read: {error!r:.100}") from error
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """The trained network's state_dict. Raises RunError if the file is damaged."""
+        try:
+            weights: dict[str, Tensor] = torch.load(self.weights, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
+            raise RunError(
+                f"{self.weights} cannot be read: {error!r:.100}; delete it and repeat the command of the training"
+            ) from error
+        return weights
 
     def write_metrics(self, metrics: Metrics) -> None:
         """Replaces them."""
@@ -297,7 +308,7 @@ def _test(
     """The reading is noted before the network is judged: one that is cut off counts."""
     data = load_data(plan)
     module = build(network_of(plan, data), plan.training.dropout)
-    module.load_state_dict(torch.load(folder.weights, map_location="cpu", weights_only=True))
+    module.load_state_dict(folder.read_weights())
     on_device = DeviceData.of(data, device, ())
     if test is None:
         test = read_test(plan, data)

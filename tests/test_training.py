@@ -176,6 +176,18 @@ def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path:
     assert all(torch.equal(value, trained[name]) for name, value in weights(folder).items())
 
 
+def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_path: Path):
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    folder.weights.write_bytes(folder.weights.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"weights\.pt cannot be read: .*; delete it and repeat the command"):
+        run_test(folder, CPU)
+    assert folder.read_metrics().test_reads == 0
+    folder.weights.unlink()
+    run_training(folder, CPU)
+    assert run_test(folder, CPU).test_reads == 1
+
+
 def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
     folder = begun(tmp_path, replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4))
     with pytest.raises(DivergenceError):
