@@ -1,7 +1,6 @@
 """Networks with their weights, where searches and trainings have left them."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from nas.recipe import recipe_values
 from nas.serial import from_json
 from nas.studies import load_plan_data
 from nas.train import trained_weights
-from nas.training import TrainingFolder, load_data
+from nas.training import TrainingFolder, load_data, read_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,14 +143,7 @@ def _run_weights(folder: RunFolder, network: str) -> dict[str, Tensor]:
             f"the weights of network {network} are not in {file.parent}; train it, "
             f"`nas train {folder.path} --select {network} --recipe final`, and export that folder"
         )
-    return _read(file, trained_weights)
-
-
-def _read(file: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    try:
-        return read(file)
-    except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
-        raise RunError(f"{file} cannot be read: {error!r:.100}; train it again") from error
+    return read_state(file, trained_weights, advice="train it again")
 
 
 def _searched(

@@ -165,8 +165,8 @@ def contest_table(lines: "Sequence[Line]") -> Table:
         else:
             table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
-        cells = line_cells(line) if line.trainings else [line.label, *[""] * (len(COLUMNS) - 2), "failed"]
-        table.add_row(*map(escape, cells))
+        cells = line_cells(line)
+        table.add_row(*map(escape, cells if line.trainings else [*cells[:-1], "failed"]))
     return table
 
 

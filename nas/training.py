@@ -155,13 +155,10 @@ class TrainingFolder:
 
     def read_weights(self) -> dict[str, Tensor]:
         """The trained network's state_dict. Raises RunError if the file is damaged."""
-        try:
-            weights: dict[str, Tensor] = torch.load(self.weights, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
-            raise RunError(
-                f"{self.weights} cannot be read: {error!r:.100}; delete it and repeat the command of the training"
-            ) from error
-        return weights
+        advice = "delete it and repeat the command of the training"
+        return read_state(
+            self.weights, lambda file: torch.load(file, map_location="cpu", weights_only=True), advice=advice
+        )
 
     def write_metrics(self, metrics: Metrics) -> None:
         """Replaces them."""
@@ -172,6 +169,14 @@ class TrainingFolder:
         claim(self.settings, asdict(plan), what="training")
         stored, asked = asdict(self.read_plan()), json.loads(json.dumps(asdict(plan)))
         refuse_other_settings(self.path, "training", differences(stored, asked))
+
+
+def read_state(file: Path, read: Callable[[Path], dict[str, Tensor]], *, advice: str) -> dict[str, Tensor]:
+    """What `read` makes of the file. Raises RunError with the advice if it is damaged."""
+    try:
+        return read(file)
+    except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
+        raise RunError(f"{file} cannot be read: {error!r:.100}; {advice}") from error
 
 
 def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
