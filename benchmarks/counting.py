@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from machine import Figures, parser, say, show, spread
 
-from nas.budget import Budget
-from nas.draw import draw, fit
-from nas.folds import macs, parameters
-from nas.layers import Layer
-from nas.module import to_module
-from nas.space import Settings, Space, bind, load_architecture, shipped_spaces
+from nas.network.folds import macs, parameters
+from nas.network.layers import Layer
+from nas.network.module import to_module
+from nas.space.budget import Budget
+from nas.space.draw import draw, fit
+from nas.space.space import Settings, Space, bind, load_architecture, shipped_spaces
 
 SHAPE, CLASSES = (3, 32, 32), 100
 BUDGETS = (3_000, 1_000_000)

@@ -27,8 +27,8 @@ from machine import Figures, mean_and_error, one_thread, parser, say, show
 from scipy import stats
 from tables import TableError, number, read_rows
 
-from nas.curves import Extrapolator
 from nas.errors import EXIT_WRONG_USE
+from nas.stopping.curves import Extrapolator
 
 Array = npt.NDArray[np.float64]
 

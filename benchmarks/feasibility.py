@@ -28,14 +28,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 from surfaces import SpaceSurface, shipped_surface
 
-from nas.budget import Budget, parse_counts
-from nas.draw import draw, fit
-from nas.plan import RunFolder
-from nas.samplers import STRATEGIES, suggest
-from nas.samplers.base import distribution
+from nas.search.journal import open_storage
+from nas.search.plan import RunFolder
+from nas.search.strategies import STRATEGIES, suggest
+from nas.search.strategies.base import distribution
 from nas.seeds import derive_seed
-from nas.space import Settings, Space
-from nas.storage import open_storage
+from nas.space.budget import Budget, parse_counts
+from nas.space.draw import draw, fit
+from nas.space.space import Settings, Space
 
 TRIALS_A_STUDY = 200
 BUILT_EVERY = 20

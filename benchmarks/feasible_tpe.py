@@ -34,12 +34,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from surfaces import Surface, read_surface, shipped_surface
 
-from nas.budget import Budget, parse_counts
-from nas.draw import draw, fit
-from nas.samplers import RandomSampler, TPESampler
-from nas.samplers.base import distribution
+from nas.search.strategies import RandomSampler, TPESampler
+from nas.search.strategies.base import distribution
 from nas.seeds import derive_seed
-from nas.space import Knob, Settings, Value
+from nas.space.budget import Budget, parse_counts
+from nas.space.draw import draw, fit
+from nas.space.space import Knob, Settings, Value
 
 STARTUP = 16
 DRAWS = 3_000

@@ -29,14 +29,14 @@ import optuna
 from machine import Figures, mean_and_deviation, one_thread, parser, say, show
 from optuna.trial import create_trial
 
-from nas.budget import Budget
-from nas.draw import draw_within
-from nas.samplers import STRATEGIES, FeasibleSampler, suggest
-from nas.samplers.base import distribution
-from nas.samplers.greedy import project
-from nas.samplers.walk import Point, Walk, WalkSampler, moved, notch, replaced
+from nas.search.strategies import STRATEGIES, FeasibleSampler, suggest
+from nas.search.strategies.base import distribution
+from nas.search.strategies.greedy import project
+from nas.search.strategies.walk import Point, Walk, WalkSampler, moved, notch, replaced
 from nas.seeds import derive_seed
-from nas.space import Knob, Settings, Space, Value, bind, load_architecture, space_file
+from nas.space.budget import Budget
+from nas.space.draw import draw_within
+from nas.space.space import Knob, Settings, Space, Value, bind, load_architecture, space_file
 
 BEST: Settings = {
     "halve": "1 3",

@@ -17,14 +17,14 @@ import torch
 from machine import Figures, parser, say, show
 
 from nas import train
-from nas.augment import DeviceData, DeviceSplit
-from nas.budget import Budget, parse_count
-from nas.designs import scaled
-from nas.draw import fit
-from nas.graphs import Gradients, RecordedGradients
-from nas.layers import Layer
-from nas.recipe import Recipe
-from nas.space import bind, load_architecture, space_file
+from nas.data.augment import DeviceData, DeviceSplit
+from nas.network.layers import Layer
+from nas.space.budget import Budget, parse_count
+from nas.space.designs import scaled
+from nas.space.draw import fit
+from nas.space.space import bind, load_architecture, space_file
+from nas.training.graphs import Gradients, RecordedGradients
+from nas.training.recipe import Recipe
 
 SHAPE, CLASSES, WARM_UP = (3, 32, 32), 100, 40
 

@@ -23,11 +23,11 @@ from optuna.samplers import BaseSampler
 from optuna.samplers import TPESampler as OptunaTPESampler
 from tables import Table, TableError, read_table
 
-from nas.budget import Budget, parse_counts
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.samplers import STRATEGIES, suggest
-from nas.samplers.base import distribution, exhausted
+from nas.search.strategies import STRATEGIES, suggest
+from nas.search.strategies.base import distribution, exhausted
 from nas.seeds import derive_seed
+from nas.space.budget import Budget, parse_counts
 
 CHECKPOINTS = (50, 100, 200)
 CONSTRAINED = "constrained"

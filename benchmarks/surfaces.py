@@ -1,6 +1,6 @@
 """Made-up accuracy surfaces, so that a strategy can be judged in seconds instead of days of training.
 
-A surface is what a strategy searches (`nas.space.Searchable`) with an accuracy for each of its settings.
+A surface is what a strategy searches (`nas.space.space.Searchable`) with an accuracy for each of its settings.
 """
 
 import importlib.util
@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from nas.folds import Cost
-from nas.space import Knob, Role, Searchable, Settings, Value, bind, load_architecture, space_file
+from nas.network.folds import Cost
+from nas.space.space import Knob, Role, Searchable, Settings, Value, bind, load_architecture, space_file
 
 SHAPE, CLASSES = (3, 32, 32), 100
 NOISE = 0.005

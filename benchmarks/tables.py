@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.folds import Cost
-from nas.space import Knob, Settings, Value
+from nas.network.folds import Cost
+from nas.space.space import Knob, Settings, Value
 
 Key = tuple[Value, ...]
 
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What a strategy searches (`nas.space.Searchable`); settings without a row are no network."""
+    """What a strategy searches (`nas.space.space.Searchable`); settings without a row are no network."""
 
     knobs: tuple[Knob, ...]
     rows: Mapping[Key, Row]

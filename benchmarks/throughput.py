@@ -16,8 +16,8 @@ from pathlib import Path
 from machine import Figures, parser, say, show
 from throughput_process import CLASSES, SIDE, Job, network
 
-from nas.folds import cost
-from nas.process import ALLOCATOR
+from nas.machine.process import ALLOCATOR
+from nas.network.folds import cost
 
 PROCESS = Path(__file__).with_name("throughput_process.py")
 

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nas.augment import DeviceData, DeviceSplit
-from nas.blocks import classifier, stage, stem
-from nas.layers import Layer, Sequence
-from nas.module import to_module
-from nas.recipe import Recipe
-from nas.train import train
+from nas.data.augment import DeviceData, DeviceSplit
+from nas.network.blocks import classifier, stage, stem
+from nas.network.layers import Layer, Sequence
+from nas.network.module import to_module
+from nas.training.recipe import Recipe
+from nas.training.train import train
 
 SIDE, CLASSES = 32, 100
 DISTINCT_IMAGES = 10_000

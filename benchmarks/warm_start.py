@@ -15,11 +15,11 @@ import optuna
 from machine import mean_and_error, one_thread, parser, say, show
 from surfaces import Surface, read_surface, shipped_surface
 
-from nas.budget import Budget, parse_count
-from nas.samplers import STRATEGIES, suggest
-from nas.scaling import BEST
+from nas.results.scaling import BEST
+from nas.search.strategies import STRATEGIES, suggest
 from nas.seeds import derive_seed
-from nas.space import Settings
+from nas.space.budget import Budget, parse_count
+from nas.space.space import Settings
 
 CHECKPOINTS = (4, 10, 20, 50, 100)
 

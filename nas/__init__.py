@@ -12,10 +12,9 @@ Importing nas is cheap: torch and Optuna are loaded by `nas.search`, when it run
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.budget import Budget
 from nas.errors import BudgetError, DataError, RunError, SpaceError, UserError
-from nas.folds import macs, output_shape, parameters, peak_activation
-from nas.layers import (
+from nas.network.folds import macs, output_shape, parameters, peak_activation
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -32,16 +31,21 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.space import Architecture, knob, width_knob
+from nas.space.budget import Budget
+from nas.space.space import Architecture, knob, width_knob
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas.api import Result, search
-    from nas.module import to_module
-    from nas.pruner import CurvePruner
+    from nas.network.module import to_module
+    from nas.search.judging.pruner import CurvePruner
 
-_HEAVY = {"search": "nas.api", "Result": "nas.api", "to_module": "nas.module", "CurvePruner": "nas.pruner"}
+_HEAVY = {
+    "Result": "nas.api",
+    "to_module": "nas.network.module",
+    "CurvePruner": "nas.search.judging.pruner",
+}
 
 __all__ = [
     "Activation",
@@ -80,6 +84,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "search":
+        return importlib.import_module("nas.search")  # the room, which can be called
     if name in _HEAVY:
         return getattr(importlib.import_module(_HEAVY[name]), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}")

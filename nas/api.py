@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.baselines import feasible_baselines
-from nas.budget import Budget
-from nas.compare import courses
-from nas.data import SearchData, array_search_data, load_search_data
-from nas.draw import check_satisfiable
+from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
-from nas.folds import parameters
-from nas.front import read_result
-from nas.layers import Layer
-from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
-from nas.process import check_device
-from nas.recipe import AUGMENTATIONS
-from nas.recipes import recipe_for
-from nas.samplers import STRATEGIES, FullGreedySampler
-from nas.scaling import scaling, warm_starts
-from nas.serial import from_json
-from nas.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
-from nas.stopping import RULES
-from nas.storage import common_failure, open_storage, open_study, read_records, read_run
-from nas.studies import open_studies, plan_space
-from nas.supervise import Ending, Supervisor, View
+from nas.machine.process import check_device
+from nas.network.folds import parameters
+from nas.network.layers import Layer
+from nas.network.serial import from_json
+from nas.results.scaling import scaling, warm_starts
+from nas.search.baselines import feasible_baselines
+from nas.search.compare import courses
+from nas.search.front import read_result
+from nas.search.journal import common_failure, open_storage, open_study, read_records, read_run
+from nas.search.plan import BASELINES, Plan, RunFolder, recipe_settings
+from nas.search.strategies import STRATEGIES, FullGreedySampler
+from nas.search.studies import open_studies, plan_space
+from nas.search.workers.supervisor import Ending, Supervisor, View
+from nas.space.budget import Budget
+from nas.space.draw import check_satisfiable
+from nas.space.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
+from nas.stopping.rules import RULES
+from nas.training.recipe import AUGMENTATIONS
+from nas.training.recipes import recipe_for
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def search(
     With `baselines` (the default where strategies are compared) a ResNet, a MobileNetV2 and a VGG scaled to each budget
     are trained beside them. `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds.
     `stop` is the rule by which trainings are stopped early ("extrapolate", "median", "halving" or "none"; see
-    `nas.stopping`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training up
-    (4 divided by a strategy's trials, at most 0.2), `audit` the share of those trainings that go on in the end all the
-    same, to check the predictions.
+    `nas.stopping.rules`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training
+    up (4 divided by a strategy's trials, at most 0.2), `audit` the share of those trainings that go on in the end all
+    the same, to check the predictions.
     With `warm_start`, a run folder, the studies begin with the best networks of its nearest budget, rescaled.
     An interrupted search goes on when it is called again with the same arguments.
 
@@ -190,8 +190,8 @@ def explain(run: Path, strategy: str) -> list[str]:
 
 
 def scaling_laws(run: Path, most: int) -> dict[str, Any]:
-    """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `nas.scaling`). Raises
-    RunError for a run of one budget."""
+    """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `nas.results.scaling`).
+    Raises RunError for a run of one budget."""
     plan, records = read_run(RunFolder(run))
     data = read_result(run)["data"]
     return scaling(records, plan_space(plan, tuple(data["shape"]), data["classes"]), most)
@@ -199,7 +199,7 @@ def scaling_laws(run: Path, most: int) -> dict[str, Any]:
 
 def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
     """Best-so-far curves of the runs as one HTML file. Raises RunError if it cannot be written."""
-    from nas.comparison_page import comparison_page
+    from nas.results.pages.comparison import comparison_page
 
     found, baselines = [], dict[int, dict[str, list[float]]]()
     for folder in map(RunFolder, runs):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.blocks import classifier
-from nas.layers import (
+from nas.network.blocks import classifier
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -17,7 +17,7 @@ from nas.layers import (
     Subsample,
     sequence,
 )
-from nas.space import Architecture, knob, width_knob
+from nas.space.space import Architecture, knob, width_knob
 
 WIDTHS = range(1, 257)
 

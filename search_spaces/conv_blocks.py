@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.blocks import classifier, conv_norm
-from nas.layers import Layer, Pool, Sequence, Shape, sequence
-from nas.space import Architecture, knob, width_knob
+from nas.network.blocks import classifier, conv_norm
+from nas.network.layers import Layer, Pool, Sequence, Shape, sequence
+from nas.space.space import Architecture, knob, width_knob
 
 DEPTHS = range(1, 9)
 WIDTHS = range(1, 513)

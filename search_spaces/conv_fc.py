@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.blocks import flat_classifier
-from nas.layers import Activation, BatchNorm, Conv, Layer, Pool, Residual, Sequence, Shape
-from nas.space import Architecture, knob, width_knob
+from nas.network.blocks import flat_classifier
+from nas.network.layers import Activation, BatchNorm, Conv, Layer, Pool, Residual, Sequence, Shape
+from nas.space.space import Architecture, knob, width_knob
 
 WIDTHS = range(1, 513)
 

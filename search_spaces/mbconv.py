@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.blocks import classifier, conv_norm
-from nas.layers import Conv, Identity, Layer, Pool, Residual, Sequence, Shape, sequence
-from nas.space import Architecture, knob, width_knob
+from nas.network.blocks import classifier, conv_norm
+from nas.network.layers import Conv, Identity, Layer, Pool, Residual, Sequence, Shape, sequence
+from nas.space.space import Architecture, knob, width_knob
 
 WIDTHS = range(1, 513)
 

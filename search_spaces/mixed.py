@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.blocks import WIDTHS, Kind, Shortcut, classifier, stage, stem
-from nas.layers import Function, Layer, Sequence, Shape, Statistic
-from nas.space import Architecture, knob, width_knob
+from nas.network.blocks import WIDTHS, Kind, Shortcut, classifier, stage, stem
+from nas.network.layers import Function, Layer, Sequence, Shape, Statistic
+from nas.space.space import Architecture, knob, width_knob
 
 KINDS = ("conv", "basic", "bottleneck", "inverted", "depthwise")
 

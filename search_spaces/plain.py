@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.blocks import WIDTHS, classifier, stage
-from nas.layers import Layer, Pool, Sequence, Shape
-from nas.space import Architecture, knob, width_knob
+from nas.network.blocks import WIDTHS, classifier, stage
+from nas.network.layers import Layer, Pool, Sequence, Shape
+from nas.space.space import Architecture, knob, width_knob
 
 
 @dataclass(frozen=True)

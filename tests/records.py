@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nas.layers import (
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -19,10 +19,10 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.plan import Plan, recipe_settings
-from nas.recipes import recipe_for
-from nas.space import Architecture, Settings, Space, bind, knob, width_knob
-from nas.storage import Record, State
+from nas.search.journal import Record, State
+from nas.search.plan import Plan, recipe_settings
+from nas.space.space import Architecture, Settings, Space, bind, knob, width_knob
+from nas.training.recipes import recipe_for
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 SPACE = """
 from dataclasses import dataclass
 from nas import Architecture, Layer, Sequence, Shape, knob, width_knob
-from nas.blocks import classifier, stage
+from nas.network.blocks import classifier, stage
 
 @dataclass(frozen=True)
 class Tiny(Architecture):

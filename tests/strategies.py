@@ -6,9 +6,7 @@ from functools import lru_cache
 import numpy as np
 from hypothesis import strategies as st
 
-from nas.budget import Budget
-from nas.draw import draw, fit
-from nas.layers import (
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -25,7 +23,9 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.space import Architecture, Settings, Space, bind, load_architecture, shipped_spaces, space_file
+from nas.space.budget import Budget
+from nas.space.draw import draw, fit
+from nas.space.space import Architecture, Settings, Space, bind, load_architecture, shipped_spaces, space_file
 
 IMAGES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 32, 32), 100), ((1, 28, 28), 10), ((3, 64, 64), 5))
 """Shapes and classes that every shipped space must take."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.augment import CHUNK, DeviceData, DeviceSplit, Mixing, normalised, training_batches
-from nas.data import SearchData, Split
+from nas.data.augment import CHUNK, DeviceData, DeviceSplit, Mixing, normalised, training_batches
+from nas.data.load import SearchData, Split
 from nas.errors import UserError
 
 CPU = torch.device("cpu")
@@ -450,8 +450,8 @@ def test_crop_flip_and_cutout_do_not_wait_for_torchvision():
     code = """
 import sys
 import numpy, torch
-from nas.augment import DeviceData, training_batches
-from nas.data import SearchData, Split
+from nas.data.augment import DeviceData, training_batches
+from nas.data.load import SearchData, Split
 split = Split(numpy.zeros((4, 16, 16, 3), numpy.uint8), numpy.zeros(4, numpy.int64))
 data = SearchData("", split, split, ("a", "b"), "", ())
 device_data = DeviceData.of(data, torch.device("cpu"), ("crop", "flip", "cutout"))

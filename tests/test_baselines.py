@@ -3,14 +3,14 @@
 import pytest
 from torchvision.models import mobilenet_v2
 
-from nas.baselines import BaselineSpace, feasible_baselines
-from nas.budget import Budget
-from nas.designs import DESIGNS, scaled
-from nas.folds import macs, output_shape, parameters
-from nas.layers import Layer, Shape
-from nas.module import to_module
-from nas.serial import from_json, to_json
-from nas.space import Space
+from nas.network.folds import macs, output_shape, parameters
+from nas.network.layers import Layer, Shape
+from nas.network.module import to_module
+from nas.network.serial import from_json, to_json
+from nas.search.baselines import BaselineSpace, feasible_baselines
+from nas.space.budget import Budget
+from nas.space.designs import DESIGNS, scaled
+from nas.space.space import Space
 
 SHAPE: Shape = (3, 32, 32)
 

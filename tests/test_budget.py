@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import Budget, parse_count, parse_counts
 from nas.errors import BudgetError
-from nas.folds import Cost
-from nas.layers import Conv, Linear
+from nas.network.folds import Cost
+from nas.network.layers import Conv, Linear
+from nas.space.budget import Budget, parse_count, parse_counts
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from records import PLAN, SPACE, record
 
-from nas.cli import main
-from nas.front import write_result
-from nas.plan import RunFolder
-from nas.recipe import Recipe, changed, parse_changes
-from nas.recipes import RECIPES
-from nas.serial import from_json
+from nas.cli.main import main
+from nas.network.serial import from_json
+from nas.search.front import write_result
+from nas.search.plan import RunFolder
+from nas.training.recipe import Recipe, changed, parse_changes
+from nas.training.recipes import RECIPES
 
 COMMANDS = ["search", "show", "compare", "confirm", "report", "scaling", "list", "data"]
 COMMANDS += ["space", "count", "models", "recipes", "train", "table", "export"]

@@ -10,7 +10,8 @@ import pytest
 from records import PLAN, record
 from searching import command, result, run
 
-from nas.compare import (
+from nas.errors import RunError
+from nas.search.compare import (
     Course,
     average_random,
     compare,
@@ -21,8 +22,7 @@ from nas.compare import (
     superiority,
     verdict,
 )
-from nas.errors import RunError
-from nas.storage import Record
+from nas.search.journal import Record
 
 SMALL = {"width": 4, "kernel": 3, "gate": False}
 LARGE = {"width": 16, "kernel": 3, "gate": False}

@@ -16,19 +16,19 @@ import torch
 from searching import write_data, write_space
 
 from nas.api import search
-from nas.cli import main
-from nas.confirm import Confirmation, confirm, interval, read_confirmed
-from nas.data import load_test
+from nas.cli.flags import build_parser
+from nas.cli.main import main
+from nas.data.load import load_test
 from nas.errors import DataError, RunError, SpaceError
-from nas.exportable import UserError, exportables
-from nas.flags import build_parser
-from nas.layers import Flatten, Layer, Linear, Sequence
-from nas.racing import Candidate, Entrant, dropped
-from nas.recipe import Recipe, changed, parse_changes
-from nas.recipes import named_recipe
-from nas.report.whole import report_html
-from nas.train import Epoch
-from nas.training import Metrics, TrainingFolder
+from nas.network.layers import Flatten, Layer, Linear, Sequence
+from nas.results.confirm import Confirmation, confirm, interval, read_confirmed
+from nas.results.export.exportable import UserError, exportables
+from nas.results.racing import Candidate, Entrant, dropped
+from nas.results.report.whole import report_html
+from nas.training.recipe import Recipe, changed, parse_changes
+from nas.training.recipes import named_recipe
+from nas.training.train import Epoch
+from nas.training.training import Metrics, TrainingFolder
 
 LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))
 RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=0.03, warmup_steps=0, average_share=0.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.curves import FAMILIES, Curve, Extrapolator, Prediction, forecast_by_families, link_ends
+from nas.stopping.curves import FAMILIES, Curve, Extrapolator, Prediction, forecast_by_families, link_ends
 
 accuracies = st.floats(0, 1, allow_subnormal=False)
 SHARES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)

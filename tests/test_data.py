@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.data import (
+from nas.data.load import (
     KNOWN_AUGMENTATION,
     NAMED,
     DataReport,
@@ -37,7 +37,7 @@ def refusal(x: object, y: object = (0, 0, 1, 1), **settings: object) -> str:
 
 
 def test_importing_it_imports_no_heavy_library():
-    code = "import sys, nas.data; print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
+    code = "import sys, nas.data.load; print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import array_search_data
-from nas.data_arrays import divide, resized
+from nas.data.arrays import divide, resized
+from nas.data.load import array_search_data
 from nas.errors import DataError
 
 

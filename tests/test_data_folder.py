@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data import describe, load_search_data, load_test
+from nas.data.load import describe, load_search_data, load_test
 from nas.errors import DataError
 
 

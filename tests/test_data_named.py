@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torchvision.datasets
 
-from nas.data import load_search_data, load_test
-from nas.data_named import CIFAR100_URL, cifar100_on_disk
+from nas.data.load import load_search_data, load_test
+from nas.data.named import CIFAR100_URL, cifar100_on_disk
 from nas.errors import DataError
 
 CIFAR = torchvision.datasets.CIFAR100

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.data import load_search_data, load_test
+from nas.data.load import load_search_data, load_test
 from nas.errors import DataError
 
 

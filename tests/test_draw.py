@@ -7,13 +7,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import shipped
 
-from nas.budget import Budget
-from nas.draw import check_satisfiable, draw, draw_target, fit, largest, smallest
 from nas.errors import BudgetError
-from nas.folds import Cost
-from nas.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.network.folds import Cost
+from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.seeds import derive_seed
-from nas.space import Architecture, Space, bind, knob, shipped_spaces, width_knob
+from nas.space.budget import Budget
+from nas.space.draw import check_satisfiable, draw, draw_target, fit, largest, smallest
+from nas.space.space import Architecture, Space, bind, knob, shipped_spaces, width_knob
 
 SPACES = sorted(shipped_spaces())
 seeds = st.integers(0, 2**32 - 1)

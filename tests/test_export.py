@@ -22,20 +22,15 @@ from safetensors.torch import load_file
 from strategies import shipped
 from torch import Tensor, nn
 
-import nas.predict
+import nas.results.export.predict
 from nas.api import search
-from nas.augment import DeviceData, normalised
-from nas.budget import Budget
-from nas.card import Card, Measured, Preprocessing
-from nas.cli import build_parser, main
-from nas.data import load_search_data
-from nas.data_arrays import centre_square
-from nas.draw import draw_within
+from nas.cli.main import build_parser, main
+from nas.data.arrays import centre_square
+from nas.data.augment import DeviceData, normalised
+from nas.data.load import load_search_data
 from nas.errors import BudgetError, UserError
-from nas.export import MismatchError, difference, export_network, onnx_model
-from nas.exportable import search_command, training_command
-from nas.folds import parameters
-from nas.layers import (
+from nas.network.folds import parameters
+from nas.network.layers import (
     KINDS,
     Activation,
     BatchNorm,
@@ -53,16 +48,21 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.module import to_module
-from nas.networks import Torchvision, to_stored
-from nas.plan import Plan, RunFolder
-from nas.recipe import Recipe, changed, parse_changes, recipe_values
-from nas.recipes import recipe_for
-from nas.serial import fingerprint, from_json
-from nas.source import torch_source
-from nas.space import shipped_spaces
-from nas.train import build, trained_weights
-from nas.training import TrainingFolder, TrainingPlan, run_test, run_training
+from nas.network.module import to_module
+from nas.network.serial import fingerprint, from_json
+from nas.network.source import torch_source
+from nas.results.export.card import Card, Measured, Preprocessing
+from nas.results.export.export import MismatchError, difference, export_network, onnx_model
+from nas.results.export.exportable import search_command, training_command
+from nas.search.plan import Plan, RunFolder
+from nas.space.budget import Budget
+from nas.space.draw import draw_within
+from nas.space.named import Torchvision, to_stored
+from nas.space.space import shipped_spaces
+from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
+from nas.training.recipes import recipe_for
+from nas.training.train import build, trained_weights
+from nas.training.training import TrainingFolder, TrainingPlan, run_test, run_training
 
 FILES = ["architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"]
 
@@ -480,8 +480,8 @@ def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
 
 def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it(only: dict[str, Path], tmp_path: Path):
     environment = shutil.copytree(only["torch"], tmp_path / "with_nas", symlinks=True)
-    (environment / "nas").symlink_to(Path(nas.predict.__file__).parent)
-    done = run_in(environment, "-c", "import nas.export; nas.export.check_packages()")
+    (environment / "nas").symlink_to(Path(nas.results.export.predict.__file__).parent)
+    done = run_in(environment, "-c", "import nas.results.export.export; nas.results.export.export.check_packages()")
     assert done.stderr.splitlines()[-1] == (
         "nas.errors.UserError: nas export needs packages that are not installed; install them: "
         "pip install onnx onnxruntime onnxscript safetensors"
@@ -548,11 +548,11 @@ def test_images_are_scaled_and_cut_as_data_sets_are(height: int, width: int):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     plain = {"height": 8, "width": 8, "mean": [0.0] * 3, "deviation": [1.0] * 3, "input_size": 0}
     channels_first = pixels.transpose(2, 0, 1).astype(np.float32)
-    ours = nas.predict.prepare(channels_first, plain, lambda values: np.array(values, np.float32))
+    ours = nas.results.export.predict.prepare(channels_first, plain, lambda values: np.array(values, np.float32))
     theirs = np.asarray(centre_square(Image.fromarray(pixels), 8), np.float32).transpose(2, 0, 1)
     assert np.abs(ours - theirs).max() <= 1
     assert (ours != theirs).mean() < 0.02
-    with_torch = nas.predict.prepare(torch.from_numpy(channels_first), plain, torch.tensor)
+    with_torch = nas.results.export.predict.prepare(torch.from_numpy(channels_first), plain, torch.tensor)
     assert np.abs(with_torch.numpy() - ours).max() <= 1
 
 
@@ -562,12 +562,12 @@ def test_the_same_pixels_are_read_from_every_format(tmp_path: Path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     Image.fromarray(pixels).save(tmp_path / "a.ppm")
     content = (tmp_path / "a.ppm").read_bytes()
-    expected = nas.predict.Picture(pixels.tobytes(), 5, 6, 3)
+    expected = nas.results.export.predict.Picture(pixels.tobytes(), 5, 6, 3)
     for name in ("a.npy", "a.png", "a.ppm"):
-        assert nas.predict.read_picture(tmp_path / name, 3) == expected
-    assert nas.predict.read_netpbm(content, tmp_path / "a.ppm") == expected
+        assert nas.results.export.predict.read_picture(tmp_path / name, 3) == expected
+    assert nas.results.export.predict.read_netpbm(content, tmp_path / "a.ppm") == expected
     np.save(tmp_path / "gray.npy", pixels[..., 0])
-    gray = nas.predict.read_picture(tmp_path / "gray.npy", 3)
+    gray = nas.results.export.predict.read_picture(tmp_path / "gray.npy", 3)
     assert gray.pixels == np.repeat(pixels[..., :1], 3, axis=2).tobytes()
 
 
@@ -587,7 +587,7 @@ def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, capsys
         ("text.jpg", "cannot be read as an image"),
     ):
         with pytest.raises(SystemExit) as ended:
-            nas.predict.read_picture(tmp_path / name, 1)
+            nas.results.export.predict.read_picture(tmp_path / name, 1)
         said = capsys.readouterr().err
         assert ended.value.code == 2
         assert told in said

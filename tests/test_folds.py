@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from strategies import Drawn, drawn_networks
 from torch import nn
 
-from nas.blocks import classifier, stage, stem
-from nas.folds import Cost, ShapeError, cost, macs, output_shape, parameters, peak_activation, rows
-from nas.layers import (
+from nas.network.blocks import classifier, stage, stem
+from nas.network.folds import Cost, ShapeError, cost, macs, output_shape, parameters, peak_activation, rows
+from nas.network.layers import (
     KINDS,
     Activation,
     BatchNorm,
@@ -29,7 +29,7 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.module import to_module
+from nas.network.module import to_module
 
 EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     # layer, input, parameters, multiply-adds, output, peak activation

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import PLAN, record
 
-from nas.front import Counts, best_within, count, measured, pareto_front
-from nas.storage import Record
+from nas.search.front import Counts, best_within, count, measured, pareto_front
+from nas.search.journal import Record
 
 TEMPLATE = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
 

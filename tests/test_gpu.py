@@ -12,14 +12,14 @@ import searching
 import torch
 from torch import Tensor, nn
 
-from nas.augment import DeviceData
-from nas.blocks import classifier, stage, stem
-from nas.data import load_search_data
-from nas.graphs import WARM_UP, RecordedGradients
-from nas.layers import Layer, Sequence
-from nas.module import to_module
-from nas.recipe import Recipe
-from nas.train import train
+from nas.data.augment import DeviceData
+from nas.data.load import load_search_data
+from nas.network.blocks import classifier, stage, stem
+from nas.network.layers import Layer, Sequence
+from nas.network.module import to_module
+from nas.training.graphs import WARM_UP, RecordedGradients
+from nas.training.recipe import Recipe
+from nas.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import shipped
 
-from nas.budget import Budget
-from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.samplers import STRATEGIES, FullGreedySampler, suggest
-from nas.samplers.greedy import project
-from nas.samplers.walk import exchanges, notch, replaced
-from nas.space import Architecture, Knob, Settings, Space, bind, knob, width_knob
+from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.search.strategies import STRATEGIES, FullGreedySampler, suggest
+from nas.search.strategies.greedy import project
+from nas.search.strategies.walk import exchanges, notch, replaced
+from nas.space.budget import Budget
+from nas.space.space import Architecture, Knob, Settings, Space, bind, knob, width_knob
 
 GREEDY = ["greedy", "greedy-full"]
 

@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from nas.layers import KINDS, Activation, BatchNorm, Conv, Linear, Pool, Sequence, sequence
+from nas.network.layers import KINDS, Activation, BatchNorm, Conv, Linear, Pool, Sequence, sequence
 
 
 def test_a_convolution_keeps_the_resolution_unless_told_otherwise():

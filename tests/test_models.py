@@ -10,10 +10,10 @@ from strategies import shipped
 from torch import nn
 from torchvision import models
 
-from nas.blocks import classifier, flat_classifier, stage, stem
 from nas.errors import SpaceError, UserError
-from nas.folds import ShapeError, depth, macs, output_shape, parameters
-from nas.layers import (
+from nas.network.blocks import classifier, flat_classifier, stage, stem
+from nas.network.folds import ShapeError, depth, macs, output_shape, parameters
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -29,9 +29,9 @@ from nas.layers import (
     Shape,
     Subsample,
 )
-from nas.models import MODELS, Model, TorchvisionModel, model_network
-from nas.module import to_module
-from nas.vision import count_module, torchvision_model
+from nas.network.module import to_module
+from nas.network.vision import count_module, torchvision_model
+from nas.space.models import MODELS, Model, TorchvisionModel, model_network
 
 PUBLISHED = {
     "s0-2k": 2_250,

@@ -6,9 +6,7 @@ import torch
 from strategies import shipped
 from torch import Tensor, nn
 
-from nas.budget import Budget
-from nas.draw import draw, fit
-from nas.layers import (
+from nas.network.layers import (
     Activation,
     BatchNorm,
     Conv,
@@ -25,8 +23,10 @@ from nas.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.module import LeanConv2d, ResidualModule, SubsampleModule, lean, to_module
-from nas.space import shipped_spaces
+from nas.network.module import LeanConv2d, ResidualModule, SubsampleModule, lean, to_module
+from nas.space.budget import Budget
+from nas.space.draw import draw, fit
+from nas.space.space import shipped_spaces
 
 
 def random_images(*shape: int) -> Tensor:

@@ -5,14 +5,15 @@ import pytest
 from records import PLAN, SPACE, record
 from searching import write_space
 
-from nas.budget import Budget
-from nas.designs import DESIGNS, scaled
 from nas.errors import SpaceError, UserError
-from nas.folds import cost
-from nas.front import read_result, write_result
-from nas.layers import Flatten, Layer, Linear, Sequence
-from nas.networks import Torchvision, find_network, from_stored, published, size, to_stored
-from nas.plan import RunFolder
+from nas.network.folds import cost
+from nas.network.layers import Flatten, Layer, Linear, Sequence
+from nas.results.networks import find_network
+from nas.search.front import read_result, write_result
+from nas.search.plan import RunFolder
+from nas.space.budget import Budget
+from nas.space.designs import DESIGNS, scaled
+from nas.space.named import Torchvision, from_stored, published, size, to_stored
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from records import PLAN, SPACE, record
 from strategies import layer_trees
 
 from nas.errors import RunError
-from nas.folds import cost, output_shape, peak_activation
-from nas.front import Counts, read_result, result, write_result
-from nas.layers import KINDS, Function, Layer, Statistic
-from nas.plan import Plan, RunFolder, recipe_settings
-from nas.recipe import Recipe
-from nas.serial import fingerprint, from_json, to_json
+from nas.network.folds import cost, output_shape, peak_activation
+from nas.network.layers import KINDS, Function, Layer, Statistic
+from nas.network.serial import fingerprint, from_json, to_json
+from nas.search.front import Counts, read_result, result, write_result
+from nas.search.plan import Plan, RunFolder, recipe_settings
+from nas.training.recipe import Recipe
 
-SCHEMA: dict[str, Any] = json.loads(files("nas").joinpath("pareto.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads(files("nas.search").joinpath("pareto.schema.json").read_text())
 PARETO = Draft202012Validator(SCHEMA)
 LAYER = Draft202012Validator({"$ref": "#/$defs/layer", "$defs": SCHEMA["$defs"]})
 

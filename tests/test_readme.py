@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nas.flags import build_parser
+from nas.cli.flags import build_parser
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.data import MANY_IMAGES
 from nas.errors import RecipeError
-from nas.recipe import AUGMENTATIONS, Recipe, changed, parse_changes, recipe_values
-from nas.recipes import MANY_IMAGES, RECIPES, named_recipe, recipe_for
-from nas.schedule import best_epoch, gives_up, learning_rate
+from nas.training.recipe import AUGMENTATIONS, Recipe, changed, parse_changes, recipe_values
+from nas.training.recipes import RECIPES, named_recipe, recipe_for
+from nas.training.schedule import best_epoch, gives_up, learning_rate
 
 
 def rates(recipe: Recipe, steps: Sequence[int], epoch_steps: int, losses: Sequence[float] = ()) -> list[float]:

@@ -22,28 +22,28 @@ import pytest
 import searching
 from optuna.trial import TrialState, create_trial
 
-from nas.baselines import studied
-from nas.cli import main
-from nas.draw import draw_within
+from nas.cli.main import main
 from nas.errors import RunError
-from nas.folds import depth, parameters
-from nas.front import pareto_front, write_result
-from nas.models import MODELS, Model
-from nas.plan import BASELINES, Plan, RunFolder, recipe_settings
-from nas.recipes import recipe_for
-from nas.report import write_report
-from nas.report.cards_record import command
-from nas.report.folders import run_folders
-from nas.report.gather import gather, importances, wilson
-from nas.report.published import NETWORKS, known_dataset, of_reports
-from nas.report.theme import DARK, LIGHT
-from nas.report.trials import layer_table, plotly_text
-from nas.report.watch import server
-from nas.report.whole import cards, report_html
-from nas.samplers.base import distribution
-from nas.space import space_checksum, space_file
-from nas.storage import PREDICTION, read_records
-from nas.studies import open_studies, plan_space
+from nas.network.folds import depth, parameters
+from nas.results.pages.theme import DARK, LIGHT
+from nas.results.report import write_report
+from nas.results.report.cards.record import command
+from nas.results.report.folders import run_folders
+from nas.results.report.gather import gather, importances, wilson
+from nas.results.report.published import NETWORKS, known_dataset, of_reports
+from nas.results.report.trials import layer_table, plotly_text
+from nas.results.report.watch import server
+from nas.results.report.whole import cards, report_html
+from nas.search.baselines import studied
+from nas.search.front import pareto_front, write_result
+from nas.search.journal import PREDICTION, read_records
+from nas.search.plan import BASELINES, Plan, RunFolder, recipe_settings
+from nas.search.strategies.base import distribution
+from nas.search.studies import open_studies, plan_space
+from nas.space.draw import draw_within
+from nas.space.models import MODELS, Model
+from nas.space.space import space_checksum, space_file
+from nas.training.recipes import recipe_for
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -250,7 +250,7 @@ def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, 
 
 
 def test_the_command_is_the_one_that_made_the_run(made: Path):
-    from nas.flags import build_parser
+    from nas.cli.flags import build_parser
 
     flags = build_parser().parse_args(command(gather(made)).split()[1:])
     plan = plan_of(12)

@@ -1,4 +1,4 @@
-"""The contract of every strategy: one that is listed in nas.samplers.STRATEGIES is tested here by being listed."""
+"""The contract of every strategy: one that is listed is tested here by being listed."""
 
 import json
 import math
@@ -16,13 +16,13 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from strategies import shipped
 
-from nas.budget import Budget
 from nas.errors import BudgetError
-from nas.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.samplers import STRATEGIES, suggest
-from nas.samplers.base import distribution, exhausted, told
+from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.search.strategies import STRATEGIES, suggest
+from nas.search.strategies.base import distribution, exhausted, told
 from nas.seeds import derive_seed
-from nas.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
+from nas.space.budget import Budget
+from nas.space.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.json"
 BUDGET = Budget(20_000)

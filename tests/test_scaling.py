@@ -8,14 +8,14 @@ import pytest
 from records import SPACE, record
 
 from nas.api import search
-from nas.budget import Budget
-from nas.cli import main
+from nas.cli.main import main
 from nas.errors import RunError
-from nas.folds import parameters
-from nas.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Pool, Residual, Sequence
-from nas.samplers import STRATEGIES
-from nas.scaling import Form, best_of_budgets, form, laws, scaling, warm_starts
-from nas.space import Space, bind, load_architecture, space_file
+from nas.network.folds import parameters
+from nas.network.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Pool, Residual, Sequence
+from nas.results.scaling import Form, best_of_budgets, form, laws, scaling, warm_starts
+from nas.search.strategies import STRATEGIES
+from nas.space.budget import Budget
+from nas.space.space import Space, bind, load_architecture, space_file
 
 NARROW = {"width": 4, "kernel": 3, "gate": False}
 MEDIUM = {"width": 4, "kernel": 5, "gate": False}

@@ -194,7 +194,7 @@ def test_settings_of_stopping_that_make_no_sense_are_refused(
 
 
 def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
-    from nas.cli import main
+    from nas.cli.main import main
 
     assert main(["show", str(finished / "out")]) == 0
     assert main(["list", str(finished)]) == 0

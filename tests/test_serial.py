@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Drawn, drawn_networks, layer_trees
 
-from nas.layers import (
+from nas.network.layers import (
     KINDS,
     Activation,
     BatchNorm,
@@ -22,7 +22,7 @@ from nas.layers import (
     Shape,
     sequence,
 )
-from nas.serial import LayerJSONError, fingerprint, from_json, to_json
+from nas.network.serial import LayerJSONError, fingerprint, from_json, to_json
 
 
 def names_of(layer: Layer) -> list[str]:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from strategies import IMAGES, shipped, shipped_class
 
-from nas.budget import Budget
 from nas.errors import SpaceError
-from nas.folds import Cost, output_shape
-from nas.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.space import (
+from nas.network.folds import Cost, output_shape
+from nas.network.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.space.budget import Budget
+from nas.space.space import (
     Architecture,
     Knob,
     Space,
@@ -23,7 +23,7 @@ from nas.space import (
     space_file,
     width_knob,
 )
-from nas.survey import survey, survey_json
+from nas.space.survey import survey, survey_json
 
 SPACES = sorted(shipped_spaces())
 
@@ -128,8 +128,8 @@ def test_the_lower_of_two_equally_near_options_is_taken():
 
 HEADER = """
 from dataclasses import dataclass
-from nas.layers import *
-from nas.space import Architecture, knob, width_knob
+from nas.network.layers import *
+from nas.space.space import Architecture, knob, width_knob
 """
 GOOD = """
 @dataclass(frozen=True)

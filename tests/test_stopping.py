@@ -8,12 +8,12 @@ import pytest
 from records import PLAN, SPACE, record
 
 import nas
-from nas.audit import audit
-from nas.curves import Curve, Prediction
-from nas.judging import Judge, is_audited, is_judged
-from nas.plan import BASELINES
-from nas.stopping import EAGER, RULES, Extrapolate, Halving, Median, make_rule
-from nas.storage import Audited, Predicted, Record
+from nas.search.journal import Audited, Predicted, Record
+from nas.search.judging.audit import audit
+from nas.search.judging.judge import Judge, is_audited, is_judged
+from nas.search.plan import BASELINES
+from nas.stopping.curves import Curve, Prediction
+from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median, make_rule
 
 SURE_LOW, SURE_HIGH, UNSURE = Prediction(0.2, 0.01), Prediction(0.9, 0.01), Prediction(0.5, 0.2)
 LONG = replace(PLAN, epochs=8, stop="extrapolate", audit=0.0)

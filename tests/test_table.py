@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import searching
 
-from nas.cli import main
-from nas.recipe import Recipe
-from nas.table import Line, entries, line_cells, line_values
-from nas.table_page import table_page
-from nas.terminal_networks import training_line
-from nas.train import Epoch
-from nas.training import Metrics, TrainingFolder
+from nas.cli.main import main
+from nas.cli.terminal_networks import training_line
+from nas.results.pages.table import table_page
+from nas.results.table import Line, entries, line_cells, line_values
+from nas.training.recipe import Recipe
+from nas.training.train import Epoch
+from nas.training.training import Metrics, TrainingFolder
 
 MODEL = "cifar_resnet blocks=1 width=2"
 

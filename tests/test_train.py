@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.augment import DeviceData, training_batches
-from nas.blocks import classifier, stage, stem
-from nas.data import SearchData, Split, array_search_data, load_search_data
-from nas.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
-from nas.recipe import Recipe, changed
-from nas.recipes import MANY_IMAGES, RECIPES, recipe_for
-from nas.schedule import best_epoch
+from nas.data import MANY_IMAGES
+from nas.data.augment import DeviceData, training_batches
+from nas.data.load import SearchData, Split, array_search_data, load_search_data
+from nas.network.blocks import classifier, stage, stem
+from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.seeds import derive_seed
-from nas.train import DivergenceError, Epoch, _resized, best_precision, build, evaluate, train, trained_weights
+from nas.training.recipe import Recipe, changed
+from nas.training.recipes import RECIPES, recipe_for
+from nas.training.schedule import best_epoch
+from nas.training.train import DivergenceError, Epoch, _resized, best_precision, build, evaluate, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (

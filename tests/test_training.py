@@ -18,16 +18,17 @@ import searching
 import torch
 from test_killing import children
 
-from nas.augment import DeviceData, DeviceSplit
-from nas.cli import main
-from nas.data import load_search_data
+from nas.cli.main import main
+from nas.data.augment import DeviceData, DeviceSplit
+from nas.data.load import load_search_data
 from nas.errors import DataError, RunError, UserError
-from nas.folders import file_lock
-from nas.networks import find_network, to_stored
-from nas.process import pick_device
-from nas.recipe import Recipe, recipe_values
-from nas.train import DivergenceError, build, evaluate
-from nas.training import (
+from nas.machine.folders import file_lock
+from nas.machine.process import pick_device
+from nas.results.networks import find_network
+from nas.space.named import to_stored
+from nas.training.recipe import Recipe, recipe_values
+from nas.training.train import DivergenceError, build, evaluate
+from nas.training.training import (
     Metrics,
     TrainingFolder,
     TrainingPlan,

@@ -7,8 +7,8 @@ import csv
 import sys
 from pathlib import Path
 
-from nas.plan import RunFolder
-from nas.storage import read_run
+from nas.search.journal import read_run
+from nas.search.plan import RunFolder
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Folders, locks, processes, devices: what anyone may import."""

@@ -1,0 +1,1 @@
+"""One frozen tree of layers, and everything that follows from it: counts, shapes, torch module, source, JSON."""

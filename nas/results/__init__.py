@@ -1,0 +1,1 @@
+"""What searches and trainings came to: confirmed, compared in tables, reported, exported."""

@@ -1,0 +1,1 @@
+"""Networks to take away, in folders that need nas no more."""

@@ -1,0 +1,127 @@
+"""What is told of an exported network: how images become its input, how good it is, how it came to be."""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+from nas.network.folds import macs, parameters, peak_activation
+from nas.network.layers import Layer, Shape
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input.
+
+    8-bit values of `channels` channels; scaled bilinearly to cover `height` x `width`, the middle cut out; minus
+    `mean`, divided by `deviation` (of values 0–255, a channel each, of the training split); and where `input_size` is
+    not 0, scaled bilinearly to that side.
+    """
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    input_size: int = 0
+
+    @property
+    def shape(self) -> Shape:
+        """(channels, height, width) of the network's input."""
+        return self.channels, self.input_size or self.height, self.input_size or self.width
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies (0–1) on a split, one for each training that was measured on it; `images` of the split, if known;
+    what to bear in mind, in sentences."""
+
+    split: Literal["validation", "test"]
+    values: tuple[float, ...]
+    images: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is known of a network besides its layers and weights. `class_names` are in the order of its scores,
+    `recipe` is what `nas.training.recipe.recipe_values` gives, `commands` lead from the data set to the exported
+    folder."""
+
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    dataset: str
+    data_checksum: str
+    measured: tuple[Measured, ...]
+    recipe: dict[str, Any]
+    commands: tuple[str, ...]
+
+
+def card_text(network: Layer, card: Card, versions: dict[str, str]) -> str:
+    """The card as Markdown."""
+    count, shape = parameters(network), card.preprocessing.shape
+    peak = peak_activation(network, shape)
+    sizes = [
+        ("parameters", f"{count:,}"),
+        ("multiply-adds an image", f"{macs(network, shape):,}"),
+        ("size of the parameters", f"{4 * count / 1000:,.1f} kB in fp32, {count / 1000:,.1f} kB in int8"),
+        ("peak activation an image", f"{peak:,} values, {4 * peak / 1000:,.1f} kB in fp32, {peak / 1000:,.1f} in int8"),
+        ("input", f"float32 [batch, {', '.join(map(str, shape))}]"),
+        ("output", f"float32 [batch, {len(card.class_names)}], scores before the softmax"),
+    ]
+    parts = [
+        f"# Image classifier of {count:,} parameters, {card.dataset}",
+        _table(("", ""), sizes),
+        "Weights are stored in fp32. Sizes in int8 are a byte a value: what a quantised network would take.",
+        "## Accuracy",
+        _table(("split", "accuracy", "n", "spread"), map(_measured_row, card.measured)),
+        *dict.fromkeys(measured.note for measured in card.measured if measured.note),
+        "## Data set and preprocessing",
+        f"Trained on `{card.dataset}` (checksum `{card.data_checksum[:16]}`), {len(card.class_names)} classes.",
+        _preprocessing(card.preprocessing),
+        "## Recipe",
+        ", ".join(f"{name} {_shown(value)}" for name, value in card.recipe.items()) + ".",
+        "## How it came to be",
+        "\n".join(f"    {command}" for command in card.commands),
+        "Exported with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        "## Use",
+        "    python predict.py IMAGE        # torch or onnxruntime, whichever is installed",
+        "`model.py` needs torch alone: `load()` is the trained network.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
+
+
+def _measured_row(measured: Measured) -> tuple[str, ...]:
+    """The spread is that of the trainings; of a single one only the sampling error of its images is known."""
+    mean = statistics.mean(measured.values)
+    if len(measured.values) > 1:
+        spread = f"standard deviation {statistics.stdev(measured.values):.4f}"
+    elif measured.images:
+        error = sqrt(mean * (1 - mean) / measured.images)
+        spread = f"standard error {error:.4f}, of {measured.images:,} images; between seeds unknown"
+    else:
+        spread = "unknown"
+    return measured.split, f"{mean:.4f}", str(len(measured.values)), spread
+
+
+def _preprocessing(preprocessing: Preprocessing) -> str:
+    mean, deviation = (", ".join(f"{v:.3f}" for v in vs) for vs in (preprocessing.mean, preprocessing.deviation))
+    side = preprocessing.input_size
+    return (
+        f"8-bit images (channels: {preprocessing.channels}), scaled bilinearly until they cover "
+        f"{preprocessing.height} x {preprocessing.width} (height x width), of that the middle; then "
+        f"(value - mean) / deviation with mean {mean} and deviation {deviation}, those of the training split"
+        + (f"; then scaled bilinearly to {side} x {side}." if side else ".")
+        + " `predict.py` does this; the exact numbers are in `architecture.json`."
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "as suits the data set"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,193 @@
+"""Networks with their weights, where searches and trainings have left them."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.data.augment import DeviceData
+from nas.data.load import SearchData
+from nas.errors import DataError, RunError, UserError
+from nas.network.layers import Layer, with_dropout
+from nas.network.serial import from_json
+from nas.results.commands import export_command, search_command, training_command
+from nas.results.confirm import read_confirmed
+from nas.results.export.card import Card, Measured, Preprocessing
+from nas.results.words import times
+from nas.search.front import read_result
+from nas.search.plan import Plan, RunFolder
+from nas.search.studies import load_plan_data
+from nas.space.named import Torchvision, from_stored
+from nas.training.recipe import recipe_values
+from nas.training.train import trained_weights
+from nas.training.training import TrainingFolder, load_data, read_state
+
+
+@dataclass(frozen=True, eq=False)
+class Exportable:
+    """A network, its trained weights, a state_dict of `nas.network.module.to_module(network)`, and what is known of it.
+    `origin` says in words where the weights come from."""
+
+    network: Layer
+    weights: dict[str, Tensor]
+    card: Card
+    origin: str
+
+
+def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[str, Exportable]:
+    """What a source holds, by the name of the folder that each goes to: of a search (its run folder or pareto.json) the
+    best network within each budget, named by it (default: the run's own budgets); of a training its network, unnamed.
+    Where the run was confirmed, the best network is the confirmed one with the highest mean validation accuracy, and
+    its weights are those of its best seed.
+
+    Raises RunError where there is none or no weights, UserError for a budget that nothing meets, DataError if the data
+    set is gone or has changed.
+    """
+    if not source.exists():
+        raise RunError(
+            f"there is no {source}; give the run folder of a search, its pareto.json, or a training's folder"
+        )
+    if source.is_dir() and not (source / "pareto.json").exists() and _is_training(source):
+        if budgets:
+            raise UserError(f"{source} is a training of one network; leave out --budget")
+        return {"": _of_training(TrainingFolder(source))}
+    return _of_run(source, budgets)
+
+
+def _is_training(folder: Path) -> bool:
+    try:
+        return "network" in json.loads((folder / "settings.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
+    content = read_result(source)
+    folder = RunFolder(source if source.is_dir() else source.parent)
+    is_own = source.is_dir() or source.resolve() == folder.pareto.resolve()
+    if not (is_own and folder.settings.exists()):
+        raise RunError(
+            f"{source} lies alone, without the weights of its run; train a network of it, "
+            f"`nas train {source} --select N --recipe final`, and export that folder"
+        )
+    plan = folder.read_plan()
+    confirmed = read_confirmed(folder.path)
+    result: dict[str, Exportable] = {}
+    found: dict[int, dict[str, Any]] = {}
+    for budget in budgets or _own_budgets(source, content):
+        if confirmed and (entry := _best_confirmed(confirmed, budget)):
+            result[str(budget)] = _of_confirmed(folder, plan, confirmed, entry, budget)
+        else:
+            found[budget] = _best(source, content, budget)
+    if not found:
+        return result
+    weights = {entry["network"]: _run_weights(folder, entry["network"]) for entry in found.values()}
+    data = load_plan_data(plan, folder)
+    if data.checksum != plan.data_checksum:
+        raise DataError(f"data set {plan.dataset} is not what {folder.path} searched on; its preprocessing is unknown")
+    for budget, entry in found.items():
+        card = _searched(source, plan, data, content, entry, budget)
+        origin = f"weights of the search, {plan.epochs} epochs; `nas confirm` trains it in full"
+        result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card, origin)
+    return result
+
+
+def _best_confirmed(confirmed: dict[str, Any], budget: int) -> dict[str, Any] | None:
+    within: list[dict[str, Any]] = [
+        entry
+        for entry in confirmed["networks"]
+        if entry["kind"] == "found" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
+    ]
+    return max(within, key=lambda entry: entry["validation"]["mean"], default=None)
+
+
+def _of_confirmed(
+    folder: RunFolder, plan: Plan, confirmed: dict[str, Any], entry: dict[str, Any], budget: int
+) -> Exportable:
+    """The best seed's weights; the accuracies are those of all seeds."""
+    training = _of_training(TrainingFolder(folder.path / entry["best"]))
+    measured = []
+    for own in training.card.measured:
+        values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
+        seeds = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        note = seeds if len(values) > 1 else "Of one seed."
+        if own.split == "test":
+            note += f" The test split was read {times(confirmed['test_reads'])} by this run."
+        measured.append(replace(own, values=values, note=note))
+    commands = (search_command(plan, folder.path), *confirmed["commands"], export_command(folder.path, budget))
+    card = replace(training.card, measured=tuple(measured), commands=commands)
+    return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
+
+
+def _own_budgets(source: Path, content: dict[str, Any]) -> list[int]:
+    if not content["best"]:
+        raise RunError(f"{source} has not trained a network to the end yet; there is nothing to export")
+    return [best["budget"] for best in content["best"]]
+
+
+def _best(source: Path, content: dict[str, Any], budget: int) -> dict[str, Any]:
+    within: list[dict[str, Any]] = [entry for entry in content["front"] if entry["parameters"] <= budget]
+    if not within:
+        smallest = min((entry["parameters"] for entry in content["front"]), default=None)
+        has = "no trained network at all" if smallest is None else f"none below {smallest:,}"
+        raise UserError(f"{source} has no trained network with at most {budget:,} parameters; it has {has}")
+    return within[-1]
+
+
+def _run_weights(folder: RunFolder, network: str) -> dict[str, Tensor]:
+    file = folder.weights(network)
+    if not file.exists():
+        raise RunError(
+            f"the weights of network {network} are not in {file.parent}; train it, "
+            f"`nas train {folder.path} --select {network} --recipe final`, and export that folder"
+        )
+    return read_state(file, trained_weights, advice="train it again")
+
+
+def _searched(
+    source: Path, plan: Plan, data: SearchData, content: dict[str, Any], entry: dict[str, Any], budget: int
+) -> Card:
+    trained = content["counts"]["trained"]
+    note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
+    return Card(
+        class_names=data.class_names,
+        preprocessing=_preprocessing(data),
+        dataset=data.name,
+        data_checksum=data.checksum,
+        measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
+        recipe=recipe_values(plan.training),
+        commands=(search_command(plan, source if source.is_dir() else source.parent), export_command(source, budget)),
+    )
+
+
+def _of_training(folder: TrainingFolder) -> Exportable:
+    plan = folder.read_plan()
+    network = from_stored(plan.network)
+    if isinstance(network, Torchvision):
+        raise UserError(f"{folder.path} trained torchvision's {network.name}; only networks of layers can be exported")
+    if not folder.is_finished:
+        raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
+    data, recipe, metrics = load_data(plan), plan.training, folder.read_metrics()
+    measured = [Measured("validation", (metrics.accuracy,), len(data.validation.labels))]
+    if metrics.test_accuracy is not None:
+        note = f"The test split was read {times(metrics.test_reads)}."
+        measured.append(Measured("test", (metrics.test_accuracy,), None, note))
+    weights = folder.read_weights()
+    card = Card(
+        class_names=data.class_names,
+        preprocessing=_preprocessing(data, recipe.input_size),
+        dataset=data.name,
+        data_checksum=data.checksum,
+        measured=tuple(measured),
+        recipe=recipe_values(recipe),
+        commands=(training_command(plan, len(data.train.labels)), export_command(folder.path)),
+    )
+    return Exportable(with_dropout(network, recipe.dropout), weights, card, f"weights of {folder.path}")
+
+
+def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:
+    found = DeviceData.of(data, torch.device("cpu"), ())
+    return Preprocessing(*data.shape, tuple(found.mean.tolist()), tuple(found.deviation.tolist()), input_size)

@@ -1,0 +1,106 @@
+"""The page of a report: cards, their plots as data, the panel, and a policy by which nothing else can run or load.
+
+Everything is in the one file. Scripts run by their hashes only, so that no text of a run folder can become one.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from nas.results.pages.theme import BASE, DARK, LIGHT, Card, Figure, View
+from nas.results.report.trials import Described
+
+
+def page(title: str, lead: str, cards: Sequence[Card], trials: Described, *, stamp: str | None = None) -> str:
+    """The HTML. `lead` is HTML. With a `stamp` the page asks its server now and then for the current one, and loads
+    itself anew when it has changed."""
+    from plotly.offline import get_plotlyjs
+
+    figures = [figure for card in cards for view in card.views for figure in view.figures]
+    content = {
+        "trials": trials.trials,
+        "tables": trials.tables,
+        "words": trials.words,
+        "figures": {figure.name: {"data": figure.data, "layout": figure.layout} for figure in figures},
+        "base": BASE,
+        "palettes": {"light": LIGHT, "dark": DARK},
+        "stamp": stamp,
+    }
+    own, plotly = _asset("page.js"), get_plotlyjs()
+    connect = "'none'" if stamp is None else "'self'"
+    policy = (
+        f"default-src 'none'; script-src {_hash(plotly)} {_hash(own)}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+    links = "".join(f'<a href="#{card.name}">{escape(card.title)}</a>' for card in cards)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{_palettes()}\n{_asset('page.css')}</style>\n</head>\n<body>\n"
+        f'<nav aria-label="contents"><div>{links}</div>'
+        '<button id="theme" type="button" aria-label="light or dark">◐</button></nav>\n'
+        f"<main>\n<header><h1>{escape(title)}</h1>\n{lead}</header>\n{''.join(map(_card, cards))}</main>\n"
+        '<aside id="panel" aria-label="network" hidden><div class="bar"><h2></h2>'
+        '<button id="close" type="button" aria-label="close">✕</button></div><div id="details"></div></aside>\n'
+        f'<script type="application/json" id="data">{_json(content)}</script>\n'
+        f"<script>{plotly}</script>\n<script>{own}</script>\n</body>\n</html>\n"
+    )
+
+
+def _card(card: Card) -> str:
+    tabs = ""
+    if len(card.views) > 1:
+        buttons = "".join(
+            f'<button type="button" role="tab" aria-selected="{"false" if place else "true"}" data-view="{place}">'
+            f"{escape(view.label)}</button>"
+            for place, view in enumerate(card.views)
+        )
+        tabs = f'<div class="tabs" role="tablist" aria-label="budget">{buttons}</div>'
+    views = "".join(_view(view, hidden=place > 0) for place, view in enumerate(card.views))
+    empty = f"<p class=empty>{card.empty}</p>" if card.empty else ""
+    head = f"<h2>{escape(card.title)}</h2><p class=lead>{card.sentence}</p>"
+    return f'<section id="{card.name}">{head}{tabs}{views}{empty}</section>\n'
+
+
+def _view(view: View, *, hidden: bool) -> str:
+    plots = "".join(map(_plot, view.figures))
+    columns = f'<div class="plots of{len(view.figures)}">{plots}</div>' if plots else ""
+    return f'<div class="view"{" hidden" if hidden else ""}>{columns}{view.html}</div>'
+
+
+def _plot(figure: Figure) -> str:
+    return (
+        f'<div class="plot" role="img" aria-label="{escape(figure.label)}" data-figure="{escape(figure.name)}" '
+        f'style="height:{figure.height}px"></div>'
+    )
+
+
+def _palettes() -> str:
+    """The palettes as CSS variables: by the system's preference, or by the button."""
+    light, dark = (" ".join(f"--{name}: {shade};" for name, shade in p.items()) for p in (LIGHT, DARK))
+    return (
+        f":root {{ color-scheme: light; {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ color-scheme: dark; {dark} }} }}\n"
+        f":root[data-theme=light] {{ color-scheme: light; {light} }}\n"
+        f":root[data-theme=dark] {{ color-scheme: dark; {dark} }}"
+    )
+
+
+def _asset(name: str) -> str:
+    return files("nas.results.pages").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _json(content: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,132 @@
+"""The looks of a report: two palettes, what every plot has in common, and what cards are made of.
+
+A figure is what Plotly takes as JSON: `data` and `layout`. Colours are names of a palette after a "$", so that the page
+can change them. The points of a trace whose `meta` is "trials" have the index of their trial as `customdata`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.results.report.gather import Trial
+
+LIGHT = {
+    "ink": "#1c2024", "muted": "#60666d", "faint": "#a9b0b8", "grid": "#e7eaee", "paper": "#ffffff",
+    "page": "#f6f7f9", "edge": "#dfe3e8", "accent": "#0b62c4", "good": "#18794e", "bad": "#c2311f",
+    "s0": "#0072b2", "s1": "#d55e00", "s2": "#009e73", "s3": "#b5578f", "s4": "#a87900", "s5": "#5b5bd6",
+    "s6": "#7a6a5a",
+}  # fmt: skip
+DARK = {
+    "ink": "#eceef1", "muted": "#a3aab3", "faint": "#6d757f", "grid": "#2b3038", "paper": "#181b20",
+    "page": "#0f1115", "edge": "#2e343d", "accent": "#74b0ff", "good": "#4cc38a", "bad": "#ff7b66",
+    "s0": "#4fb3ee", "s1": "#ff9a52", "s2": "#35c79a", "s3": "#ea9bc8", "s4": "#e8bd3d", "s5": "#a5a5ff",
+    "s6": "#c4b29f",
+}  # fmt: skip
+SERIES = 7
+BASELINE = "$muted"
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
+
+AXIS = {
+    "gridcolor": "$grid",
+    "zeroline": False,
+    "linecolor": "$faint",
+    "tickcolor": "$faint",
+    "ticks": "outside",
+    "ticklen": 4,
+    "automargin": True,
+    "title": {"standoff": 8},
+}
+BASE: dict[str, Any] = {
+    "font": {"family": FONT, "size": 13, "color": "$ink"},
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "margin": {"l": 56, "r": 14, "t": 26, "b": 44},
+    "hovermode": "closest",
+    "hoverlabel": {"bgcolor": "$paper", "bordercolor": "$edge", "font": {"color": "$ink", "size": 12}, "align": "left"},
+    "legend": {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "font": {"size": 12},
+        "traceorder": "normal",
+    },
+    "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)", "color": "$faint", "activecolor": "$accent"},
+    "xaxis": AXIS,
+    "yaxis": AXIS,
+}
+"""The layout of every plot, before its own."""
+
+PERCENT = {"tickformat": ".2~%"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot: its name in the page, what a screen reader says of it, traces, layout, height in pixels."""
+
+    name: str
+    label: str
+    data: Sequence[Mapping[str, Any]] = field(hash=False)
+    layout: Mapping[str, Any] = field(hash=False)
+    height: int = 420
+
+
+@dataclass(frozen=True)
+class View:
+    """What a card shows at once: plots side by side, then HTML. A card with several views has a tab for each."""
+
+    figures: tuple[Figure, ...] = ()
+    html: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A part of the report: `sentence` (HTML) says what one sees, `empty` (HTML) why there is nothing to see."""
+
+    name: str
+    title: str
+    sentence: str
+    views: tuple[View, ...] = ()
+    empty: str = ""
+
+
+def colour(strategies: Sequence[str], strategy: str) -> str:
+    """The colour of a strategy: that of its place among the strategies."""
+    return f"$s{strategies.index(strategy) % SERIES}" if strategy in strategies else BASELINE
+
+
+def of_trials(trials: Sequence[Trial | None], x: Sequence[Any], y: Sequence[Any], name: str, **trace: Any) -> Any:
+    """A trace whose points are trials; None where a line is interrupted."""
+    indices = [None if trial is None else trial.index for trial in trials]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "customdata": indices,
+        "meta": "trials",
+        "hoverinfo": "text",
+        **trace,
+    }
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with what is the figure's own put over it, also inside dictionaries."""
+    result = dict(base)
+    for name, value in own.items():
+        inner = result.get(name)
+        result[name] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def coloured(value: Any, palette: Mapping[str, str]) -> Any:
+    """The figure with the colours of the palette in place of their names."""
+    if isinstance(value, str):
+        return palette.get(value[1:], value) if value.startswith("$") else value
+    if isinstance(value, Mapping):
+        return {name: coloured(inner, palette) for name, inner in value.items()}
+    return [coloured(inner, palette) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""The cards of a report, a topic a file."""

@@ -1,0 +1,83 @@
+"""The whole report: its cards in order, its title, its summary."""
+
+from html import escape
+from pathlib import Path
+
+from nas.results.pages.page import page
+from nas.results.pages.theme import Card
+from nas.results.report.cards.accuracy import best_so_far_card, front_card
+from nas.results.report.cards.confirmed import confirmed_card
+from nas.results.report.cards.networks import budget_card, knobs_card, stages_card
+from nas.results.report.cards.record import checklist_card, counts_card, failures_card, settings_card
+from nas.results.report.cards.training import audit_card, curves_card, timeline_card
+from nas.results.report.cards.walk import walk_card
+from nas.results.report.gather import Gathered, gather
+from nas.results.report.trials import described
+from nas.search.plan import BASELINES
+
+CARDS = (
+    front_card,
+    confirmed_card,
+    best_so_far_card,
+    curves_card,
+    audit_card,
+    knobs_card,
+    stages_card,
+    walk_card,
+    budget_card,
+    timeline_card,
+    counts_card,
+    failures_card,
+    checklist_card,
+    settings_card,
+)
+"""What a report shows, in this order."""
+
+
+def report_html(run: Path, stamp: str | None = None) -> str:
+    """The report of a run folder, or of a folder of runs. With a `stamp` it watches its server (see `page`)."""
+    gathered = gather(run)
+    trials = described(gathered)
+    title = f"{_name(gathered.plan.dataset)}, {_name(gathered.plan.space)} space"
+    return page(title, _lead(gathered, trials.left_out), cards(gathered), trials, stamp=stamp)
+
+
+def cards(gathered: Gathered) -> list[Card]:
+    """Every part of the report."""
+    return [card(gathered) for card in CARDS]
+
+
+def _name(path: str) -> str:
+    return Path(path).stem
+
+
+def _lead(gathered: Gathered, left_out: int) -> str:
+    """How far the search is, the best network of each budget, and what the page had no room for."""
+    finished = sum(trial.record.is_finished for trial in gathered.trials)
+    total = sum(run.plan.all_trials for run in gathered.runs)
+    searches = f"{len(gathered.runs)} searches" if gathered.has_seeds else f"seed {gathered.plan.seed}"
+    state = f"{finished:,} of {total:,} trials finished"
+    words = f"{state} · {searches} · {', '.join(gathered.strategies)} · {gathered.plan.epochs} epochs a training"
+    tiles = []
+    for budget in gathered.plan.budgets:
+        best = gathered.best(budget)
+        if best is None:
+            tiles.append(f"<div class=tile><b>–</b><span>no network within {budget:,} yet</span></div>")
+            continue
+        record = best.record
+        tiles.append(
+            f"<button class='tile open' data-trial={best.index}><b>{record.accuracy:.2%}</b>"
+            f"<span>best within {budget:,}: {record.parameters:,} parameters ({record.parameters / budget:.1%})</span>"
+            "</button>"
+        )
+    over = sum(trial.record.parameters > trial.record.budget for trial in gathered.trials)
+    searched = sum(trial.record.strategy != BASELINES for trial in gathered.trials)
+    tiles.append(f"<div class=tile><b>{over}</b><span>of {searched:,} proposed networks over budget</span></div>")
+    notes = "".join(
+        f"<p class=empty>Layer tables are missing: {escape(run.trouble)}</p>"
+        for run in gathered.runs[:1]
+        if run.trouble
+    )
+    if left_out:
+        notes += f"<p class=quiet>To keep the page small it lacks the layers of {left_out} less accurate networks.</p>"
+    return f"<p class=lead>{escape(words)}</p><div class=tiles>{''.join(tiles)}</div>{notes}"

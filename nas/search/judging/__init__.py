@@ -1,0 +1,1 @@
+"""Rules of stopping applied to a run, and whether they were right."""

@@ -1,0 +1,72 @@
+"""Were trainings stopped rightly? Predictions as they were made, against what the last epoch showed.
+
+Known for trainings that came to their last epoch: those that went on, and the audited, which went on in the end
+although they were not worth it. The first are the promising ones: only the audited say what stopping costs.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from nas.search.journal import Record
+from nas.search.plan import BASELINES, Plan
+from nas.stopping.curves import Prediction
+
+LEVELS = (50, 80, 95)
+"""Intervals, in percent."""
+
+LEAST_RANKED = 3
+"""Trainings of which a rank correlation is taken."""
+
+
+def audit(plan: Plan, records: Iterable[Record]) -> dict[str, Any]:
+    """What pareto.json says of stopping. Shares and correlations are None where nothing is known."""
+    trained = [r for r in records if r.strategy != BASELINES and r.state in ("trained", "stopped")]
+    measured = [record for record in trained if record.is_measured]
+    audited = [record for record in measured if record.audited]
+    longest: dict[str, int] = {}
+    for record in trained:
+        longest[record.network] = max(longest.get(record.network, 0), len(record.curve))
+    return {
+        "rule": plan.stop,
+        "stopped": sum(record.state == "stopped" for record in trained),
+        "resumed": sum(record.resumed for record in trained),
+        "audited": len(audited),
+        "false_stops": sum(r.accuracy > r.audited.to_beat for r in audited if r.audited),
+        "epochs_spent": sum(longest.values()),
+        "epochs_in_full": plan.epochs * len(longest),
+        "predictions": sum(len(record.predictions) for record in measured),
+        "coverage": {str(level): _coverage(measured, level) for level in LEVELS},
+        "rank_correlation": [_ranked(measured, epoch) for epoch in range(1, plan.epochs)] if measured else [],
+    }
+
+
+def _coverage(measured: Sequence[Record], level: int) -> float | None:
+    """Share of the intervals, at every epoch at which one was given, that hold the accuracy of the last."""
+    inside = []
+    for record in measured:
+        for predicted in record.predictions:
+            low, high = Prediction(predicted.mean, predicted.scale).interval(level / 100)
+            inside.append(low <= record.accuracy <= high)
+    return float(np.mean(inside)) if inside else None
+
+
+def _ranked(measured: Sequence[Record], epoch: int) -> dict[str, Any]:
+    """Spearman's rank correlation with the last epoch's accuracy: of the prediction, and of the accuracy so far."""
+    found = [(p.mean, r.accuracies[epoch - 1], r.accuracy) for r in measured for p in r.predictions if p.epoch == epoch]
+    predicted, so_far, last = np.array(found).reshape(-1, 3).T
+    return {
+        "epoch": epoch,
+        "trainings": len(found),
+        "prediction": _correlation(predicted, last),
+        "last_value": _correlation(so_far, last),
+    }
+
+
+def _correlation(one: Any, other: Any) -> float | None:
+    """None of too few, or where either does not vary."""
+    if len(one) < LEAST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(stats.spearmanr(one, other).statistic)

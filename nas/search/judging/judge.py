@@ -1,0 +1,112 @@
+"""Rules of stopping applied to a run: who a trial's rivals are, what its curve is, which frozen training to go on with.
+
+A strategy is judged by its own networks alone: were it measured by another's, its best network might never be trained
+to the end, and the strategies could not be compared. What curves look like is learnt from all.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nas.search.journal import Record
+from nas.search.plan import BASELINES, Plan
+from nas.seeds import derive_seed
+from nas.stopping.curves import Curve, Extrapolator, Prediction, cut, robust_range
+from nas.stopping.rules import Verdict, make_rule, to_resume
+
+Rows = Sequence[Sequence[float]]
+"""A training so far: an epoch a row, as in `Record.curve`."""
+
+
+class Judge:
+    """A plan's rule, with what the records teach."""
+
+    def __init__(self, plan: Plan, records: Iterable[Record]) -> None:
+        self.plan = plan
+        self._networks: dict[tuple[str, str], Record] = {}
+        longest: dict[str, Record] = {}
+        for record in records:
+            if record.is_finished and record.curve:
+                key = (record.strategy, record.network)
+                self._networks[key] = _longer(self._networks.get(key), record)
+                longest[record.network] = _longer(longest.get(record.network), record)
+        self._known = list(longest.values())
+        self._curves = {key: curve(record) for key, record in self._networks.items()}
+        self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], plan.epochs)
+        self.rule = make_rule(plan.stop, plan.epochs, plan.threshold)
+
+    def prediction(self, record: Record, rows: Rows) -> Prediction:
+        """The accuracy at the last epoch of the training of the record, so far as the rows show."""
+        return self._extrapolator.predict(curve(record, rows))
+
+    def verdict(self, record: Record, rows: Rows, prediction: Prediction) -> Verdict:
+        """Whether the training goes on."""
+        return self.rule.judge(curve(record, rows), prediction, [self._curves[key] for key in self._rivals(record)])
+
+    def to_beat(self, record: Record) -> float:
+        """The best measured accuracy of its strategy with at most as many parameters; 0 if there is none."""
+        rivals = (self._networks[key] for key in self._rivals(record))
+        return max((rival.accuracy for rival in rivals if rival.is_measured), default=0.0)
+
+    def last_loss(self, record: Record, rows: Rows) -> float:
+        """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
+        are cut (see `robust_range`)."""
+        falling = [curve(r, r.curve, by_loss=True) for r in self._known]
+        own = curve(record, rows, by_loss=True)
+        low, high = robust_range([value for each in (own, *falling) for value in each.values])
+        extrapolator = Extrapolator([cut(each, low, high) for each in falling], self.plan.epochs, scale=high - low)
+        mean = extrapolator.predict(cut(own, low, high)).mean
+        return max(0.0, -min(max(mean, low), high))
+
+    def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
+        """The stopped training that should go on now, if there is one, and its bar (see `to_resume`)."""
+        frozen = _frozen(records) if self.rule.resumes else []
+        predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
+        verdicts = [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
+        chosen, bar = to_resume(verdicts, nothing_new=nothing_new)
+        return (None if chosen is None else frozen[chosen]), bar
+
+    def to_audit(self, records: Sequence[Record]) -> Record | None:
+        """When all else is done, a stopped training of the share that goes on to check the predictions."""
+        return next((record for record in _frozen(records) if is_audited(self.plan, record)), None)
+
+    def _rivals(self, record: Record) -> list[tuple[str, str]]:
+        """Keys of the other networks of its strategy with at most as many parameters."""
+        return [
+            key
+            for key, other in self._networks.items()
+            if key[0] == record.strategy and key[1] != record.network and other.parameters <= record.parameters
+        ]
+
+
+def is_judged(plan: Plan, strategy: str) -> bool:
+    """Whether trainings of the strategy may be stopped: baselines are measured."""
+    return plan.stop != "none" and strategy != BASELINES
+
+
+def is_audited(plan: Plan, record: Record) -> bool:
+    """Whether the training is of the share that goes on although it is not worth it."""
+    seed = derive_seed(plan.seed, "audit", record.strategy, record.network)
+    return bool(np.random.default_rng(seed).random() < plan.audit)
+
+
+def curve(record: Record, rows: Rows | None = None, *, by_loss: bool = False) -> Curve:
+    """What is known of the training of a record; with `by_loss`, its values are validation losses with the sign
+    changed."""
+    rows = record.curve if rows is None else rows
+    return Curve(
+        values=tuple(-row[1] if by_loss else row[2] for row in rows),
+        losses=tuple((row[0], row[1]) for row in rows),
+        network=(math.log(record.parameters), math.log1p(record.macs), float(record.depth)),
+    )
+
+
+def _frozen(records: Sequence[Record]) -> list[Record]:
+    """Stopped trainings of networks that nobody is training."""
+    busy = {record.network for record in records if record.state in ("running", "waiting")}
+    return [record for record in records if record.state == "stopped" and record.network not in busy]
+
+
+def _longer(one: Record | None, other: Record) -> Record:
+    return other if one is None or len(other.curve) >= len(one.curve) else one

@@ -1,0 +1,199 @@
+"""The contract of every strategy: an Optuna sampler whose proposals are within budget by construction.
+
+A strategy answers one question, `propose`: which settings to try next. The base fits the answer to the budget, avoids
+networks that the study already has, and keeps no state: a proposal is a function of the seed, the trial's number and
+the trials told so far, so that a killed search resumes exactly and workers are interchangeable.
+"""
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.search.journal import first_of
+from nas.seeds import derive_seed
+from nas.space.budget import Budget
+from nas.space.draw import check_satisfiable, draw, draw_target, fit
+from nas.space.space import Knob, Searchable, Settings, Value
+
+ATTEMPTS = 30
+"""How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
+networks too."""
+
+ENUMERABLE = 20_000
+"""Settings of a space that are looked through, if there are no more, before it is said to have nothing new left."""
+
+
+class FeasibleSampler(BaseSampler, ABC):
+    """Samples every knob of the space jointly; the network is never over budget.
+
+    The first trials are the `starts` (good networks of another budget), if any, and the space's default, fitted. A
+    share `below` of the others aims at smaller networks (see `draw_target`). When nothing is found that the study does
+    not have, a known network is proposed all the same, for the caller to replay, and the trial's user attribute
+    "exhausted" says so. Raises BudgetError if the space has no network within budget.
+    """
+
+    def __init__(
+        self,
+        space: Searchable,
+        budget: Budget,
+        *,
+        seed: int,
+        below: float = 0.25,
+        starts: Sequence[Settings] = (),
+    ) -> None:
+        self.space, self.budget, self.seed, self.below = space, budget, seed, below
+        self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
+        self._beginnings = (*starts, self._defaults)
+        self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
+        self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
+        self._study_id = -1
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what was remembered of a study only to save time."""
+        self._identities: dict[int, str] = {}
+
+    @abstractmethod
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+        """Settings to try next, within the target; `fitted` makes any settings so."""
+
+    def fitted(self, settings: Settings, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
+        """The settings, whose numbers need not be among the options' own, snapped to the options and fitted."""
+        return fit(self.space, {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}, target, rng)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every knob, always: the search space is fixed."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One option a knob, of a network within budget. Noted whole on the trial before it is told knob by knob, so
+        that whoever takes over a trial killed in between completes the same network."""
+        if "proposal" not in trial.user_attrs:
+            settings = self._proposed(study, trial)
+            study._storage.set_trial_user_attr(trial._trial_id, "proposal", settings)
+            return settings
+        noted: dict[str, Any] = trial.user_attrs["proposal"]
+        return noted
+
+    def _proposed(self, study: Study, trial: FrozenTrial) -> dict[str, Value]:
+        if study._study_id != self._study_id:
+            self.forget()
+            self._study_id = study._study_id
+        seen = self.seen(study, besides=trial.number)
+        rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
+        target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
+        if trial.number < len(self._beginnings):  # alike in all strategies
+            settings = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
+        else:
+            settings = dict(self.propose(study, trial, target, rng))
+        if self.space.identity(settings) not in seen:
+            return settings
+        fresh = self._varied_until_new(settings, target, seen, rng) or self._enumerated(seen, rng)
+        if fresh is None:
+            study._storage.set_trial_user_attr(trial._trial_id, "exhausted", True)
+        return fresh or settings
+
+    def _varied_until_new(
+        self, settings: Settings, target: Budget, seen: set[str], rng: np.random.Generator
+    ) -> dict[str, Value] | None:
+        for attempt in range(ATTEMPTS):
+            if attempt >= ATTEMPTS // 2:
+                target = draw_target(self.budget, self._smallest.parameters, 1.0, rng)
+            varied = fit(self.space, self._varied(settings, 1 + attempt // 4, rng), target, rng)
+            if self.space.identity(varied) not in seen:
+                return varied
+        return None
+
+    def _enumerated(self, seen: set[str], rng: np.random.Generator) -> dict[str, Value] | None:
+        """A network within budget that the study lacks, by looking through a space that is small enough for that."""
+        unseen = [settings for identity, settings in self._every_network.items() if identity not in seen]
+        return unseen[rng.integers(len(unseen))] if unseen else None
+
+    @cached_property
+    def _every_network(self) -> dict[str, dict[str, Value]]:
+        """Settings of every network within budget, by identity; empty if the space is too large to look through."""
+        knobs = self.space.knobs
+        found: dict[str, dict[str, Value]] = {}
+        if math.prod(len(knob.options) for knob in knobs) <= ENUMERABLE:
+            for options in itertools.product(*(knob.options for knob in knobs)):
+                settings = {knob.name: option for knob, option in zip(knobs, options, strict=True)}
+                cost = self.space.cost(settings)
+                if cost and self.budget.covers(cost):
+                    found.setdefault(self.space.identity(settings), settings)
+        return found
+
+    def _varied(self, settings: Settings, changes: int, rng: np.random.Generator) -> dict[str, Value]:
+        """The settings with that many knobs drawn again."""
+        chosen = rng.permutation(len(self.space.knobs))[:changes]
+        fresh = draw(self.space, rng)
+        return dict(settings) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never: a knob sampled alone could break the budget."""
+        raise ValueError(f"{param_name!r} is no knob of the space; its knobs are {', '.join(self._distributions)}")
+
+    def seen(self, study: Study, besides: int = -1) -> set[str]:
+        """Networks of the study's trials, whatever became of them, save those of one number."""
+        for other in study.get_trials(deepcopy=False):
+            complete = len(other.params) == len(self._distributions)
+            if complete and other.number not in self._identities and other.number != besides:
+                noted: str | None = other.user_attrs.get("network")
+                self._identities[other.number] = noted or self.space.identity(other.params)
+        return {identity for number, identity in self._identities.items() if number != besides}
+
+
+def distribution(knob: Knob) -> BaseDistribution:
+    """The knob for Optuna: numbers as a range in which the options lie (log where they spread over a factor of 8)."""
+    if knob.role == "choice":
+        return CategoricalDistribution(knob.options)
+    low, high = knob.options[0], knob.options[-1]
+    log = float(low) > 0 and float(high) / float(low) >= 8
+    if not all(isinstance(option, int) for option in knob.options):
+        return FloatDistribution(float(low), float(high), log=log)
+    return IntDistribution(int(low), int(high), log=log)
+
+
+def continuous(kind: BaseDistribution) -> BaseDistribution:
+    """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
+    return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
+
+
+def suggest(trial: Trial, knob: Knob) -> Value:
+    """The trial's option of the knob, through Optuna's own calls."""
+    kind = distribution(knob)
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(knob.name, kind.low, kind.high, log=kind.log)
+    if isinstance(kind, FloatDistribution):
+        return trial.suggest_float(knob.name, kind.low, kind.high, log=kind.log)
+    return knob.options[knob.options.index(trial.suggest_categorical(knob.name, knob.options))]
+
+
+def exhausted(study: Study, number: int) -> bool:
+    """Whether nothing new was left to propose for the trial of that number."""
+    return bool(study.get_trials(deepcopy=False)[number].user_attrs.get("exhausted", False))
+
+
+def told(study: Study) -> list[FrozenTrial]:
+    """The completed trials that have knobs, in the order in which their networks were proposed; of a training that was
+    stopped and went on, the last one."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return list({first_of(trial): trial for trial in complete if trial.params}.values())
+
+
+def _snap(knob: Knob, value: Value) -> Value:
+    if knob.role == "choice" or isinstance(value, str):
+        return value
+    return knob.options[knob.nearest(float(value))]

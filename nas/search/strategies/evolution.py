@@ -1,0 +1,44 @@
+"""Regularised evolution (Real et al. 2019): the oldest die, not the worst."""
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.search.strategies.base import FeasibleSampler, told
+from nas.search.strategies.walk import exchanges
+from nas.space.budget import Budget
+from nas.space.draw import draw_within
+from nas.space.space import Settings
+
+
+class EvolutionSampler(FeasibleSampler):
+    """The best of a random sample of the population, the latest trials told, has a child: one knob moved, fitted."""
+
+    POPULATION = 24
+    SAMPLE = 8
+
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+        """A child, or a draw while there is no population yet."""
+        population = told(study)[-self.POPULATION :]
+        if len(population) < self.POPULATION:
+            return draw_within(self.space, target, rng)
+        seen = self.seen(study, besides=trial.number)
+        child: Settings = {}
+        for _ in range(self.POPULATION):
+            sample = rng.choice(len(population), size=self.SAMPLE, replace=False)
+            parent = max((population[i] for i in sample), key=lambda t: t.value or 0.0).params
+            child = self.fitted(self._mutated(parent, rng), target, rng)
+            if self.space.identity(child) not in seen:
+                break
+        return child
+
+    def _mutated(self, parent: Settings, rng: np.random.Generator) -> Settings:
+        """One knob, chosen evenly, moved."""
+        point = tuple(parent[knob.name] for knob in self.space.knobs)
+        moves = list(exchanges(self.space.knobs, point))
+        movable = sorted({i for i, _ in moves})
+        if not movable:
+            return parent
+        knob = rng.choice(movable)
+        options = [option for i, option in moves if i == knob]
+        return dict(parent) | {self.space.knobs[knob].name: options[rng.integers(len(options))]}

@@ -1,0 +1,200 @@
+"""Strategies that walk: each asks for the values of some networks, looks at them, and goes on from the best.
+
+A walk is a generator that yields networks and is sent what is known of them. It holds no state that outlives a
+proposal: to propose, the walk is replayed over the told trials up to the first network that the study does not have.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.search.strategies.base import FeasibleSampler, told
+from nas.seeds import derive_seed
+from nas.space.budget import Budget
+from nas.space.draw import draw_within, fit
+from nas.space.space import Knob, Settings, Value
+
+IDLE_RESTARTS = 10
+"""Restarts in a row that meet nothing new, after which a walk ends: it has seen all that it can reach."""
+
+Point = tuple[Value, ...]
+"""Settings as a value: the options in the order of the knobs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to. Both are nan where it failed or is still in training, the log-loss where it is unknown.
+    `measured` is False where the training was stopped and they are predictions."""
+
+    accuracy: float
+    log_loss: float = math.nan
+    measured: bool = True
+
+
+PENDING = Outcome(math.nan)
+
+Walk = Generator[Sequence[Point], list[Outcome], None]
+"""Yields networks that it wants to know of, all at once, and is sent their outcomes in the same order."""
+
+
+class WalkSampler(FeasibleSampler):
+    """Replays a walk that begins at the study's first network. A share `below` of the trials is given to smaller
+    siblings of the best network known, so that the front has some.
+
+    A network in training counts as failed while its outcome is needed to go on; with several workers the walk thus
+    looks ahead, and comes back when the outcome is told.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._fits: dict[Point, Point] = {}
+        self._names = tuple(knob.name for knob in self.space.knobs)
+        self._identity_of: dict[Point, str] = {}
+
+    def forget(self) -> None:
+        """Drops the walk too: it is replayed."""
+        super().forget()
+        self._walk: Walk | None = None
+        self._request: Sequence[Point] = ()
+        self._start: Point | None = None
+        self._answered: dict[str, str] = {}
+
+    @abstractmethod
+    def walk(self, start: Point) -> Walk:
+        """The walk from the first network on, until it meets nothing new. It must depend on its arguments, `self.seed`
+        and the outcomes alone, and ask for networks within budget alone."""
+
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+        """The first network that the walk asks for and the study does not have."""
+        if target.parameters < self.budget.parameters:
+            return self.fitted(self._best(study), target, rng)
+        wanted = self._first_unknown(
+            self._outcomes(study), self.seen(study, besides=trial.number), self._beginning(study)
+        )
+        return draw_within(self.space, target, rng) if wanted is None else self.settings(wanted)
+
+    def settings(self, point: Point) -> dict[str, Value]:
+        """The settings of a point."""
+        return dict(zip(self._names, point, strict=True))
+
+    def point(self, settings: Settings) -> Point:
+        """The point of some settings."""
+        return tuple(settings[name] for name in self._names)
+
+    def rng(self, *purpose: str | int) -> np.random.Generator:
+        """A generator for one purpose, the same on every replay."""
+        return np.random.default_rng(derive_seed(self.seed, "walk", *purpose))
+
+    def parameters(self, point: Point) -> int:
+        """Parameters of the network."""
+        cost = self.space.cost(self.settings(point))
+        assert cost is not None
+        return cost.parameters
+
+    def admits(self, point: Point) -> bool:
+        """Whether it is a network within budget."""
+        cost = self.space.cost(self.settings(point))
+        return cost is not None and self.budget.covers(cost)
+
+    def fit(self, point: Point) -> Point:
+        """The point fitted to the budget."""
+        if point not in self._fits:
+            settings = fit(self.space, self.settings(point), self.budget, self.rng("fit", repr(point)))
+            self._fits[point] = self.point(settings)
+        return self._fits[point]
+
+    def identity(self, point: Point) -> str:
+        """The network's identity."""
+        if point not in self._identity_of:
+            self._identity_of[point] = self.space.identity(self.settings(point))
+        return self._identity_of[point]
+
+    def _first_unknown(self, outcomes: Mapping[str, Outcome], seen: set[str], start: Point) -> Point | None:
+        """Goes on with the walk until it asks for a network that the study lacks. When an outcome is another than the
+        one that the walk was sent (it was pending, or predicted), or the walk began elsewhere, it is replayed."""
+        changed = any(repr(outcomes.get(name, PENDING)) != sent for name, sent in self._answered.items())
+        if self._walk is None or start != self._start or changed:
+            self._walk, self._start, self._answered = self.walk(start), start, {}
+            self._request = next(self._walk, ())
+        while self._request:
+            for point in self._request:
+                if self.identity(point) not in seen:
+                    return point
+            self._advance(outcomes)
+        return None
+
+    def _advance(self, outcomes: Mapping[str, Outcome]) -> None:
+        assert self._walk is not None
+        answers = [outcomes.get(self.identity(point), PENDING) for point in self._request]
+        self._answered |= {self.identity(p): repr(answer) for p, answer in zip(self._request, answers, strict=True)}
+        try:
+            self._request = self._walk.send(answers)
+        except StopIteration:
+            self._request = ()
+
+    def _outcomes(self, study: Study) -> dict[str, Outcome]:
+        """By network, of the trials that are done."""
+        found = {}
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and len(trial.params) == len(self._names):
+                curve = trial.user_attrs.get("curve")
+                accuracy = math.nan if trial.value is None else trial.value
+                stopped = bool(trial.user_attrs.get("stopped"))
+                log_loss = curve[-1][1] if curve else math.nan
+                if stopped:
+                    log_loss = trial.user_attrs["predicted_loss"]
+                found[self._identities.get(trial.number) or self.identity(self.point(trial.params))] = Outcome(
+                    accuracy, log_loss, measured=not stopped
+                )
+        return found
+
+    def _beginning(self, study: Study) -> Point:
+        first = study.get_trials(deepcopy=False)[0]
+        if first.number == 0 and len(first.params) == len(self._names):
+            return self.point(first.params)
+        return self.fit(self.point(self._beginnings[0]))
+
+    def _best(self, study: Study) -> Settings:
+        trials = told(study)
+        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
+
+
+def notch(knob: Knob, option: Value, by: int) -> Value | None:
+    """The option one notch up or down: the next of an ordered knob, a width times or over the square root of two (the
+    next where that is further). None where there is none, as at the ends."""
+    index = knob.options.index(option)
+    following = index + by
+    if not 0 <= following < len(knob.options):
+        return None
+    if knob.role == "width":
+        wanted = knob.nearest(float(option) * 2 ** (by / 2))
+        following = max(following, wanted) if by > 0 else min(following, wanted)
+    return knob.options[following]
+
+
+def moved(knob: Knob, option: Value, notches: float) -> Value:
+    """The option of an ordered knob that many notches away, rounded to the lattice and kept within it."""
+    if knob.role == "width":
+        return knob.options[knob.nearest(float(option) * 2 ** (notches / 2))]
+    index = knob.options.index(option) + round(notches)
+    return knob.options[min(max(index, 0), len(knob.options) - 1)]
+
+
+def exchanges(knobs: Sequence[Knob], point: Point) -> Iterator[tuple[int, Value]]:
+    """(knob, option) of every move of one knob: a notch up or down of an ordered one, any other option of a choice."""
+    for i, knob in enumerate(knobs):
+        if knob.role == "choice":
+            yield from ((i, option) for option in knob.options if option is not point[i] and option != point[i])
+        else:
+            yield from ((i, following) for by in (1, -1) if (following := notch(knob, point[i], by)) is not None)
+
+
+def replaced(point: Point, changes: Mapping[int, Value]) -> Point:
+    """The point with some knobs at other options."""
+    return tuple(changes.get(i, option) for i, option in enumerate(point))

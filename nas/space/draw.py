@@ -1,0 +1,259 @@
+"""Networks that are feasible by construction: draw a shape, then fit it to the budget.
+
+Below a percent of uniform draws are feasible at small budgets, so drawing and rejecting is no method. `fit` scales the
+widths of a drawn architecture along their direction until the network uses the budget, mends the rounding notch by
+notch, and only where that is not enough changes another knob.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nas.errors import BudgetError
+from nas.network.folds import Cost
+from nas.space.budget import Budget
+from nas.space.space import Knob, Searchable, Settings, Value
+
+GOAL = 0.985
+"""Share of the budget at which a fit is good enough."""
+
+ENOUGH = 0.95
+"""Share of the budget below which another knob is changed. Asking for more would turn every shape of a small space
+into the one that happens to fill best."""
+
+EVALUATIONS = 400
+"""Networks counted for one fit, about, before the best one so far is taken."""
+
+CHANGES = 20
+"""Other knobs changed, one at a time, before the best fit so far is taken."""
+
+DRAWS = 200
+"""Uniform draws in a space of choices, of which the first within budget is taken."""
+
+Indices = tuple[int, ...]
+
+
+def draw(space: Searchable, rng: np.random.Generator) -> dict[str, Value]:
+    """Settings uniform over the options of every knob."""
+    return {knob.name: knob.options[rng.integers(len(knob.options))] for knob in space.knobs}
+
+
+def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> dict[str, Value]:
+    """A uniform draw, fitted. In a space of choices alone, where nothing can be scaled, the first of many uniform draws
+    that is within budget, if one is."""
+    settings = draw(space, rng)
+    for _ in range(DRAWS if all(knob.role == "choice" for knob in space.knobs) else 0):
+        if (cost := space.cost(settings)) and budget.covers(cost):
+            return settings
+        settings = draw(space, rng)
+    return fit(space, settings, budget, rng)
+
+
+def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Generator) -> Budget:
+    """The budget itself or, with probability `below`, one log-uniform between a sixteenth of it (or the smallest
+    network) and itself, so that the front has smaller networks to show."""
+    aims_below = rng.random() < below
+    low = min(max(smallest, budget.parameters // 16), budget.parameters)
+    parameters = math.exp(rng.uniform(math.log(low), math.log(budget.parameters)))
+    return Budget(max(low, int(parameters)), budget.macs) if aims_below else budget
+
+
+def fit(
+    space: Searchable, settings: Settings, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
+) -> dict[str, Value]:
+    """Settings near the given ones whose network is within budget and uses as much of it as can be found, or at least
+    a share `goal` of its parameters.
+
+    Raises BudgetError if the space has no network within budget.
+    """
+    fitting = _Fitting(space, budget, rng, goal)
+    start = fitting.repair(fitting.indices(settings))
+    best = fitting.fill(start)
+    for _ in range(CHANGES):
+        if fitting.use(best) >= ENOUGH or fitting.evaluations >= EVALUATIONS or not fitting.can_change:
+            break
+        best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
+    return fitting.settings(best)
+
+
+def smallest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]:
+    """Settings of the smallest network by coordinate descent: fewest parameters, or least load of the budget."""
+    return _extreme(space, budget or Budget(1), sign=1)
+
+
+def largest(space: Searchable) -> dict[str, Value]:
+    """Settings of the network with most parameters by coordinate ascent."""
+    return _extreme(space, Budget(1), sign=-1)
+
+
+def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
+    """The cost of the smallest network. Raises BudgetError, naming it, if even that is over budget."""
+    cost = space.cost(smallest(space, budget))
+    if cost is None or not budget.covers(cost):
+        found = "none that fits the images" if cost is None else f"{cost.parameters:,} parameters"
+        if cost is not None and budget.macs:
+            found += f" and {cost.macs:,} multiply-adds"
+        raise BudgetError(
+            f"no network of space {name!r} has at most {budget}; its smallest has {found}. "
+            "Raise --budget or choose another --space."
+        )
+    return cost
+
+
+def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
+    def score(settings: Settings) -> float:
+        cost = space.cost(settings)
+        return math.inf if cost is None else sign * budget.load(cost)
+
+    starts = (
+        {knob.name: knob.options[0] for knob in space.knobs},
+        {knob.name: knob.options[-1] for knob in space.knobs},
+        {knob.name: knob.options[knob.start] for knob in space.knobs},
+    )
+    best: dict[str, Value] | None = None
+    for current in starts:
+        improved = True
+        while improved:
+            before = score(current)
+            for knob in space.knobs:
+                options = (*_ends(knob), current[knob.name]) if knob.role == "width" else knob.options
+                current = min((current | {knob.name: option} for option in options), key=score)
+            improved = score(current) < before
+        if best is None or score(current) < score(best):
+            best = current
+    assert best is not None
+    return best
+
+
+def _ends(knob: Knob) -> tuple[Value, Value]:
+    return knob.options[0], knob.options[-1]
+
+
+@dataclass
+class _Fitting:
+    """One fit: the space seen as option indices, and the count of networks looked at."""
+
+    space: Searchable
+    budget: Budget
+    rng: np.random.Generator
+    goal: float = GOAL
+    evaluations: int = 0
+    _costs: dict[Indices, Cost | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.knobs = self.space.knobs
+        widths = [i for i, knob in enumerate(self.knobs) if knob.role == "width"]
+        self.widths = widths or [i for i, knob in enumerate(self.knobs) if knob.role == "ordered"]
+        self.others = [i for i in range(len(self.knobs)) if i not in self.widths]
+        self.changeable = [i for i in self.others if len(self.knobs[i].options) > 1]
+        self.can_change = bool(self.widths and self.changeable)
+
+    def settings(self, indices: Indices) -> dict[str, Value]:
+        return {knob.name: knob.options[i] for knob, i in zip(self.knobs, indices, strict=True)}
+
+    def indices(self, settings: Settings) -> Indices:
+        return tuple(knob.options.index(settings[knob.name]) for knob in self.knobs)
+
+    def cost(self, indices: Indices) -> Cost | None:
+        if indices not in self._costs:
+            self.evaluations += 1
+            self._costs[indices] = self.space.cost(self.settings(indices))
+        return self._costs[indices]
+
+    def load(self, indices: Indices) -> float:
+        cost = self.cost(indices)
+        return math.inf if cost is None else self.budget.load(cost)
+
+    def use(self, indices: Indices) -> float:
+        """Share of the parameters used; negative if over budget."""
+        cost = self.cost(indices)
+        return cost.parameters / self.budget.parameters if cost and self.budget.covers(cost) else -1.0
+
+    def repair(self, indices: Indices) -> Indices:
+        """The given shape with its other knobs reduced, in random order, until it fits at the narrowest widths."""
+        if self.load(indices) <= 1:
+            return indices
+        narrow = self._replace(indices, dict.fromkeys(self.widths, 0))
+        while self.load(narrow) > 1:
+            lighter = next(self._lighter(narrow), None)
+            if lighter is None:
+                return self._smallest()
+            narrow = lighter
+        return self._replace(narrow, {i: indices[i] for i in self.widths})
+
+    def _lighter(self, indices: Indices) -> Iterator[Indices]:
+        """Single changes of another knob, in random order, that lighten the load."""
+        load = self.load(indices)
+        for i in self.rng.permutation(self.others):
+            for option in self.rng.permutation(len(self.knobs[i].options)):
+                candidate = self._replace(indices, {int(i): int(option)})
+                if self.load(candidate) < load:
+                    yield candidate
+
+    def _smallest(self) -> Indices:
+        settings = smallest(self.space, self.budget)
+        cost = self.space.cost(settings)
+        if cost is None or not self.budget.covers(cost):
+            raise BudgetError(f"the space has no network with at most {self.budget}")
+        return self.indices(settings)
+
+    def fill(self, indices: Indices) -> Indices:
+        """The widths scaled to use the budget, then mended one notch up, or one up and another down, at a time."""
+        current = self._rescale(indices)
+        improved = True
+        while improved and self.use(current) < self.goal and self.evaluations < EVALUATIONS:
+            improved = False
+            for candidate in self._notches(current):
+                if self.use(candidate) > self.use(current):
+                    current, improved = candidate, True
+                    break
+        return current
+
+    def _rescale(self, indices: Indices) -> Indices:
+        """The widest multiple of the widths within budget, by bisection on the logarithm of the factor."""
+        if not self.widths:
+            return indices
+        values = [float(self.knobs[i].options[indices[i]]) for i in self.widths]
+        low = math.log(
+            min((float(self.knobs[i].options[0]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
+        )
+        high = math.log(
+            max((float(self.knobs[i].options[-1]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
+        )
+        narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
+        best = indices if self.use(indices) > self.use(narrowest) else narrowest
+        while high - low > 0.01 and self.use(best) < self.goal:
+            middle = (low + high) / 2
+            candidate = self._scaled(indices, values, middle)
+            if self.load(candidate) <= 1:
+                low = middle
+                best = max(best, candidate, key=self.use)
+            else:
+                high = middle
+        return best
+
+    def _scaled(self, indices: Indices, values: list[float], exponent: float) -> Indices:
+        factor = math.exp(exponent)
+        scaled = {i: self.knobs[i].nearest(v * factor) for i, v in zip(self.widths, values, strict=True)}
+        return self._replace(indices, scaled)
+
+    def _notches(self, indices: Indices) -> Iterator[Indices]:
+        up = [i for i in self.widths if indices[i] + 1 < len(self.knobs[i].options)]
+        down = [i for i in self.widths if indices[i] > 0]
+        for i in self.rng.permutation(up):
+            yield self._replace(indices, {int(i): indices[i] + 1})
+        pairs = [(i, j) for i in up for j in down if i != j]
+        for i, j in self.rng.permutation(pairs):
+            yield self._replace(indices, {int(i): indices[i] + 1, int(j): indices[j] - 1})
+
+    def change_one(self, indices: Indices) -> Indices:
+        """Another knob at another option, at random."""
+        i = int(self.rng.choice(self.changeable))
+        option = int(self.rng.integers(len(self.knobs[i].options) - 1))
+        return self.repair(self._replace(indices, {i: option + (option >= indices[i])}))
+
+    @staticmethod
+    def _replace(indices: Indices, changes: dict[int, int]) -> Indices:
+        return tuple(changes.get(i, index) for i, index in enumerate(indices))

@@ -1,0 +1,141 @@
+"""What a search space holds, before anything is trained."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from nas.network.folds import Cost
+from nas.network.layers import Shape
+from nas.space.budget import Budget
+from nas.space.draw import draw, largest, smallest
+from nas.space.space import Knob, Space, Value
+
+DRAWS = 1000
+PROBES = 25
+ENUMERABLE = 4000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Sizes are of networks that fit the images. `median` and `share_feasible` are over `draws` uniform draws."""
+
+    space: str
+    shape: Shape
+    classes: int
+    knobs: tuple[Knob, ...]
+    settings: int
+    distinct_networks: float
+    distinct_is_exact: bool
+    smallest: Cost
+    median: Cost
+    largest: Cost
+    draws: int
+    budget: Budget | None
+    share_feasible: float | None
+    satisfiable: bool | None
+
+
+def survey(space: Space, budget: Budget | None) -> Survey:
+    """Counts and samples the space; seconds at most."""
+    rng = np.random.default_rng(0)
+    costs = [cost for _ in range(DRAWS) if (cost := space.cost(draw(space, rng)))]
+    lightest = space.cost(smallest(space, budget))
+    least, most = space.cost(smallest(space)), space.cost(largest(space))
+    assert least is not None
+    assert most is not None
+    assert lightest is not None
+    settings = math.prod(len(knob.options) for knob in space.knobs)
+    exact = settings <= ENUMERABLE
+    return Survey(
+        space=space.name,
+        shape=space.shape,
+        classes=space.classes,
+        knobs=space.knobs,
+        settings=settings,
+        distinct_networks=_enumerate(space) if exact else _estimate(space, settings, rng),
+        distinct_is_exact=exact,
+        smallest=least,
+        median=Cost(
+            int(statistics.median(cost.parameters for cost in costs)), int(statistics.median(c.macs for c in costs))
+        ),
+        largest=most,
+        draws=DRAWS,
+        budget=budget,
+        share_feasible=sum(map(budget.covers, costs)) / DRAWS if budget else None,
+        satisfiable=budget.covers(lightest) if budget else None,
+    )
+
+
+def _enumerate(space: Space) -> int:
+    """Number of different networks, by building every one."""
+    seen = set()
+    for index in np.ndindex(*(len(knob.options) for knob in space.knobs)):
+        settings = {knob.name: knob.options[i] for knob, i in zip(space.knobs, index, strict=True)}
+        if space.cost(settings):
+            seen.add(space.identity(settings))
+    return len(seen)
+
+
+def _estimate(space: Space, settings: int, rng: np.random.Generator) -> float:
+    """Settings times the mean of 1 / (settings that give the same network), over draws.
+
+    The multiplicity of a draw is taken as the product, over its knobs, of the options that leave its network the same:
+    knobs that do not matter (the rank of a full classifier) do not matter whatever the others are.
+    """
+    shares = [1 / _multiplicity(space, draw(space, rng)) for _ in range(PROBES)]
+    return settings * statistics.mean(shares)
+
+
+def _multiplicity(space: Space, settings: Mapping[str, Value]) -> int:
+    network = space.network(settings)
+    same = 1
+    for knob in space.knobs:
+        others = [option for option in knob.options if option != settings[knob.name]]
+        if others and space.network({**settings, knob.name: others[0]}) == network:
+            same *= 1 + sum(space.network({**settings, knob.name: option}) == network for option in others)
+    return same
+
+
+def survey_json(found: Survey) -> dict[str, Any]:
+    """The survey as JSON values."""
+    return asdict(found)
+
+
+def survey_table(found: Survey) -> RenderableType:
+    """The survey for people."""
+    knobs = Table(box=None, pad_edge=False, header_style="bold", title=f"space {found.space}", title_justify="left")
+    knobs.add_column("knob")
+    knobs.add_column("role", style="dim")
+    knobs.add_column("options")
+    for knob in found.knobs:
+        knobs.add_row(knob.name, knob.role, options_text(knob))
+    sizes = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("network", "parameters", "multiply-adds"):
+        sizes.add_column(name, justify="left" if name == "network" else "right")
+    for name in ("smallest", "median", "largest"):
+        cost: Cost = getattr(found, name)
+        sizes.add_row(name, f"{cost.parameters:,}", f"{cost.macs:,}")
+    about = "" if found.distinct_is_exact else "about "
+    lines = [
+        f"images {'×'.join(map(str, found.shape))}, {found.classes} classes",
+        f"{found.settings:.3g} knob settings, {about}{found.distinct_networks:.3g} distinct networks",
+    ]
+    if found.budget:
+        answer = "can" if found.satisfiable else "cannot"
+        lines += [
+            f"budget {found.budget}: {found.share_feasible:.3%} of {found.draws:,} uniform draws feasible; "
+            f"the budget {answer} be met"
+        ]
+    return Group(knobs, "", sizes, "", *lines)
+
+
+def options_text(knob: Knob) -> str:
+    """The options, the middle of a long list left out."""
+    shown = [str(option) for option in knob.options]
+    return " ".join(shown if len(shown) <= 10 else [*shown[:4], "…", *shown[-3:], f"({len(shown)})"])

@@ -1,0 +1,249 @@
+"""Training as a generator of epochs: stopping is not drawing the next one."""
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nas.data.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
+from nas.network.layers import Layer, with_dropout
+from nas.network.module import lean, to_module
+from nas.seeds import derive_seed
+from nas.training.graphs import Gradients, RecordedGradients
+from nas.training.recipe import Recipe
+from nas.training.schedule import best_epoch, gives_up, learning_rate
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+class DivergenceError(ArithmeticError):
+    """The training or validation loss is no longer a finite number."""
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bf16 where the hardware multiplies it natively (else it is emulated, and many times slower), fp32 elsewhere."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+Network = Layer | Callable[[], nn.Module]
+"""A layer tree, or what builds a module (a published model that is no tree) freshly initialised."""
+
+
+def train(
+    network: Network,
+    data: DeviceData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    pulse: Callable[[int, int], None] | None = None,
+) -> Iterator[Epoch]:
+    """Trains on the data's device and yields every epoch from the first to the last, or to that in which the recipe's
+    `stop_patience` ran out.
+
+    With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
+    from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
+    `pulse(epoch, step)` is called before every step. Equal seeds give equal initial weights, batches and augmentation.
+    Raises DivergenceError.
+    """
+    run = _Training(network, data, recipe, seed)
+    done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
+    yield from done[: recipe.all_epochs]
+    while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
+        epoch = run.epoch(done, pulse or _no_pulse)
+        done.append(epoch)
+        if checkpoint:
+            run.save(checkpoint, done)
+        yield epoch
+
+
+def build(network: Network, dropout: float = 0.0) -> nn.Module:
+    """The module freshly initialised from torch's global generator, with dropout before its last linear layer if it
+    has one."""
+    if isinstance(network, Layer):
+        return to_module(with_dropout(network, dropout))
+    module = lean(network())
+    linear = [path for path, inner in module.named_modules() if isinstance(inner, nn.Linear)]
+    if dropout > 0 and linear:
+        module.set_submodule(linear[-1], nn.Sequential(nn.Dropout(dropout), module.get_submodule(linear[-1])))
+    return module
+
+
+def trained_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """State of the network that a training came to: averaged weights, of the best epoch where training stops early."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights: dict[str, Tensor] = state.get("best") or state["average"]
+    return weights
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size: int = 0) -> tuple[float, float]:
+    """(cross-entropy in nats, accuracy) of the module on a split, its images normalised as those it was trained on."""
+    module.eval()
+    device = data.mean.device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+        with _autocast(device):
+            scores = module(_resized(normalised(images, data), input_size))
+        loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
+        correct += (scores.argmax(1) == labels).sum()
+    return loss.item() / len(split.labels), correct.item() / len(split.labels)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    if side == 0 or images.shape[-2:] == (side, side):
+        return images
+    return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
+
+
+def _no_pulse(epoch: int, step: int) -> None:
+    """Nobody listens."""
+
+
+class _Training:
+    """The mutable state of one training: weights, their average, the optimiser's moments, the best weights."""
+
+    def __init__(self, network: Network, data: DeviceData, recipe: Recipe, seed: int) -> None:
+        torch.manual_seed(derive_seed(seed, "weights"))
+        device = data.mean.device
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.module = build(network, recipe.dropout).to(device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.module)
+        self.best: dict[str, Tensor] | None = None
+        self.steps = 0
+        self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
+        self._current = _floating_tensors(self.module)
+        self._averaged = _floating_tensors(self.average)
+        self.optimiser = _optimiser(self.module, recipe)
+        self._gradients: Gradients = partial(_gradients, self.module, recipe)
+        if device.type == "cuda" and isinstance(network, Layer):  # other modules may look at values on the host
+            self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
+
+    def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None]) -> Epoch:
+        """The epoch after those done: one pass over the training split, then one over the validation split."""
+        started = time.perf_counter()
+        number = len(done) + 1
+        losses = [epoch.validation_loss for epoch in done]
+        train_loss = self._learn(number, losses, pulse)
+        loss, accuracy = evaluate(self.average, self.data, self.data.validation, self.recipe.input_size)
+        if not (math.isfinite(train_loss) and math.isfinite(loss)):
+            raise DivergenceError(f"the loss became {train_loss} in training, {loss} in validation, in epoch {number}")
+        if self.recipe.stop_patience and best_epoch([*losses, loss]) == len(losses):
+            self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
+        return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
+
+    def _learn(self, number: int, losses: list[float], pulse: Callable[[int, int], None]) -> float:
+        torch.manual_seed(derive_seed(self.seed, "noise", number))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "batches", number))
+        mixing = Mixing(self.data.classes, self.recipe.mixup, self.recipe.cutmix)
+        self.module.train()
+        total = torch.zeros((), device=self.data.mean.device)
+        images_seen = 0
+        for step, (images, labels) in enumerate(training_batches(self.data, self.recipe.batch_size, generator, mixing)):
+            pulse(number, step)
+            total += self._step(images, labels, losses) * len(labels)
+            images_seen += len(labels)
+        return total.item() / images_seen
+
+    def _step(self, images: Tensor, labels: Tensor, losses: list[float]) -> Tensor:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.steps, self._epoch_steps, losses)
+        loss = self._gradients(images, labels)
+        self.optimiser.step()
+        self._update_average()
+        return loss
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """The memory of the average grows as a share of the steps so far: it neither lags early nor forgets late."""
+        torch._foreach_lerp_(self._averaged, self._current, 1 / (1 + self.recipe.average_share * self.steps))
+        self.steps += 1
+
+    def save(self, path: Path, done: list[Epoch]) -> None:
+        """Writes the state atomically."""
+        state = {
+            "epochs": [asdict(epoch) for epoch in done],
+            "steps": self.steps,
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+        }
+        unfinished = path.with_suffix(".partial")
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
+
+    def restore(self, path: Path) -> list[Epoch]:
+        """Reads the state and returns the epochs that led to it."""
+        state = torch.load(path, map_location=self.data.mean.device, weights_only=True)
+        self.steps = state["steps"]
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best = state.get("best")
+        return [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a batch; its gradients are left in the parameters."""
+    with _autocast(images.device):
+        scores = module(_resized(images, recipe.input_size))
+    loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+    module.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _weight_decay_groups(module, recipe.weight_decay)
+    match recipe.optimiser:
+        case "sgd" | "nesterov":
+            nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
+            return torch.optim.SGD(
+                groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True
+            )
+        case "adam":
+            return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
+
+
+def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, scales and shifts do not."""
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _floating_tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and running statistics, for the average."""
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
