@@ -22,7 +22,7 @@ from nas.network.layers import Layer
 from nas.network.module import to_module
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
-from nas.space.space import Settings, Space, bind, load_architecture, shipped_spaces
+from nas.space.space import Knobs, Space, bind, load_architecture, shipped_spaces
 
 SHAPE, CLASSES = (3, 32, 32), 100
 BUDGETS = (3_000, 1_000_000)
@@ -30,19 +30,19 @@ MOST_PARAMETERS = 20_000_000
 REPEATS = 5
 
 
-def drawn(space: Space, count: int, rng: np.random.Generator) -> Iterator[Settings]:
+def drawn(space: Space, count: int, rng: np.random.Generator) -> Iterator[Knobs]:
     """That many settings: fitted to a random budget and uniform in turn."""
     for number in range(count):
         yield fitted(space, rng) if number % 2 == 0 else uniform(space, rng)
 
 
-def fitted(space: Space, rng: np.random.Generator) -> Settings:
+def fitted(space: Space, rng: np.random.Generator) -> Knobs:
     """A draw fitted to a budget log-uniform between the two of `BUDGETS`."""
     low, high = map(math.log, BUDGETS)
     return fit(space, draw(space, rng), Budget(int(math.exp(rng.uniform(low, high)))), rng)
 
 
-def uniform(space: Space, rng: np.random.Generator) -> Settings:
+def uniform(space: Space, rng: np.random.Generator) -> Knobs:
     """A uniform draw of at most `MOST_PARAMETERS`."""
     while True:
         settings = draw(space, rng)

@@ -29,13 +29,13 @@ from optuna.trial import FrozenTrial, create_trial
 from surfaces import SpaceSurface, shipped_surface
 
 from nas.search.journal import open_storage
-from nas.search.plan import RunFolder
-from nas.search.strategies import STRATEGIES, suggest
-from nas.search.strategies.base import distribution
+from nas.search.sampling.feasible import distribution, suggest
+from nas.search.search import run_folder
+from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, parse_counts
 from nas.space.draw import draw, fit
-from nas.space.space import Settings, Space
+from nas.space.space import Knobs, Space
 
 TRIALS_A_STUDY = 200
 BUILT_EVERY = 20
@@ -101,7 +101,7 @@ def told_trials(space_name: str, count: int, seed: int) -> list[FrozenTrial]:
     kinds = {knob.name: distribution(knob) for knob in space.knobs}
     trials = []
     for _ in range(count):
-        settings: Settings = fit(space, draw(space, rng), Budget(ASK_BUDGET), rng)
+        settings: Knobs = fit(space, draw(space, rng), Budget(ASK_BUDGET), rng)
         trials.append(create_trial(params=dict(settings), distributions=kinds, value=surface.accuracy(settings, noise)))
     return trials
 
@@ -123,8 +123,10 @@ def time_asks(task: Asking) -> Figures:
     surface, space = open_space(task.space)
     sampler = STRATEGIES[task.strategy](space, Budget(ASK_BUDGET), seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "workers").mkdir()
-        storage: BaseStorage = open_storage(RunFolder(Path(folder))) if task.storage == "journal" else InMemoryStorage()
+        (Path(folder) / "locks").mkdir()
+        storage: BaseStorage = (
+            open_storage(run_folder(Path(folder))) if task.storage == "journal" else InMemoryStorage()
+        )
         study = optuna.create_study(storage=storage, direction="maximize", sampler=sampler)
         study.add_trials(task.told)
         walls, cpus = _time_each(study, space, surface, task.asks + 1)

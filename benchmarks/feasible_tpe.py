@@ -34,12 +34,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from surfaces import Surface, read_surface, shipped_surface
 
-from nas.search.strategies import RandomSampler, TPESampler
-from nas.search.strategies.base import distribution
+from nas.search.sampling.feasible import distribution
+from nas.search.strategies.random import RandomSampler
+from nas.search.strategies.tpe import TPESampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, parse_counts
 from nas.space.draw import draw, fit
-from nas.space.space import Knob, Settings, Value
+from nas.space.space import Knob, Knobs, Value
 
 STARTUP = 16
 DRAWS = 3_000
@@ -73,7 +74,7 @@ class Way:
 
     sampler: BaseSampler
     distributions: dict[str, BaseDistribution]
-    settings: Callable[[dict[str, Any]], Settings]
+    settings: Callable[[dict[str, Any]], Knobs]
     constrained: bool = False
 
 
@@ -85,7 +86,7 @@ def snapped(knobs: tuple[Knob, ...], values: dict[str, Any]) -> dict[str, Value]
     }
 
 
-def draw_within(surface: Surface, budget: Budget, rng: np.random.Generator) -> Settings:
+def draw_within(surface: Surface, budget: Budget, rng: np.random.Generator) -> Knobs:
     """A uniform draw within budget; a filled one where none of many is."""
     for _ in range(DRAWS):
         settings = draw(surface, rng)
@@ -122,7 +123,7 @@ class MaskedTPESampler(OptunaTPESampler):
         self.tried.add(self.surface.identity(settings))
         return settings
 
-    def _admits(self, settings: Settings) -> bool:
+    def _admits(self, settings: Knobs) -> bool:
         cost = self.surface.cost(settings)
         return bool(cost and self.budget.covers(cost) and self.surface.identity(settings) not in self.tried)
 
@@ -162,7 +163,7 @@ def reparametrised(search: Search) -> Way:
     }
     rng = np.random.default_rng(search.seed)
 
-    def settings(values: dict[str, Any]) -> Settings:
+    def settings(values: dict[str, Any]) -> Knobs:
         scaled = {name: value * middle if name in ratios else value for name, value in values.items()}
         return fit(surface, snapped(surface.knobs, scaled | {first.name: middle}), search.budget, rng)
 

@@ -29,16 +29,16 @@ import optuna
 from machine import Figures, mean_and_deviation, one_thread, parser, say, show
 from optuna.trial import create_trial
 
-from nas.search.strategies import STRATEGIES, FeasibleSampler, suggest
-from nas.search.strategies.base import distribution
-from nas.search.strategies.greedy import project
-from nas.search.strategies.walk import Point, Walk, WalkSampler, moved, notch, replaced
+from nas.search.sampling.feasible import FeasibleSampler, distribution, suggest
+from nas.search.sampling.walk import Point, Walk, WalkSampler, moved, notch, replaced
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.greedy_full import project
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import Knob, Settings, Space, Value, bind, load_architecture, space_file
+from nas.space.space import Knob, Knobs, Space, Value, bind, load_architecture, space_file
 
-BEST: Settings = {
+BEST: Knobs = {
     "halve": "1 3",
     "blocks1": 2, "width1": 18, "kernel1": 3, "residual1": True,
     "blocks2": 3, "width2": 26, "kernel2": 3, "residual2": True,
@@ -66,7 +66,7 @@ def budget() -> Budget:
     return Budget(cost.parameters)
 
 
-def accuracy(settings: Settings) -> float:
+def accuracy(settings: Knobs) -> float:
     """Without noise."""
     cost = residual().cost(settings)
     assert cost is not None

@@ -24,8 +24,8 @@ from optuna.samplers import TPESampler as OptunaTPESampler
 from tables import Table, TableError, read_table
 
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.search.strategies import STRATEGIES, suggest
-from nas.search.strategies.base import distribution, exhausted
+from nas.search.sampling.feasible import distribution, exhausted, suggest
+from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, parse_counts
 

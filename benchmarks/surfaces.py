@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nas.network.folds import Cost
-from nas.space.space import Knob, Role, Searchable, Settings, Value, bind, load_architecture, space_file
+from nas.space.space import Knob, Knobs, Role, Searchable, Value, bind, load_architecture, space_file
 
 SHAPE, CLASSES = (3, 32, 32), 100
 NOISE = 0.005
@@ -23,7 +23,7 @@ NOISE = 0.005
 class Surface(Searchable, Protocol):
     """A space with an accuracy."""
 
-    def accuracy(self, settings: Settings, rng: random.Random) -> float:
+    def accuracy(self, settings: Knobs, rng: random.Random) -> float:
         """A noisy accuracy (0–1)."""
 
 
@@ -38,15 +38,15 @@ class SpaceSurface:
         """Of the space."""
         return self.space.knobs
 
-    def cost(self, settings: Settings) -> Cost | None:
+    def cost(self, settings: Knobs) -> Cost | None:
         """Of the network."""
         return self.space.cost(settings)
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """Of the network."""
         return self.space.identity(settings)
 
-    def accuracy(self, settings: Settings, rng: random.Random) -> float:
+    def accuracy(self, settings: Knobs, rng: random.Random) -> float:
         """Grows with the logarithm of the parameters and with depth; likes widths that double from stage to stage,
         3 x 3 kernels first and larger ones last, and the first option of a choice."""
         cost = self.cost(settings)
@@ -67,7 +67,7 @@ def _knob_penalty(knob: Knob, value: Value) -> float:
     return knob.options.index(value) / (len(knob.options) - 1)
 
 
-def _widening_penalty(knobs: tuple[Knob, ...], settings: Settings) -> float:
+def _widening_penalty(knobs: tuple[Knob, ...], settings: Knobs) -> float:
     """How far, in factors of two, each stage is from twice the width of the one before."""
     widths = [float(settings[knob.name]) for knob in knobs if knob.name.startswith("width")]
     return sum(abs(math.log2(after / before) - 1) for before, after in pairwise(widths))
@@ -81,15 +81,15 @@ class FileSurface:
     count: Callable[[Mapping[str, Any]], int]
     score: Callable[[Mapping[str, Any], random.Random], float]
 
-    def cost(self, settings: Settings) -> Cost | None:
+    def cost(self, settings: Knobs) -> Cost | None:
         """The file's number of parameters; it knows no multiply-adds."""
         return Cost(self.count(settings), 0)
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """Each settings are a network of their own."""
         return repr(sorted(settings.items()))
 
-    def accuracy(self, settings: Settings, rng: random.Random) -> float:
+    def accuracy(self, settings: Knobs, rng: random.Random) -> float:
         """The file's accuracy."""
         return self.score(settings, rng)
 

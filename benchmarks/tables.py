@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.network.folds import Cost
-from nas.space.space import Knob, Settings, Value
+from nas.space.space import Knob, Knobs, Value
 
 Key = tuple[Value, ...]
 
@@ -36,16 +36,16 @@ class Table:
     knobs: tuple[Knob, ...]
     rows: Mapping[Key, Row]
 
-    def row(self, settings: Settings) -> Row | None:
+    def row(self, settings: Knobs) -> Row | None:
         """The network of the settings."""
         return self.rows.get(tuple(settings[knob.name] for knob in self.knobs))
 
-    def cost(self, settings: Settings) -> Cost | None:
+    def cost(self, settings: Knobs) -> Cost | None:
         """Its parameters; a table knows no multiply-adds."""
         row = self.row(settings)
         return None if row is None else Cost(row.parameters, 0)
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """Each row is a network of its own."""
         return repr(tuple(settings[knob.name] for knob in self.knobs))
 

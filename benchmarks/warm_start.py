@@ -16,10 +16,11 @@ from machine import mean_and_error, one_thread, parser, say, show
 from surfaces import Surface, read_surface, shipped_surface
 
 from nas.results.scaling import BEST
-from nas.search.strategies import STRATEGIES, suggest
+from nas.search.sampling.feasible import suggest
+from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, parse_count
-from nas.space.space import Settings
+from nas.space.space import Knobs
 
 CHECKPOINTS = (4, 10, 20, 50, 100)
 
@@ -45,7 +46,7 @@ def surface_of(race: Race) -> Surface:
     )
 
 
-def searched(race: Race, budget: int, trials: int, starts: list[Settings], name: str) -> list[tuple[float, float, Any]]:
+def searched(race: Race, budget: int, trials: int, starts: list[Knobs], name: str) -> list[tuple[float, float, Any]]:
     """(observed, true accuracy, settings) of every trial."""
     surface = surface_of(race)
     seed = derive_seed(race.seed, name)

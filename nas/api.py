@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
+from nas.machine.folders import WorkFolder
 from nas.machine.process import check_device
 from nas.network.folds import parameters
 from nas.network.layers import Layer
@@ -21,9 +22,10 @@ from nas.search.baselines import feasible_baselines
 from nas.search.compare import courses
 from nas.search.front import read_result
 from nas.search.journal import common_failure, open_storage, open_study, read_records, read_run
-from nas.search.plan import BASELINES, Plan, RunFolder, recipe_settings
-from nas.search.strategies import STRATEGIES, FullGreedySampler
-from nas.search.studies import open_studies, plan_space
+from nas.search.search import BASELINES, Search, arrays_file, run_folder
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.greedy_full import FullGreedySampler
+from nas.search.studies import open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
@@ -60,7 +62,7 @@ class Result:
 class Silent:
     """A view that shows nothing."""
 
-    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+    def begin(self, folder: WorkFolder[Search], plan: Search, workers: int) -> None:
         """Nothing."""
 
     def update(self, snapshot: object) -> None:
@@ -122,12 +124,13 @@ def search(
         check_satisfiable(bound, limit, bound.name)
     strategies = tuple(dict.fromkeys(strategies))
     wanted = len(strategies) > 1 if baselines is None else baselines
-    plan = Plan(
+    chosen = data.augmentation if augmentation is None else tuple(augmentation)
+    plan = Search(
         dataset=data.name if arrays else _absolute(dataset or data.name),
         data_checksum=data.checksum,
         image_size=image_size,
         validation_share=validation_share,
-        augmentation=data.augmentation if augmentation is None else tuple(augmentation),
+        augmentation=chosen,
         space=str(space) if isinstance(space, str) and not space.endswith(".py") else str(file),
         space_class=bound.architecture.__name__,
         space_checksum=space_checksum(file),
@@ -139,23 +142,23 @@ def search(
         epochs=epochs or recipe.epochs,
         below=below,
         seed=seed,
-        recipe=recipe_settings(recipe),
+        recipe=replace(recipe, epochs=epochs or recipe.epochs, augmentation=chosen),
         stop=stop,
         stop_threshold=None if stop == "none" else stop_threshold,
         audit=0.0 if stop == "none" else audit,
         validation_images=len(data.validation.labels),
-        starts=() if warm_start is None else warm_starts(read_run(RunFolder(Path(warm_start)))[1], budgets, bound),
+        starts=() if warm_start is None else warm_starts(read_run(run_folder(Path(warm_start)))[1], budgets, bound),
     )
-    folder = RunFolder(Path(out) if out else default_folder(plan))
+    folder = run_folder(Path(out) if out else default_folder(plan))
     folder.enter(plan)
     if arrays:
-        np.savez(folder.data, x_train=arrays[0], y_train=arrays[1], x_test=arrays[0][:0], y_test=arrays[1][:0])
+        np.savez(arrays_file(folder), x_train=arrays[0], y_train=arrays[1], x_test=arrays[0][:0], y_test=arrays[1][:0])
     return _run(plan, folder, bound, workers, device, time_limit, view or Silent())
 
 
 def _run(
-    plan: Plan,
-    folder: RunFolder,
+    plan: Search,
+    folder: WorkFolder[Search],
     space: Space,
     workers: int | None,
     device: str,
@@ -173,14 +176,14 @@ def _run(
 
 def explain(run: Path, strategy: str) -> list[str]:
     """What a strategy that walks did in a run, step by step in words. Raises RunError for any other strategy."""
-    folder = RunFolder(run)
-    plan = folder.read_plan()
+    folder = run_folder(run)
+    plan = folder.read()
     if strategy not in plan.strategies:
         raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(plan.strategies)}")
     if not issubclass(STRATEGIES[strategy], FullGreedySampler):
         raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
     data = read_result(run)["data"]
-    space = plan_space(plan, tuple(data["shape"]), data["classes"])
+    space = space_of(plan, tuple(data["shape"]), data["classes"])
     lines = []
     for (name, budget), study in open_studies(plan, folder, space).items():
         if name == strategy:
@@ -192,9 +195,9 @@ def explain(run: Path, strategy: str) -> list[str]:
 def scaling_laws(run: Path, most: int) -> dict[str, Any]:
     """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `nas.results.scaling`).
     Raises RunError for a run of one budget."""
-    plan, records = read_run(RunFolder(run))
+    plan, records = read_run(run_folder(run))
     data = read_result(run)["data"]
-    return scaling(records, plan_space(plan, tuple(data["shape"]), data["classes"]), most)
+    return scaling(records, space_of(plan, tuple(data["shape"]), data["classes"]), most)
 
 
 def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
@@ -202,7 +205,7 @@ def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
     from nas.results.pages.comparison import comparison_page
 
     found, baselines = [], dict[int, dict[str, list[float]]]()
-    for folder in map(RunFolder, runs):
+    for folder in map(run_folder, runs):
         plan, records = read_run(folder)
         found += courses(plan, records)
         for record in records:
@@ -218,7 +221,7 @@ def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
         raise RunError(f"{file} cannot be written: {error.strerror}; give --html another file") from error
 
 
-def default_folder(plan: Plan) -> Path:
+def default_folder(plan: Search) -> Path:
     """Where a search goes by default: named after what it searches, so that the same command finds it again."""
     budgets = "-".join(map(str, plan.budgets))
     name = f"{Path(plan.dataset).stem}-{plan.space_class.lower()}-{budgets}-{plan.trials}x{plan.epochs}-seed{plan.seed}"

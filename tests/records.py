@@ -1,6 +1,6 @@
 """Hand-made plans and records of a small space, for tests of what is made of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nas.network.layers import (
     Activation,
@@ -20,8 +20,8 @@ from nas.network.layers import (
     Subsample,
 )
 from nas.search.journal import Record, State
-from nas.search.plan import Plan, recipe_settings
-from nas.space.space import Architecture, Settings, Space, bind, knob, width_knob
+from nas.search.search import Search
+from nas.space.space import Architecture, Knobs, Space, bind, knob, width_knob
 from nas.training.recipes import recipe_for
 
 
@@ -49,7 +49,7 @@ class EveryKind(Architecture):
 
 SPACE: Space = bind(EveryKind, (1, 8, 8), 10)
 
-PLAN = Plan(
+PLAN = Search(
     dataset="digits",
     data_checksum="0" * 64,
     image_size=None,
@@ -66,12 +66,12 @@ PLAN = Plan(
     epochs=2,
     below=0.25,
     seed=0,
-    recipe=recipe_settings(recipe_for(1_000)),
+    recipe=replace(recipe_for(1_000), epochs=2, augmentation=()),
 )
 
 
 def record(
-    settings: Settings,
+    settings: Knobs,
     accuracy: float,
     *,
     state: State = "trained",

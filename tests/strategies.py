@@ -25,7 +25,7 @@ from nas.network.layers import (
 )
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
-from nas.space.space import Architecture, Settings, Space, bind, load_architecture, shipped_spaces, space_file
+from nas.space.space import Architecture, Knobs, Space, bind, load_architecture, shipped_spaces, space_file
 
 IMAGES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 32, 32), 100), ((1, 28, 28), 10), ((3, 64, 64), 5))
 """Shapes and classes that every shipped space must take."""
@@ -46,7 +46,7 @@ class Drawn:
     """One network of a shipped space, as hypothesis prints it."""
 
     space: Space
-    settings: Settings
+    settings: Knobs
 
     @property
     def network(self) -> Layer:

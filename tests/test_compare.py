@@ -78,7 +78,7 @@ def test_only_seeds_that_every_strategy_searched_with_are_paired():
 
 
 def test_the_average_random_network_is_of_random_trials_that_use_the_budget():
-    plan = dataclasses.replace(PLAN, budgets=(2_700,))
+    search = dataclasses.replace(PLAN, budgets=(2_700,))
     cost = record(LARGE, 0).parameters
     records = [
         record(LARGE, 0.9, strategy="random", budget=cost, number=0),  # the default
@@ -88,9 +88,9 @@ def test_the_average_random_network_is_of_random_trials_that_use_the_budget():
         record(SMALL, 0.9, strategy="random", budget=cost, number=3),
         record(LARGE, 0.9, strategy="tpe", budget=cost, number=4),
     ]
-    assert average_random(plan, records) == {cost: pytest.approx(0.3)}
-    assert average_random(plan, records[:3]) == {}  # of two nothing is told
-    warm = dataclasses.replace(plan, budgets=(cost,), starts=([{}],))
+    assert average_random(search, records) == {cost: pytest.approx(0.3)}
+    assert average_random(search, records[:3]) == {}  # of two nothing is told
+    warm = dataclasses.replace(search, budgets=(cost,), starts=([{}],))
     assert average_random(warm, [*records, record(LARGE, 0.6, strategy="random", budget=cost, number=6)]) == {
         cost: pytest.approx((0.2 + 0.3 + 0.6) / 3)
     }

@@ -28,7 +28,7 @@ from nas.results.report.whole import report_html
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import named_recipe
 from nas.training.train import Epoch
-from nas.training.training import Metrics, TrainingFolder
+from nas.training.training import Metrics, training_folder
 
 LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))
 RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=0.03, warmup_steps=0, average_share=0.0)
@@ -237,7 +237,7 @@ def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(
     assert parts | {"commands": None} == whole | {"commands": None}  # they name their runs
     assert parts["test_reads"] == 1
     for path in sorted((tmp_path / "whole" / "confirmed").iterdir()):
-        unbroken, killed = TrainingFolder(path), TrainingFolder(run / "confirmed" / path.name)
+        unbroken, killed = training_folder(path), training_folder(run / "confirmed" / path.name)
         assert same_but_for_time(killed.read_metrics()) == same_but_for_time(unbroken.read_metrics())
 
 

@@ -54,7 +54,7 @@ from nas.network.source import torch_source
 from nas.results.export.card import Card, Measured, Preprocessing
 from nas.results.export.export import MismatchError, difference, export_network, onnx_model
 from nas.results.export.exportable import search_command, training_command
-from nas.search.plan import Plan, RunFolder
+from nas.search.search import Search, run_folder, weights_file
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.named import Torchvision, to_stored
@@ -62,7 +62,8 @@ from nas.space.space import shipped_spaces
 from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
 from nas.training.recipes import recipe_for
 from nas.training.train import build, trained_weights
-from nas.training.training import TrainingFolder, TrainingPlan, run_test, run_training
+from nas.training.training import Training, read_metrics, training_folder
+from nas.training.worker import run_test, run_training
 
 FILES = ["architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"]
 
@@ -354,7 +355,7 @@ def test_an_exported_network_predicts_the_same_without_nas_with_either_backend_a
         assert "No module named" in run_in(packages, "-c", f"import {absent}").stderr
     entry = json.loads((run / "pareto.json").read_text())["front"][-1]
     module = to_module(from_json(entry["layers"]))
-    module.load_state_dict(trained_weights(RunFolder(run).weights(entry["network"])))
+    module.load_state_dict(trained_weights(weights_file(run_folder(run), entry["network"])))
     split = load_search_data("digits", seed=0)
     data = DeviceData.of(split, torch.device("cpu"), ())
     image = write_pgm(tmp_path / "digit.pgm", split.validation.images[0])
@@ -377,7 +378,7 @@ def test_an_exported_folder_holds_the_network_its_weights_and_where_they_come_fr
     architecture = json.loads((exported / "architecture.json").read_text())
     assert fingerprint(from_json(architecture["network"]), tuple(architecture["shape"])) == entry["network"]
     assert architecture["preprocessing"]["mean"] == pytest.approx([77.6], abs=0.1)
-    weights = trained_weights(RunFolder(run).weights(entry["network"]))
+    weights = trained_weights(weights_file(run_folder(run), entry["network"]))
     stored = load_file(exported / "weights.safetensors")
     assert set(stored) == set(weights)
     assert all(torch.equal(stored[name], weights[name]) for name in weights)
@@ -434,15 +435,15 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def digits_plan(network: Layer | Torchvision, recipe: Recipe, model: str = "mine") -> TrainingPlan:
+def digits_plan(network: Layer | Torchvision, recipe: Recipe, model: str = "mine") -> Training:
     checksum = load_search_data("digits", seed=0).checksum
-    return TrainingPlan(model, to_stored(network), "digits", checksum, None, None, 200, recipe_values(recipe), 0)
+    return Training(model, to_stored(network), "digits", checksum, None, None, 200, recipe_values(recipe), 0)
 
 
 def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    folder, to = TrainingFolder(tmp_path / "trained"), tmp_path / "out"
+    folder, to = training_folder(tmp_path / "trained"), tmp_path / "out"
     space = shipped("plain", (1, 12, 12), 10)
     recipe = changed(recipe_for(200), {"dropout": 0.3, "input_size": 12, "epochs": 1})
     folder.enter(digits_plan(space.network(space.check({"width1": 8})), recipe, "plain width1=8"))
@@ -452,11 +453,11 @@ def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validat
     assert main(["export", str(folder.path), "--to", str(to)]) == 0
     assert sorted(os.listdir(to)) == FILES
     card = (to / "card.md").read_text()
-    assert f"| test | {folder.read_metrics().test_accuracy:.4f} | 1 |" in card
+    assert f"| test | {read_metrics(folder).test_accuracy:.4f} | 1 |" in card
     assert "The test split was read once." in card
     assert "nas train plain width1=8 --dataset digits --images 200 --seed 0 --recipe search --set epochs=1 " in card
-    module = build(from_json(folder.read_plan().network), dropout=0.3)
-    module.load_state_dict(torch.load(folder.weights, weights_only=True))
+    module = build(from_json(folder.read().network), dropout=0.3)
+    module.load_state_dict(torch.load(weights_file(folder), weights_only=True))
     split = load_search_data("digits", seed=0, images=200)
     data = DeviceData.of(split, torch.device("cpu"), ())
     images = normalised(data.validation.images[:1], data)
@@ -471,8 +472,8 @@ def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validat
 def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    TrainingFolder(tmp_path / "resnet").enter(digits_plan(Torchvision("resnet18"), Recipe()))
-    TrainingFolder(tmp_path / "begun").enter(digits_plan(SMALL, Recipe()))
+    training_folder(tmp_path / "resnet").enter(digits_plan(Torchvision("resnet18"), Recipe()))
+    training_folder(tmp_path / "begun").enter(digits_plan(SMALL, Recipe()))
     to = ["--to", tmp_path / "out"]
     assert "only networks of layers can be exported" in refusal(capsys, tmp_path / "resnet", *to)
     assert "has not finished" in refusal(capsys, tmp_path / "begun", *to)
@@ -488,7 +489,7 @@ def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it
     )
 
 
-PLAN = Plan(
+PLAN = Search(
     dataset="digits",
     data_checksum="",
     image_size=16,

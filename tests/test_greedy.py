@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from strategies import shipped
 
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.search.strategies import STRATEGIES, FullGreedySampler, suggest
-from nas.search.strategies.greedy import project
-from nas.search.strategies.walk import exchanges, notch, replaced
+from nas.search.sampling.feasible import suggest
+from nas.search.sampling.walk import exchanges, notch, replaced
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.greedy_full import FullGreedySampler, project
 from nas.space.budget import Budget
-from nas.space.space import Architecture, Knob, Settings, Space, bind, knob, width_knob
+from nas.space.space import Architecture, Knob, Knobs, Space, bind, knob, width_knob
 
 GREEDY = ["greedy", "greedy-full"]
 
@@ -41,7 +42,7 @@ def hill() -> Space:
     return bind(Hill, (3, 8, 8), 10)
 
 
-def height(settings: Settings) -> float:
+def height(settings: Knobs) -> float:
     """Highest at left 20, depth 2, kind c, with the right as wide as the budget leaves room for."""
     values: dict[str, float] = {name: value for name, value in settings.items() if name != "kind"}  # type: ignore[misc]
     away = (math.log2(values["left"] / 20)) ** 2 + 0.5 * (values["depth"] - 2) ** 2 + (settings["kind"] != "c")
@@ -49,14 +50,14 @@ def height(settings: Settings) -> float:
 
 
 def climb(
-    strategy: str, trials: int, accuracy: Callable[[Settings], float], budget: int = 1_500
-) -> tuple[optuna.Study, list[Settings]]:
+    strategy: str, trials: int, accuracy: Callable[[Knobs], float], budget: int = 1_500
+) -> tuple[optuna.Study, list[Knobs]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = hill()
     study = optuna.create_study(
         direction="maximize", sampler=STRATEGIES[strategy](space, Budget(budget), seed=0, below=0)
     )
-    found: list[Settings] = []
+    found: list[Knobs] = []
     for _ in range(trials):
         trial = study.ask()
         found.append({k.name: suggest(trial, k) for k in space.knobs})

@@ -123,6 +123,6 @@ def test_help_imports_no_heavy_library():
 
 
 def test_nas_search_can_be_called_whatever_was_imported_before():
-    code = "import nas.search.plan\ntry: nas.search(budget=10)\nexcept nas.UserError as error: print(error)"
+    code = "import nas.search.search\ntry: nas.search(budget=10)\nexcept nas.UserError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "give either dataset=… or arrays=(images, labels)\n"

@@ -10,7 +10,7 @@ from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.networks import find_network
 from nas.search.front import read_result, write_result
-from nas.search.plan import RunFolder
+from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
 from nas.space.named import Torchvision, from_stored, published, size, to_stored
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Path:
         record({"width": 4, "kernel": 3, "gate": False}, 0.5),
         record({"width": 8, "kernel": 5, "gate": True}, 0.75, number=1),
     ]
-    write_result(RunFolder(tmp_path), records, PLAN, SPACE)
+    write_result(run_folder(tmp_path), records, PLAN, SPACE)
     return tmp_path
 
 

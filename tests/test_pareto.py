@@ -15,9 +15,8 @@ from nas.errors import RunError
 from nas.network.folds import cost, output_shape, peak_activation
 from nas.network.layers import KINDS, Function, Layer, Statistic
 from nas.network.serial import fingerprint, from_json, to_json
-from nas.search.front import Counts, read_result, result, write_result
-from nas.search.plan import Plan, RunFolder, recipe_settings
-from nas.training.recipe import Recipe
+from nas.search.front import Counts, pareto_file, read_result, result, write_result
+from nas.search.search import Search, run_folder
 
 SCHEMA: dict[str, Any] = json.loads(files("nas.search").joinpath("pareto.schema.json").read_text())
 PARETO = Draft202012Validator(SCHEMA)
@@ -110,13 +109,13 @@ def test_a_network_is_rebuilt_from_the_result_without_its_space():
 
 
 def test_a_result_is_written_whole_and_read_back(tmp_path: Path):
-    folder = RunFolder(tmp_path)
+    folder = run_folder(tmp_path)
     written = write_result(folder, RECORDS, PLAN, SPACE)
     assert read_result(tmp_path) == read_result(tmp_path / "pareto.json") == json.loads(json.dumps(written))
     assert [path.name for path in tmp_path.iterdir()] == ["pareto.json"]
-    first = folder.pareto.read_bytes()
+    first = pareto_file(folder).read_bytes()
     write_result(folder, RECORDS, PLAN, SPACE)
-    assert folder.pareto.read_bytes() == first
+    assert pareto_file(folder).read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -149,9 +148,9 @@ def test_the_schema_has_every_kind_of_layer_with_every_field():
 
 
 def test_the_schema_has_every_field_of_the_plan_the_recipe_and_the_counts():
-    plan = SCHEMA["$defs"]["settings"]["properties"]
-    assert list(plan) == [f.name for f in fields(Plan)]
-    assert list(plan["recipe"]["properties"]) == list(recipe_settings(Recipe()))
+    search = SCHEMA["$defs"]["settings"]["properties"]
+    assert list(search) == [f.name for f in fields(Search)]
+    assert list(search["recipe"]["properties"]) == list(PLAN.to_json()["recipe"])
     assert list(SCHEMA["properties"]["counts"]["properties"]) == [f.name for f in fields(Counts)]
 
 

@@ -37,9 +37,9 @@ from nas.results.report.whole import cards, report_html
 from nas.search.baselines import studied
 from nas.search.front import pareto_front, write_result
 from nas.search.journal import PREDICTION, read_records
-from nas.search.plan import BASELINES, Plan, RunFolder, recipe_settings
-from nas.search.strategies.base import distribution
-from nas.search.studies import open_studies, plan_space
+from nas.search.sampling.feasible import distribution
+from nas.search.search import BASELINES, Search, run_folder
+from nas.search.studies import open_studies, space_of
 from nas.space.draw import draw_within
 from nas.space.models import MODELS, Model
 from nas.space.space import space_checksum, space_file
@@ -51,9 +51,9 @@ EPOCHS = 12
 MB = 1_000_000
 
 
-def plan_of(trials: int, seed: int = 0, **changes: Any) -> Plan:
+def plan_of(trials: int, seed: int = 0, **changes: Any) -> Search:
     """Trials of each of two strategies at each of two budgets, and baselines."""
-    plan = Plan(
+    search = Search(
         dataset="cifar100",
         data_checksum="0" * 64,
         image_size=None,
@@ -70,32 +70,32 @@ def plan_of(trials: int, seed: int = 0, **changes: Any) -> Plan:
         epochs=EPOCHS,
         below=0.25,
         seed=seed,
-        recipe=recipe_settings(recipe_for(45_000)),
+        recipe=replace(recipe_for(45_000), epochs=EPOCHS, augmentation=("crop", "flip")),
         stop="extrapolate",
         audit=0.05,
         validation_images=5_000,
     )
-    return replace(plan, **changes)
+    return replace(search, **changes)
 
 
-def write_run(path: Path, plan: Plan, failure: str = "RuntimeError: loss is not finite") -> Path:
+def write_run(path: Path, search: Search, failure: str = "RuntimeError: loss is not finite") -> Path:
     """A run folder as a search leaves it, of made-up trainings: measured, stopped, audited and failed ones."""
-    folder = RunFolder(path)
-    folder.enter(plan)
-    space = plan_space(plan, (3, 32, 32), 100)
-    studies = open_studies(plan, folder, space)
-    rng = np.random.default_rng(plan.seed)
+    folder = run_folder(path)
+    folder.enter(search)
+    space = space_of(search, (3, 32, 32), 100)
+    studies = open_studies(search, folder, space)
+    rng = np.random.default_rng(search.seed)
     for (strategy, budget), study in studies.items():
-        own = studied(plan, space, strategy, budget)
-        for number in range(plan.trials_of(strategy)):
+        own = studied(search, space, strategy, budget)
+        for number in range(search.trials_of(strategy)):
             if strategy == BASELINES:
-                knobs: Any = {"network": plan.baselines[number]}
+                knobs: Any = {"network": search.baselines[number]}
             else:
-                knobs = draw_within(space, plan.budget(budget), rng) if number else space.defaults
+                knobs = draw_within(space, search.budget(budget), rng) if number else space.defaults
                 if number == 0 and (cost := space.cost(knobs)) and cost.parameters > budget:
-                    knobs = draw_within(space, plan.budget(budget), rng)
+                    knobs = draw_within(space, search.budget(budget), rng)
             study.add_trial(_trial(own, knobs, number, rng, strategy != BASELINES, failure))
-    write_result(folder, read_records(plan, studies), plan, space)
+    write_result(folder, read_records(search, studies), search, space)
     return path
 
 
@@ -145,8 +145,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in which whatever comes from outside tries to become a script."""
-    plan = plan_of(12, dataset=f"{HOSTILE}</script>", strategies=("tpe", "greedy"))
-    run = write_run(tmp_path_factory.mktemp("hostile") / "run", plan, failure=f"RuntimeError: {HOSTILE}</script>")
+    search = plan_of(12, dataset=f"{HOSTILE}</script>", strategies=("tpe", "greedy"))
+    run = write_run(tmp_path_factory.mktemp("hostile") / "run", search, failure=f"RuntimeError: {HOSTILE}</script>")
     network = {"label": HOSTILE, "budget": 10_000, "parameters": 9_000, "network": "0", "dropped": HOSTILE}
     measured = {"mean": 0.5, "deviation": 0.01, "n": 3, "low": 0.48, "high": 0.52}
     content = {
@@ -253,8 +253,8 @@ def test_the_command_is_the_one_that_made_the_run(made: Path):
     from nas.cli.flags import build_parser
 
     flags = build_parser().parse_args(command(gather(made)).split()[1:])
-    plan = plan_of(12)
-    assert (flags.budget, flags.trials, flags.strategies, flags.seeds) == (plan.budgets, 12, plan.strategies, 2)
+    search = plan_of(12)
+    assert (flags.budget, flags.trials, flags.strategies, flags.seeds) == (search.budgets, 12, search.strategies, 2)
 
 
 def test_bands_are_over_seeds_and_one_search_has_none(made: Path):
@@ -270,8 +270,8 @@ def test_bands_are_over_seeds_and_one_search_has_none(made: Path):
 
 
 def test_a_part_with_nothing_to_show_says_so(tmp_path: Path):
-    plan = plan_of(0, strategies=("random",), baselines=(), stop="none", audit=0.0)
-    gathered = gather(write_run(tmp_path / "run", plan))
+    search = plan_of(0, strategies=("random",), baselines=(), stop="none", audit=0.0)
+    gathered = gather(write_run(tmp_path / "run", search))
     empty = {card.name: card.empty for card in cards(gathered) if not card.views}
     assert empty["front"] == "No network has been trained for an epoch yet."
     assert empty["audit"] == "Every training ran to its last epoch (<code>--stop none</code>)."
@@ -283,8 +283,8 @@ def test_a_part_with_nothing_to_show_says_so(tmp_path: Path):
 
 def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path):
     run = write_run(tmp_path / "run", plan_of(3, budgets=(10_000,), baselines=()))
-    plan = plan_of(3, budgets=(10_000,), baselines=())
-    studies = open_studies(plan, RunFolder(run), plan_space(plan, (3, 32, 32), 100))
+    search = plan_of(3, budgets=(10_000,), baselines=())
+    studies = open_studies(search, run_folder(run), space_of(search, (3, 32, 32), 100))
     trial = studies["tpe", 10_000].ask(studies["tpe", 10_000].sampler._distributions)  # type: ignore[attr-defined]
     known = gather(run).trials[0].record
     for name, value in (("network", "0" * 16), ("parameters", known.parameters), ("macs", known.macs), ("worker", 1)):

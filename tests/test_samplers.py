@@ -18,11 +18,11 @@ from strategies import shipped
 
 from nas.errors import BudgetError
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.search.strategies import STRATEGIES, suggest
-from nas.search.strategies.base import distribution, exhausted, told
+from nas.search.sampling.feasible import distribution, exhausted, suggest, told
+from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.space import Architecture, Knob, Settings, Space, Value, bind, knob, width_knob
+from nas.space.space import Architecture, Knob, Knobs, Space, Value, bind, knob, width_knob
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.json"
 BUDGET = Budget(20_000)
@@ -71,13 +71,13 @@ def proposed(study: Study, space: Space) -> tuple[optuna.trial.Trial, dict[str, 
     return trial, {k.name: suggest(trial, k) for k in space.knobs}
 
 
-def luck(settings: Settings) -> float:
+def luck(settings: Knobs) -> float:
     """An accuracy for any settings, the same whenever they are met."""
     return derive_seed(0, json.dumps(dict(settings), sort_keys=True)) / 2**32
 
 
 def searched(
-    space: Space, sampler: BaseSampler, trials: int, accuracy: Callable[[Settings], float] = luck
+    space: Space, sampler: BaseSampler, trials: int, accuracy: Callable[[Knobs], float] = luck
 ) -> list[dict[str, Value]]:
     """What is proposed when every trial is told its accuracy."""
     study = study_of(sampler)
@@ -322,7 +322,7 @@ def test_a_strategy_proposes_first_what_it_has_always_proposed(strategy: str):
 # What is learnt
 
 
-def smooth(settings: Settings) -> float:
+def smooth(settings: Knobs) -> float:
     """A made-up accuracy over the residual space: a hill over widths and depths, and a few right choices."""
     knobs: dict[str, float] = dict(settings)  # type: ignore[arg-type]
     away = 0.3 * sum(math.log(knobs[f"width{s}"] / best) ** 2 for s, best in ((1, 8), (2, 16), (3, 24)))

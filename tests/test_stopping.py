@@ -11,7 +11,7 @@ import nas
 from nas.search.journal import Audited, Predicted, Record
 from nas.search.judging.audit import audit
 from nas.search.judging.judge import Judge, is_audited, is_judged
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 from nas.stopping.curves import Curve, Prediction
 from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median, make_rule
 
@@ -116,12 +116,12 @@ def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> N
 
 def test_of_equal_chances_one_that_may_go_on_is_taken() -> None:
     """Halving, three tied at the top of a rung and one below."""
-    plan = replace(LONG, stop="halving")
+    search = replace(LONG, stop="halving")
     bad = trained(4, 0.05, epochs=3)
     tied = [replace(trained(4, 0.5, epochs=3, number=i), network=f"{i:016x}") for i in (1, 2, 3)]
-    record, _ = Judge(plan, [bad, *tied]).to_resume([bad, *tied], nothing_new=True)
+    record, _ = Judge(search, [bad, *tied]).to_resume([bad, *tied], nothing_new=True)
     assert record in tied
-    assert Judge(replace(plan, stop="median"), [bad, *tied]).to_resume([bad, *tied], nothing_new=True)[0] is None
+    assert Judge(replace(search, stop="median"), [bad, *tied]).to_resume([bad, *tied], nothing_new=True)[0] is None
 
 
 def test_a_training_that_exploded_does_not_spoil_the_predicted_losses_of_others() -> None:

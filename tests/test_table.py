@@ -16,7 +16,7 @@ from nas.results.pages.table import table_page
 from nas.results.table import Line, entries, line_cells, line_values
 from nas.training.recipe import Recipe
 from nas.training.train import Epoch
-from nas.training.training import Metrics, TrainingFolder
+from nas.training.training import Metrics, training_folder
 
 MODEL = "cifar_resnet blocks=1 width=2"
 
@@ -68,7 +68,7 @@ SWEPT = [
 
 def test_a_sweep_trains_every_combination_of_its_values(sweep: Path):
     assert sorted(path.name for path in (sweep / "out").iterdir()) == sorted(SWEPT)
-    recipes = [TrainingFolder(sweep / "out" / name).read_plan().training for name in SWEPT]
+    recipes = [training_folder(sweep / "out" / name).read().training for name in SWEPT]
     assert [(recipe.dropout, recipe.augmentation) for recipe in recipes] == [
         (0.0, ()),
         (0.0, ("crop", "flip")),
@@ -311,8 +311,8 @@ def test_the_steps_of_a_ladder_keep_the_changes_of_those_before(tmp_path: Path, 
     assert "stochastic [gradient] descent: epoch 1/1" in err
     assert all(0 <= line["test_accuracy"] <= 1 for line in lines)
     names = ["as-it-was", "stochastic-gradient-descent", "wider-with-dropout"]
-    plans = [TrainingFolder(tmp_path / "out" / f"{name}-seed0").read_plan() for name in names]
-    found = [(r.optimiser, r.learning_rate, r.dropout, r.batch_size, r.epochs) for r in (p.training for p in plans)]
+    searches = [training_folder(tmp_path / "out" / f"{name}-seed0").read() for name in names]
+    found = [(r.optimiser, r.learning_rate, r.dropout, r.batch_size, r.epochs) for r in (p.training for p in searches)]
     assert found == [("adam", 0.001, 0.0, 16, 1), ("sgd", 0.1, 0.0, 16, 1), ("sgd", 0.1, 0.5, 16, 1)]
     assert [metrics(tmp_path, f"{name}-seed0")["test_reads"] for name in names] == [1, 1, 1]
     code, again, _ = run([*arguments, "--json"], capsys)

@@ -22,7 +22,7 @@ from nas.cli.main import main
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import load_search_data
 from nas.errors import DataError, RunError, UserError
-from nas.machine.folders import file_lock
+from nas.machine.folders import WorkFolder, file_lock
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
@@ -30,13 +30,18 @@ from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import DivergenceError, build, evaluate
 from nas.training.training import (
     Metrics,
-    TrainingFolder,
-    TrainingPlan,
+    Training,
+    is_finished,
     load_data,
+    log_file,
+    metrics_file,
     network_of,
-    run_test,
-    run_training,
+    read_metrics,
+    state_file,
+    training_folder,
+    weights_file,
 )
+from nas.training.worker import run_test, run_training
 
 CPU = torch.device("cpu")
 EPOCHS = 80
@@ -66,24 +71,24 @@ def without_times(metrics: Metrics) -> dict[str, Any]:
     return content
 
 
-def weights(folder: TrainingFolder) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = torch.load(folder.weights, weights_only=True)
+def weights(folder: WorkFolder[Training]) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(weights_file(folder), weights_only=True)
     return loaded
 
 
-def same_weights(one: TrainingFolder, other: TrainingFolder) -> bool:
+def same_weights(one: WorkFolder[Training], other: WorkFolder[Training]) -> bool:
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def tiny_plan(folder: Path, recipe: Recipe, *, seed: int = 0) -> TrainingPlan:
+def tiny_plan(folder: Path, recipe: Recipe, *, seed: int = 0) -> Training:
     """For the four classes of searching.write_data."""
     path = folder / "data.npz"
     if not path.exists():
         searching.write_data(folder)
     data = load_search_data(str(path), seed=seed, images=80)
     named = find_network("cifar_resnet", ["blocks=1", "width=2"], shape=data.shape, classes=data.classes)
-    return TrainingPlan(
+    return Training(
         model=named.label,
         network=to_stored(named.network),
         dataset=str(path),
@@ -99,9 +104,9 @@ def tiny_plan(folder: Path, recipe: Recipe, *, seed: int = 0) -> TrainingPlan:
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.05, warmup_steps=0)
 
 
-def begun(folder: Path, recipe: Recipe = RECIPE, out: str = "out") -> TrainingFolder:
+def begun(folder: Path, recipe: Recipe = RECIPE, out: str = "out") -> WorkFolder[Training]:
     """A folder with its settings, not yet trained."""
-    training = TrainingFolder(folder / out)
+    training = training_folder(folder / out)
     training.enter(tiny_plan(folder, recipe))
     return training
 
@@ -112,22 +117,22 @@ def begun(folder: Path, recipe: Recipe = RECIPE, out: str = "out") -> TrainingFo
 def test_a_training_keeps_its_metrics_up_to_date_and_its_weights_reproduce_them(tmp_path: Path):
     folder = begun(tmp_path)
     seen: list[tuple[int, bool, Metrics]] = []
-    final = run_training(folder, CPU, lambda metrics: seen.append((len(metrics.epochs), False, folder.read_metrics())))
+    final = run_training(folder, CPU, lambda metrics: seen.append((len(metrics.epochs), False, read_metrics(folder))))
     assert [(count, metrics.finished, len(metrics.epochs)) for count, _, metrics in seen] == [
         (1, False, 1),
         (2, False, 2),
         (3, False, 3),
     ]
-    assert final == folder.read_metrics()
+    assert final == read_metrics(folder)
     assert (final.finished, final.model, final.parameters) == (True, "cifar_resnet blocks=1 width=2", 1_266)
     assert final.accuracy == final.epochs[-1].validation_accuracy
     assert final.last_loss == final.epochs[-1].train_loss
     assert final.lowest_loss == min(epoch.train_loss for epoch in final.epochs)
     assert final.megabytes == 4 * 1_266 / 1e6
     assert (final.test_accuracy, final.test_reads) == (None, 0)
-    plan = folder.read_plan()
-    data = load_data(plan)
-    module = build(network_of(plan, data))
+    training = folder.read()
+    data = load_data(training)
+    module = build(network_of(training, data))
     module.load_state_dict(weights(folder))
     on_device = DeviceData.of(data, CPU, ())
     assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
@@ -143,9 +148,9 @@ def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path:
     assert len(losses) == losses.index(min(losses)) + 3 < 30
     assert final.validation_loss == min(losses)
     assert final.accuracy == final.epochs[losses.index(min(losses))].validation_accuracy
-    plan = folder.read_plan()
-    data = load_data(plan)
-    module = build(network_of(plan, data), 0.5)
+    training = folder.read()
+    data = load_data(training)
+    module = build(network_of(training, data), 0.5)
     module.load_state_dict(weights(folder))
     on_device = DeviceData.of(data, CPU, ())
     assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
@@ -171,7 +176,7 @@ def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path:
     folder = begun(tmp_path)
     final = run_training(folder, CPU)
     trained = weights(folder)
-    folder.weights.unlink()
+    weights_file(folder).unlink()
     folder.write_metrics(replace(final, finished=False))
     assert run_training(folder, CPU) == final
     assert all(torch.equal(value, trained[name]) for name, value in weights(folder).items())
@@ -180,11 +185,11 @@ def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path:
 def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_path: Path):
     folder = begun(tmp_path)
     run_training(folder, CPU)
-    folder.weights.write_bytes(folder.weights.read_bytes()[:100])
+    weights_file(folder).write_bytes(weights_file(folder).read_bytes()[:100])
     with pytest.raises(RunError, match=r"weights\.pt cannot be read: .*; delete it and repeat the command"):
         run_test(folder, CPU)
-    assert folder.read_metrics().test_reads == 0
-    folder.weights.unlink()
+    assert read_metrics(folder).test_reads == 0
+    weights_file(folder).unlink()
     run_training(folder, CPU)
     assert run_test(folder, CPU).test_reads == 1
 
@@ -193,8 +198,8 @@ def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
     folder = begun(tmp_path, replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4))
     with pytest.raises(DivergenceError):
         run_training(folder, CPU)
-    assert not folder.is_finished
-    assert not folder.weights.exists()
+    assert not is_finished(folder)
+    assert not weights_file(folder).exists()
 
 
 # The test split
@@ -205,16 +210,16 @@ def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path):
     run_training(folder, CPU)
     first = run_test(folder, CPU)
     assert first.test_reads == 1
-    plan = folder.read_plan()
-    data = load_data(plan)
-    module = build(network_of(plan, data))
+    training = folder.read()
+    data = load_data(training)
+    module = build(network_of(training, data))
     module.load_state_dict(weights(folder))
     arrays = dict(np.load(tmp_path / "data.npz"))
     test = DeviceSplit(torch.from_numpy(arrays["x_test"][..., None]), torch.from_numpy(arrays["y_test"]))
     assert evaluate(module, DeviceData.of(data, CPU, ()), test) == (first.test_loss, first.test_accuracy)
     arrays["y_test"] = (arrays["y_test"] + 1) % 4
     np.savez(tmp_path / "data.npz", **arrays)
-    assert run_test(folder, CPU) == first == folder.read_metrics()
+    assert run_test(folder, CPU) == first == read_metrics(folder)
     folder.write_metrics(replace(first, test_accuracy=None, test_loss=None, test_reads=0))
     assert run_test(folder, CPU).test_accuracy != first.test_accuracy  # or the above would prove nothing
 
@@ -230,11 +235,11 @@ def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path):
     folder = begun(tmp_path)
     run_training(folder, CPU)
     tested, first = run_test(folder, CPU), weights(folder)
-    folder.weights.unlink()
+    weights_file(folder).unlink()
     assert run_training(folder, CPU) == tested
     assert all(torch.equal(first[name], value) for name, value in weights(folder).items())
-    folder.weights.unlink()
-    folder.state.unlink()
+    weights_file(folder).unlink()
+    state_file(folder).unlink()
     again = run_training(folder, CPU)
     assert (again.test_accuracy, again.test_reads) == (None, 1)
     assert run_test(folder, CPU).test_reads == 2
@@ -248,7 +253,7 @@ def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path):
     np.savez(tmp_path / "data.npz", **(arrays | {"y_test": arrays["y_test"][:3]}))
     with pytest.raises(DataError):
         run_test(folder, CPU)
-    assert folder.read_metrics().test_reads == 0
+    assert read_metrics(folder).test_reads == 0
 
 
 def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path):
@@ -274,30 +279,30 @@ def refusal(act: Callable[[], object], kind: type[Exception] = RunError) -> str:
 
 def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path):
     folder = begun(tmp_path)
-    plan = folder.read_plan()
-    folder.enter(plan)
+    training = folder.read()
+    folder.enter(training)
     head = f"{folder.path} holds a training with other settings: "
     tail = ". Repeat its own command to continue it, or give --out another folder."
     others = [
-        (replace(plan, seed=3), "seed was 0, now 3"),
-        (replace(plan, images=None), "images was 80, now None"),
-        (replace(plan, network={"layer": "Flatten"}), "another network"),
-        (replace(plan, data_checksum="0" * 64), "the data set has changed"),
-        (replace(plan, recipe=plan.recipe | {"dropout": 0.5}), "dropout was 0.0, now 0.5"),
-        (replace(plan, recipe=plan.recipe | {"augmentation": ["crop"]}), "augmentation was None, now ['crop']"),
+        (replace(training, seed=3), "seed was 0, now 3"),
+        (replace(training, images=None), "images was 80, now None"),
+        (replace(training, network={"layer": "Flatten"}), "another network"),
+        (replace(training, data_checksum="0" * 64), "the data set has changed"),
+        (replace(training, recipe=training.recipe | {"dropout": 0.5}), "dropout was 0.0, now 0.5"),
+        (replace(training, recipe=training.recipe | {"augmentation": ["crop"]}), "augmentation was None, now ['crop']"),
     ]
     for other, difference in others:
         assert refusal(lambda other=other: folder.enter(other)) == head + difference + tail  # type: ignore[misc]
-    assert folder.read_plan() == plan
+    assert folder.read() == training
 
 
 def test_settings_from_before_a_recipe_had_an_option_are_its_default(tmp_path: Path):
     folder = begun(tmp_path)
-    plan = folder.read_plan()
+    training = folder.read()
     content = json.loads(folder.settings.read_text())
     del content["recipe"]["cutmix"]
     folder.settings.write_text(json.dumps(content))
-    folder.enter(plan)
+    folder.enter(training)
 
 
 def test_a_changed_data_set_is_refused(tmp_path: Path):
@@ -320,11 +325,11 @@ def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):
         assert held
         told = refusal(lambda: run_training(folder, CPU))
     assert told == f"another process is training in {folder.path}; wait for it or give --out another folder"
-    assert not folder.state.exists()
+    assert not state_file(folder).exists()
 
 
 def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
-    plan = tiny_plan(tmp_path, RECIPE)
+    training = tiny_plan(tmp_path, RECIPE)
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
@@ -334,7 +339,7 @@ def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
     (tmp_path / "list" / "settings.json").write_text("[]")
 
     def told(name: str) -> str:
-        return refusal(lambda: TrainingFolder(tmp_path / name).enter(plan)).replace(str(tmp_path), "")
+        return refusal(lambda: training_folder(tmp_path / name).enter(training)).replace(str(tmp_path), "")
 
     assert told("file") == "/file is a file; give --out a folder"
     assert told("full") == "/full is no training and not empty; give --out another folder"
@@ -348,11 +353,11 @@ def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainingFolder:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> WorkFolder[Training]:
     """What TRAIN comes to in EPOCHS epochs without being disturbed."""
     out = tmp_path_factory.mktemp("unbroken") / "out"
     assert main([*TRAIN, "--epochs", str(EPOCHS), "--out", str(out)]) == 0
-    return TrainingFolder(out)
+    return training_folder(out)
 
 
 def command(out: Path, *flags: str) -> list[str]:
@@ -360,7 +365,7 @@ def command(out: Path, *flags: str) -> list[str]:
 
 
 def test_the_same_command_again_trains_nothing_and_prints_the_same(
-    unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]
+    unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
 ):
     assert sorted(path.name for path in unbroken.path.iterdir()) == [
         "lock",
@@ -384,7 +389,7 @@ def test_the_same_command_again_trains_nothing_and_prints_the_same(
 
 
 def test_a_command_with_other_settings_is_refused_in_one_line(
-    unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]
+    unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
 ):
     for flags, difference in (
         (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 32, now 64; dropout was 0.0, now 0.5"),
@@ -399,7 +404,7 @@ def test_a_command_with_other_settings_is_refused_in_one_line(
         )
 
 
-def test_the_command_reads_the_test_split_once(unbroken: TrainingFolder, capsys: pytest.CaptureFixture[str]):
+def test_the_command_reads_the_test_split_once(unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]):
     first = json.loads(run(command(unbroken.path, "--test", "--json"), capsys)[1])
     assert first["test_reads"] == 1
     assert 0 <= first["test_accuracy"] <= 1
@@ -427,8 +432,8 @@ def wait_for(what: Callable[[], object], timeout: float = 120) -> None:
         time.sleep(0.002)
 
 
-def epochs_in(folder: TrainingFolder) -> int:
-    return len(folder.read_metrics().epochs) if folder.metrics.exists() else 0
+def epochs_in(folder: WorkFolder[Training]) -> int:
+    return len(read_metrics(folder).epochs) if metrics_file(folder).exists() else 0
 
 
 def is_alive(process: int) -> bool:
@@ -438,7 +443,7 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def cut_off(folder: TrainingFolder, epochs: int, how: str) -> tuple[int, str]:
+def cut_off(folder: WorkFolder[Training], epochs: int, how: str) -> tuple[int, str]:
     """Starts the command, disturbs it after that many epochs, and returns (exit code, stderr) when nobody trains."""
     process = start(command(folder.path))
     wait_for(lambda: epochs_in(folder) >= epochs or process.poll() is not None)
@@ -457,27 +462,27 @@ def cut_off(folder: TrainingFolder, epochs: int, how: str) -> tuple[int, str]:
 
 
 def test_a_command_that_is_killed_or_interrupted_again_and_again_comes_to_the_same(
-    unbroken: TrainingFolder, tmp_path: Path
+    unbroken: WorkFolder[Training], tmp_path: Path
 ):
-    folder = TrainingFolder(tmp_path / "out")
+    folder = training_folder(tmp_path / "out")
     done: list[Any] = []
     for epochs, how in ((2, "child"), (6, "parent"), (10, "interrupt")):
         code, said = cut_off(folder, epochs, how)
-        assert not folder.is_finished, "it was over before it was disturbed: it proves nothing"
+        assert not is_finished(folder), "it was over before it was disturbed: it proves nothing"
         if how == "child":
             assert code == 1
             assert said.splitlines()[-1] == (
-                f"the training failed: the process was killed by signal 9; see {folder.log}"
+                f"the training failed: the process was killed by signal 9; see {log_file(folder)}"
             )
         elif how == "interrupt":
             assert code == 130
             assert "Traceback" not in said
-        stored = torch.load(folder.state, weights_only=True)["epochs"]
+        stored = torch.load(state_file(folder), weights_only=True)["epochs"]
         assert stored[: len(done)] == done  # with their times: no epoch that was done is trained again
         assert epochs <= len(stored) < EPOCHS
         done = stored
     assert main(command(folder.path)) == 0
-    final = folder.read_metrics()
+    final = read_metrics(folder)
     assert [asdict(epoch) for epoch in final.epochs[: len(done)]] == done
     untested = replace(unbroken.read_metrics(), test_accuracy=None, test_loss=None, test_reads=0)
     assert without_times(final) == without_times(untested)
@@ -488,16 +493,25 @@ def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = begun(tmp_path)
-    folder.log.write_text("what the first says\n")
-    plan = folder.read_plan()
-    arguments = ["train", *plan.model.split(), "--dataset", plan.dataset, "--images", "80", "--recipe", "search"]
+    log_file(folder).write_text("what the first says\n")
+    training = folder.read()
+    arguments = [
+        "train",
+        *training.model.split(),
+        "--dataset",
+        training.dataset,
+        "--images",
+        "80",
+        "--recipe",
+        "search",
+    ]
     changes = ["--set", "epochs=3", "batch_size=16", "learning_rate=0.05", "warmup_steps=0"]
     with file_lock(folder.path / "lock", wait=False):
         code, out, err = run([*arguments, *changes, "--out", str(folder.path)], capsys)
     told = f"another process is training in {folder.path}; wait for it or give --out another folder\n"
     assert (code, out, err) == (2, "", f"nas: {told}")
-    assert folder.log.read_text() == f"what the first says\n{told}"
-    assert not folder.state.exists()
+    assert log_file(folder).read_text() == f"what the first says\n{told}"
+    assert not state_file(folder).exists()
 
 
 def test_a_training_that_diverges_ends_with_one_line_and_exit_code_1(
@@ -517,7 +531,7 @@ def test_a_training_that_diverges_ends_with_one_line_and_exit_code_1(
 def trained(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> Metrics:
     code, printed, err = run([*arguments, "--device", "cpu", "--out", str(out), "--json"], capsys)
     assert code == 0, err
-    metrics = TrainingFolder(out).read_metrics()
+    metrics = read_metrics(training_folder(out))
     assert json.loads(printed) == json.loads(json.dumps(asdict(metrics)))
     assert metrics.finished
     return metrics
@@ -530,8 +544,8 @@ def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest
     short = ["--epochs", "2", "--set", "augmentation=none"]  # on the data of the search
     largest = trained(["train", str(tmp_path / "run"), *short], tmp_path / "a", capsys)
     assert (largest.model, largest.parameters) == (f"found {front[-1]['network']}", front[-1]["parameters"])
-    plan = TrainingFolder(tmp_path / "a").read_plan()
-    assert (plan.network, plan.dataset) == (front[-1]["layers"], str(tmp_path / "data.npz"))
+    training = training_folder(tmp_path / "a").read()
+    assert (training.network, training.dataset) == (front[-1]["layers"], str(tmp_path / "data.npz"))
     code, out, err = run(["train", str(tmp_path / "run"), "--dataset", "digits", "--out", str(tmp_path / "b")], capsys)
     assert (code, out, err) == (
         2,
@@ -551,10 +565,10 @@ def test_a_space_of_ones_own_is_trained_in_a_folder_named_after_what_is_trained(
     assert code == 0, err
     (path,) = (tmp_path / "trained").iterdir()
     assert path.name == "digits-tiny-kind=basic-width=5-search-seed2"
-    folder = TrainingFolder(path)
-    assert folder.read_metrics().model == "tiny kind=basic width=5"
+    folder = training_folder(path)
+    assert read_metrics(folder).model == "tiny kind=basic width=5"
     space.unlink()  # the training has its network and needs the space no more
-    folder.weights.unlink()
+    weights_file(folder).unlink()
     assert run_training(folder, CPU).finished
 
 
@@ -564,8 +578,8 @@ def test_a_classifier_of_torchvision_is_trained_on_enlarged_images(tmp_path: Pat
     metrics = trained([*arguments, *flags, "--test"], tmp_path / "out", capsys)
     assert metrics.model == "torchvision:squeezenet1_1"
     assert metrics.test_reads == 1
-    assert weights(TrainingFolder(tmp_path / "out"))["classifier.1.weight"].shape == (10, 512, 1, 1)
-    assert weights(TrainingFolder(tmp_path / "out"))["features.0.weight"].shape == (64, 1, 3, 3)
+    assert weights(training_folder(tmp_path / "out"))["classifier.1.weight"].shape == (10, 512, 1, 1)
+    assert weights(training_folder(tmp_path / "out"))["features.0.weight"].shape == (64, 1, 3, 3)
     assert metrics.parameters == 726_474
 
 

@@ -116,12 +116,12 @@ def _print_run(folder: "Path", console: "Console") -> None:
     from nas.search.judging.audit import audit
 
     snapshot = _snapshot(folder)
-    plan, records = snapshot.plan, snapshot.records
+    search, records = snapshot.search, snapshot.records
     console.print(summary(snapshot))
     if plot := front_plot(records):
         console.print(plot, highlight=False, markup=False)
-    console.print(stopping(audit(plan, records)))
-    console.print(comparison(compare(courses(plan, records), average_random(plan, records))))
+    console.print(stopping(audit(search, records)))
+    console.print(comparison(compare(courses(search, records), average_random(search, records))))
     console.print(f"result: {folder / 'pareto.json'}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -130,18 +130,18 @@ def _print_comparison(folders: "list[Path]", console: "Console") -> "list[dict[s
     from nas.cli.terminal import comparison
     from nas.search.compare import compare_runs
 
-    compared = compare_runs([(snapshot.plan, snapshot.records) for snapshot in map(_snapshot, folders)])
+    compared = compare_runs([(snapshot.search, snapshot.records) for snapshot in map(_snapshot, folders)])
     console.print(comparison(compared))
     return compared
 
 
 def _snapshot(folder: "Path") -> "Snapshot":
     from nas.search.journal import read_run
-    from nas.search.plan import RunFolder
+    from nas.search.search import run_folder
     from nas.search.workers.supervisor import Snapshot
 
-    plan, records = read_run(RunFolder(folder))
-    return Snapshot(plan, records, 0, 0.0, len(records))
+    search, records = read_run(run_folder(folder))
+    return Snapshot(search, records, 0, 0.0, len(records))
 
 
 def _show(flags: argparse.Namespace) -> int:
@@ -185,12 +185,12 @@ def _confirm(flags: argparse.Namespace) -> int:
     from nas.cli.cli_training import asked_recipe
     from nas.cli.terminal_networks import confirmed_table, training_line
     from nas.results.confirm import Confirmation, confirm
-    from nas.search.plan import RunFolder
-    from nas.search.studies import load_plan_data
+    from nas.search.search import run_folder
+    from nas.search.studies import load_data_of
     from nas.training.training import Metrics
 
-    folder = RunFolder(Path(flags.run))
-    images = len(load_plan_data(folder.read_plan(), folder).train.labels)
+    folder = run_folder(Path(flags.run))
+    images = len(load_data_of(folder.read(), folder).train.labels)
     recipe = asked_recipe(flags, images)
     confirmation = Confirmation(
         Path(flags.run), recipe, flags.seeds, flags.top, flags.front, flags.baselines, flags.budget

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import default_dataset, terminal_console
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, UserError
+from nas.machine.folders import WorkFolder
+from nas.training.training import read_metrics, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.data.load import SearchData
+    from nas.machine.folders import WorkFolder
     from nas.results.table import Entry, Line
     from nas.training.recipe import Recipe
-    from nas.training.training import Metrics, TrainingFolder, TrainingPlan
+    from nas.training.training import Metrics, Training
 
 
 def asked_recipe(flags: argparse.Namespace, images: int) -> "Recipe":
@@ -76,12 +79,11 @@ def _training_plan(
     dataset: str,
     data: "SearchData",
     seed: int,
-) -> "TrainingPlan":
+) -> "Training":
     """The plan of one training, checked as far as can be without training."""
     from nas.results.networks import find_network
     from nas.space.named import to_stored
-    from nas.training.recipe import recipe_values
-    from nas.training.training import TrainingPlan, check, input_shape
+    from nas.training.training import Training, check, input_shape
 
     named = find_network(
         model,
@@ -91,7 +93,7 @@ def _training_plan(
         classes=data.classes,
         pretrained=flags.pretrained,
     )
-    plan = TrainingPlan(
+    training = Training(
         model=named.label,
         network=to_stored(named.network),
         dataset=dataset,
@@ -99,11 +101,11 @@ def _training_plan(
         image_size=flags.image_size,
         validation_share=flags.validation_share,
         images=flags.images,
-        recipe=recipe_values(recipe),
+        recipe=recipe,
         seed=seed,
     )
-    check(plan, data)
-    return plan
+    check(training, data)
+    return training
 
 
 def _train(flags: argparse.Namespace) -> int:
@@ -115,7 +117,7 @@ def _train(flags: argparse.Namespace) -> int:
     console = terminal_console()
     folder, epochs = _begin_training(flags, console)
 
-    def show(folder: "TrainingFolder", metrics: "Metrics") -> None:
+    def show(folder: "WorkFolder[Training]", metrics: "Metrics") -> None:
         console.print(training_line(metrics, epochs), highlight=False, markup=False)
 
     failures = train_all([folder], workers=1, device=flags.device, on_epoch=show)
@@ -129,44 +131,45 @@ def _train(flags: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[TrainingFolder, int]":
+def _begin_training(flags: argparse.Namespace, console: "Console") -> "tuple[WorkFolder[Training], int]":
     """The folder of the training, its settings written, and how many epochs it has."""
     from nas.results.table import slug
-    from nas.training.training import TrainingFolder
+    from nas.training.training import training_folder
 
     _find_data(flags, [flags.model])
     dataset, data = _load(flags, console, flags.seed)
     recipe = asked_recipe(flags, len(data.train.images))
-    plan = _training_plan(flags, flags.model, flags.knobs, recipe, dataset, data, flags.seed)
-    name = slug(f"{data.name}-{plan.model}-{Path(flags.recipe).stem}-seed{flags.seed}")
-    folder = TrainingFolder(Path(flags.out) if flags.out else Path("trained") / name)
-    folder.enter(plan)
+    training = _training_plan(flags, flags.model, flags.knobs, recipe, dataset, data, flags.seed)
+    name = slug(f"{data.name}-{training.model}-{Path(flags.recipe).stem}-seed{flags.seed}")
+    folder = training_folder(Path(flags.out) if flags.out else Path("trained") / name)
+    folder.enter(training)
     return folder, recipe.all_epochs
 
 
-def _test(folders: "list[TrainingFolder]", flags: argparse.Namespace) -> None:
+def _test(folders: "list[WorkFolder[Training]]", flags: argparse.Namespace) -> None:
     if flags.test:
         from nas.machine.process import pick_device
-        from nas.training.training import load_data, read_test, run_test
+        from nas.training.training import load_data
+        from nas.training.worker import read_test, run_test
 
-        waiting = [folder for folder in folders if folder.read_metrics().test_accuracy is None]
+        waiting = [folder for folder in folders if read_metrics(folder).test_accuracy is None]
         if waiting:
-            plan = waiting[0].read_plan()
-            test = read_test(plan, load_data(plan))
+            training = waiting[0].read()
+            test = read_test(training, load_data(training))
         for folder in waiting:
             run_test(folder, pick_device(flags.device, 0), test)
 
 
-def _print_metrics(folder: "TrainingFolder", flags: argparse.Namespace, console: "Console") -> None:
+def _print_metrics(folder: "WorkFolder[Training]", flags: argparse.Namespace, console: "Console") -> None:
     from dataclasses import asdict
 
     from nas.cli.terminal_networks import training_summary
 
-    metrics = folder.read_metrics()
+    metrics = read_metrics(folder)
     if flags.json:
         print(json.dumps(asdict(metrics), indent=2))
     console.print(training_summary(metrics), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"weights: {folder.weights}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"weights: {weights_file(folder)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(flags: argparse.Namespace) -> int:
@@ -255,8 +258,8 @@ def _train_lines(flags: argparse.Namespace, models: list[str], console: "Console
     groups = _begin_lines(flags, models, console)
     labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
 
-    def show(folder: "TrainingFolder", metrics: "Metrics") -> None:
-        line = f"{labels[folder.path]}: {training_line(metrics, folder.read_plan().training.all_epochs)}"
+    def show(folder: "WorkFolder[Training]", metrics: "Metrics") -> None:
+        line = f"{labels[folder.path]}: {training_line(metrics, folder.read().recipe.all_epochs)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     every = [folder for _, folders in groups for folder in folders]
@@ -266,10 +269,10 @@ def _train_lines(flags: argparse.Namespace, models: list[str], console: "Console
     return [
         Line(
             entry.label,
-            tuple(folder.read_metrics() for folder in folders if folder.path not in failures),
+            tuple(read_metrics(folder) for folder in folders if folder.path not in failures),
             tuple(failures[folder.path].reason for folder in folders if folder.path in failures),
             entry.varied,
-            folders[0].read_plan().dataset,
+            folders[0].read().dataset,
         )
         for entry, folders in groups
     ]
@@ -277,25 +280,25 @@ def _train_lines(flags: argparse.Namespace, models: list[str], console: "Console
 
 def _begin_lines(
     flags: argparse.Namespace, models: list[str], console: "Console"
-) -> "list[tuple[Entry, list[TrainingFolder]]]":
+) -> "list[tuple[Entry, list[WorkFolder[Training]]]]":
     """Every line and the folders of its trainings, a seed each. All are checked before the settings of the first are
     written."""
     from nas.results.table import slug
-    from nas.training.training import TrainingFolder
+    from nas.training.training import training_folder
 
-    plans: list[tuple[TrainingFolder, TrainingPlan]] = []
-    groups: list[tuple[Entry, list[TrainingFolder]]] = []
+    trainings: list[tuple[WorkFolder[Training], Training]] = []
+    groups: list[tuple[Entry, list[WorkFolder[Training]]]] = []
     for seed in range(flags.seed, flags.seed + flags.seeds):
         dataset, data = _load(flags, console, seed)
         found = _entries(flags, models, len(data.train.images))
         groups = groups or [(entry, []) for entry in found]
         for (entry, folders), own in zip(groups, found, strict=True):
-            plan = _training_plan(flags, own.model, own.knobs, own.recipe, dataset, data, seed)
-            folder = TrainingFolder(Path(flags.out) / f"{slug(entry.label)}-seed{seed}")
-            plans.append((folder, plan))
+            training = _training_plan(flags, own.model, own.knobs, own.recipe, dataset, data, seed)
+            folder = training_folder(Path(flags.out) / f"{slug(entry.label)}-seed{seed}")
+            trainings.append((folder, training))
             folders.append(folder)
-    for folder, plan in plans:
-        folder.enter(plan)
+    for folder, training in trainings:
+        folder.enter(training)
     return groups
 
 

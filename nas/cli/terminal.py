@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.machine.folders import WorkFolder
 from nas.results.words import describe, duration
 from nas.search.front import best_within, count, pareto_front
 from nas.search.journal import Record
-from nas.search.plan import BASELINES, Plan, RunFolder
+from nas.search.search import BASELINES, Search
 from nas.search.workers.supervisor import Snapshot
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _progress(snapshot: Snapshot) -> RenderableType:
     line = Table.grid(padding=(0, 2))
     line.add_row(
         ProgressBar(total=snapshot.total, completed=snapshot.finished, width=30),
-        f"{snapshot.finished}/{snapshot.total} trials" + (" with baselines" if snapshot.plan.baselines else ""),
+        f"{snapshot.finished}/{snapshot.total} trials" + (" with baselines" if snapshot.search.baselines else ""),
         f"{duration(left)} left" if left else "",
         f"best {best:.2%}" if best is not None else "no network yet",
     )
@@ -61,7 +62,7 @@ def _progress(snapshot: Snapshot) -> RenderableType:
 
 def counts_line(snapshot: Snapshot) -> str:
     """The counts in words."""
-    counts = asdict(count(snapshot.records, snapshot.plan))
+    counts = asdict(count(snapshot.records, snapshot.search))
     return " · ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items())
 
 
@@ -73,7 +74,7 @@ def _workers(snapshot: Snapshot) -> Table:
                 str(record.worker),
                 f"{record.strategy} #{record.number}",
                 f"{record.parameters:,}",
-                f"{len(record.accuracies)}/{snapshot.plan.epochs}",
+                f"{len(record.accuracies)}/{snapshot.search.epochs}",
                 f"{record.accuracy:.2%}" if record.accuracies else "",
                 sparkline(record.accuracies),
                 describe(record),
@@ -93,7 +94,7 @@ def _table(*columns: tuple[str, int]) -> Table:
 def leaders(snapshot: Snapshot) -> Table:
     """The best networks of each budget."""
     table = _table(("budget", -9), ("accuracy", -8), ("parameters", -10), ("of budget", -9), ("multiply-adds", -13))
-    for budget in snapshot.plan.budgets:
+    for budget in snapshot.search.budgets:
         within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
         for place, record in enumerate(reversed(within[-LEADERS:])):
             table.add_row(
@@ -204,9 +205,9 @@ def finished_line(record: Record, snapshot: Snapshot) -> str:
     )
 
 
-def _say_beginning(console: Console, folder: RunFolder, plan: Plan, workers: int) -> None:
+def _say_beginning(console: Console, folder: WorkFolder[Search], search: Search, workers: int) -> None:
     processes = f"{workers} worker{'s' if workers > 1 else ''}"
-    line = f"searching {Path(plan.dataset).name} with {processes} in {folder.path} (nas report {folder.path} --watch)"
+    line = f"searching {Path(search.dataset).name} with {processes} in {folder.path} (nas report {folder.path} --watch)"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -224,9 +225,9 @@ class LiveView:
     def __exit__(self, *exception: Any) -> None:
         self._live.__exit__(*exception)
 
-    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
         """Says what begins, and where."""
-        _say_beginning(self.console, folder, plan, workers)
+        _say_beginning(self.console, folder, search, workers)
 
     def update(self, snapshot: Snapshot) -> None:
         """Redraws."""
@@ -246,9 +247,9 @@ class PlainView:
     def __exit__(self, *exception: Any) -> None:
         pass
 
-    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
         """Says what begins, and where."""
-        _say_beginning(self.console, folder, plan, workers)
+        _say_beginning(self.console, folder, search, workers)
 
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update; trials of an earlier process are passed over."""
@@ -292,13 +293,13 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
     for name in ("run", "data", "space", "budgets", "trials", "best"):
         table.add_column(name, overflow="fold", no_wrap=name != "run")
     for path, snapshot in folders:
-        plan = snapshot.plan
-        best = best_within(snapshot.records, max(plan.budgets))
+        search = snapshot.search
+        best = best_within(snapshot.records, max(search.budgets))
         table.add_row(
             str(path),
-            Path(plan.dataset).name,
-            Path(plan.space).stem,
-            ", ".join(f"{budget:,}" for budget in plan.budgets),
+            Path(search.dataset).name,
+            Path(search.space).stem,
+            ", ".join(f"{budget:,}" for budget in search.budgets),
             f"{snapshot.finished}/{snapshot.total}",
             f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
         )

@@ -3,43 +3,122 @@
 import fcntl
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from nas.errors import RunError, UserError
 
+FORMAT = 2
+"""Of settings.json. It is raised when what lies in a folder of work can no longer be read as it was written."""
 
-def claim(
-    settings: Path, content: Mapping[str, Any], *, what: str, leftovers: Collection[str] = (), inner: Sequence[str] = ()
-) -> None:
-    """Creates the folder of the settings file with its inner folders, and writes the settings, unless it has some. What
-    an interrupted claim may have left, `leftovers`, is no obstacle; anything else raises RunError, as does a place that
-    cannot be written."""
-    folder = settings.parent
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; give --out a folder")
-    if settings.exists():
-        return
-    expected = {_partial(settings).name, *leftovers}
-    if folder.is_dir() and any(entry.name not in expected for entry in folder.iterdir()):
-        raise RunError(f"{folder} is no {what} and not empty; give --out another folder")
+
+class Settings(Protocol):
+    """What a folder can be claimed for: everything that decides what the work in it comes to."""
+
+    what: ClassVar[str]
+    """What the work is called: "search"."""
+
+    folders: ClassVar[tuple[str, ...]]
+    """Folders inside, made when it is claimed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The settings written by `to_json`. Raises ValueError, KeyError, TypeError or UserError for anything else."""
+
+    def differences(self, asked: Self) -> list[str]:
+        """What has changed between these settings and those asked for, in words."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class WorkFolder(Generic[S]):
+    """A folder for one search or one training.
+
+    DIR/settings.json    what it was claimed for: the same settings go on, others are refused
+        locks/           held while somebody works there
+
+    What else lies in it is named where it is written: `folder / "weights"`.
+    """
+
+    path: Path
+    kind: type[S]
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def settings(self) -> Path:
+        """The settings as JSON."""
+        return self.path / "settings.json"
+
+    def enter(self, settings: S) -> None:
+        """Creates the folder for the settings or finds the same in it. Raises RunError naming what differs, or where
+        the folder holds anything else or cannot be written."""
+        self._claim(settings)
+        if differences := self.read().differences(settings):
+            raise RunError(
+                f"{self.path} holds a {self.kind.what} with other settings: {'; '.join(differences)}. "
+                "Repeat its own command to continue it, or give --out another folder."
+            )
+
+    def _claim(self, settings: S) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; give --out a folder")
+        if self.settings.exists():
+            return
+        inside = ("locks", *self.kind.folders)
+        expected = {_partial(self.settings).name, *inside}
+        if self.path.is_dir() and any(entry.name not in expected for entry in self.path.iterdir()):
+            raise RunError(f"{self.path} is no folder of a {self.kind.what} and not empty; give --out another folder")
+        content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
+        try:
+            for folder in inside:
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}; give --out another folder") from error
+
+    def read(self) -> S:
+        """The settings. Raises RunError where there are none, or they are of other work or another version."""
+        content = read_settings(self.path)
+        if content is None:
+            raise RunError(f"{self.path} is no folder of a {self.kind.what}: it has no settings.json")
+        if content.get("format") != FORMAT:
+            raise RunError(f"{self.path} is of another version of nas; begin anew in another --out")
+        if content.get("what") != self.kind.what:
+            raise RunError(f"{self.path} holds a {content.get('what')}, not a {self.kind.what}")
+        try:
+            return self.kind.from_json(content)
+        except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+            raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Holds the named lock of the folder; without waiting, yields whether it could be had. Freed when we die."""
+        with file_lock(self.path / "locks" / f"{name}.lock", wait=wait) as held:
+            yield held
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """What settings.json of a folder holds, None where there is none. Raises RunError where it cannot be read."""
+    file = folder / "settings.json"
     try:
-        for path in (folder, *(folder / name for name in inner)):
-            path.mkdir(parents=True, exist_ok=True)
-        write_atomically(settings, json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written: {error.strerror}; give --out another folder") from error
-
-
-def refuse_other_settings(folder: Path, what: str, differences: Sequence[str]) -> None:
-    """Raises RunError naming the differences, if there are any."""
-    if differences:
-        raise RunError(
-            f"{folder} holds a {what} with other settings: {'; '.join(differences)}. "
-            "Repeat its own command to continue it, or give --out another folder."
-        )
+        content = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error!r:.100}; choose another --out") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{file} cannot be read: it is no JSON object; choose another --out")
+    return content
 
 
 def check_file(path: Path, flag: str) -> None:

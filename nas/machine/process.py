@@ -42,6 +42,23 @@ def check_device(asked: str) -> None:
         raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {asked!r}")
 
 
+def parse_seconds(text: str) -> float:
+    """A time as people write it, in seconds.
+
+    >>> parse_seconds("2h")
+    7200.0
+    """
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except ValueError as error:
+        raise UserError(f"a time must be like 90, 90s, 30m or 2h but got {text!r}") from error
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"a time must be above 0 seconds but got {text!r}")
+    return seconds
+
+
 def end_with_parent() -> None:
     """For a thread: ends the process at once when its standard input closes, which is when its parent has died."""
     while os.read(sys.stdin.fileno(), 1):

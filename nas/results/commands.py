@@ -5,37 +5,37 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.load import ARRAYS
-from nas.search.plan import Plan
+from nas.search.search import Search
 from nas.space.named import is_known
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
-from nas.training.training import TrainingPlan
+from nas.training.training import Training
 
 
-def search_command(plan: Plan, out: Path | None = None, seeds: int = 1) -> str:
+def search_command(search: Search, out: Path | None = None, seeds: int = 1) -> str:
     """The command of a search, or of several with seeds from the plan's on, every setting written out. The folder of a
     warm start is not known, nor are arrays given from Python: RUN, ARRAYS."""
     settings = {
-        "dataset": "ARRAYS" if plan.dataset == ARRAYS else plan.dataset,
-        "image-size": plan.image_size,
-        "validation-share": plan.validation_share,
-        "augment": _listed(plan.augmentation),
-        "space": plan.space,
-        "budget": _listed(plan.budgets),
-        "max-macs": plan.max_macs,
-        "strategies": _listed(plan.strategies),
-        "trials": plan.trials,
-        "epochs": plan.epochs,
-        "below": plan.below,
-        "stop": plan.stop,
-        "stop-threshold": plan.stop_threshold,
-        "audit": plan.audit if plan.stop != "none" else None,
-        "warm-start": "RUN" if plan.starts else None,
-        "seed": plan.seed,
+        "dataset": "ARRAYS" if search.dataset == ARRAYS else search.dataset,
+        "image-size": search.image_size,
+        "validation-share": search.validation_share,
+        "augment": _listed(search.augmentation),
+        "space": search.space,
+        "budget": _listed(search.budgets),
+        "max-macs": search.max_macs,
+        "strategies": _listed(search.strategies),
+        "trials": search.trials,
+        "epochs": search.epochs,
+        "below": search.below,
+        "stop": search.stop,
+        "stop-threshold": search.stop_threshold,
+        "audit": search.audit if search.stop != "none" else None,
+        "warm-start": "RUN" if search.starts else None,
+        "seed": search.seed,
         "seeds": seeds if seeds > 1 else None,
         "out": out,
     }
-    return shlex.join(["nas", "search", *_flags(settings), "--baselines" if plan.baselines else "--no-baselines"])
+    return shlex.join(["nas", "search", *_flags(settings), "--baselines" if search.baselines else "--no-baselines"])
 
 
 def confirm_command(
@@ -57,20 +57,20 @@ def confirm_command(
     return shlex.join(["nas", "confirm", str(run), *own, *changes])
 
 
-def training_command(plan: TrainingPlan, images: int) -> str:
+def training_command(search: Training, images: int) -> str:
     """The command of a training on that many images, every setting written out. Where the plan does not tell, it has
     RUN for the run folder of a network that a search found, NETWORK for a network of one's own space."""
     settings = {
-        "dataset": plan.dataset,
-        "image-size": plan.image_size,
-        "validation-share": plan.validation_share,
-        "images": plan.images,
-        "seed": plan.seed,
+        "dataset": search.dataset,
+        "image-size": search.image_size,
+        "validation-share": search.validation_share,
+        "images": search.images,
+        "seed": search.seed,
         "recipe": "search",
     }
     base = recipe_values(named_recipe("search", images))
-    values = recipe_values(Recipe()) | plan.recipe
-    return shlex.join(["nas", "train", *_model(shlex.split(plan.model)), *_flags(settings), *_changes(base, values)])
+    values = recipe_values(search.recipe)
+    return shlex.join(["nas", "train", *_model(shlex.split(search.model)), *_flags(settings), *_changes(base, values)])
 
 
 def _model(label: list[str]) -> list[str]:

@@ -17,18 +17,20 @@ from scipy import stats
 
 from nas.data.load import SearchData
 from nas.errors import RunError, UserError
-from nas.machine.folders import file_lock, write_atomically
+from nas.machine.folders import WorkFolder, file_lock, write_atomically
+from nas.machine.options import differences
 from nas.machine.process import pick_device
 from nas.network.serial import to_json
 from nas.results.commands import confirm_command
 from nas.results.racing import Candidate, Entrant, candidates, dropped
 from nas.results.table import slug
 from nas.search.journal import read_run
-from nas.search.plan import Plan, RunFolder
-from nas.search.studies import load_plan_data, plan_space
-from nas.training.recipe import Recipe, recipe_values
+from nas.search.search import Search, arrays_file, run_folder
+from nas.search.studies import load_data_of, space_of
+from nas.training.recipe import Recipe, changed, recipe_values
 from nas.training.several import train_all
-from nas.training.training import Metrics, TrainingFolder, TrainingPlan, differences, read_test, run_test
+from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
+from nas.training.worker import read_test, run_test
 
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.95
@@ -76,9 +78,9 @@ class Confirmation:
             budgets=self.budgets,
         )
 
-    def folder(self, candidate: Candidate, seed: int) -> TrainingFolder:
+    def folder(self, candidate: Candidate, seed: int) -> WorkFolder[Training]:
         """Of one training."""
-        return TrainingFolder(self.run / "confirmed" / f"{slug(candidate.label)}-seed{seed}")
+        return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}-seed{seed}")
 
 
 OnEpoch = Callable[[str, int, Metrics], None]
@@ -96,30 +98,30 @@ def confirm(
     """
     if confirmation.seeds < 1 or confirmation.top < 1:
         raise UserError(f"seeds and top must be at least 1 but got {confirmation.seeds} and {confirmation.top}")
-    folder = RunFolder(confirmation.run)
-    plan, records = read_run(folder)
-    if unknown := [budget for budget in confirmation.budgets if budget not in plan.budgets]:
+    folder = run_folder(confirmation.run)
+    search, records = read_run(folder)
+    if unknown := [budget for budget in confirmation.budgets if budget not in search.budgets]:
         raise UserError(
             f"{confirmation.run} has not searched within {', '.join(f'{b:,}' for b in unknown)}; its budgets are "
-            f"{', '.join(f'{b:,}' for b in plan.budgets)}"
+            f"{', '.join(f'{b:,}' for b in search.budgets)}"
         )
-    if folder.data.exists():
+    if arrays_file(folder).exists():
         raise RunError(
             f"{confirmation.run} searched arrays given from Python, which have no test split; save them as a .npz file "
             "with x_train, y_train, x_test and y_test, and search that"
         )
     if confirmation.recipe.augmentation is None:
-        confirmation = replace(confirmation, recipe=replace(confirmation.recipe, augmentation=plan.augmentation))
+        confirmation = replace(confirmation, recipe=replace(confirmation.recipe, augmentation=search.augmentation))
     _check_recipe(confirmation)
-    data = load_plan_data(plan, folder)
-    if data.checksum != plan.data_checksum:
-        raise RunError(f"data set {plan.dataset} is not what {confirmation.run} searched; restore it")
-    space = plan_space(plan, data.shape, data.classes)
+    data = load_data_of(search, folder)
+    if data.checksum != search.data_checksum:
+        raise RunError(f"data set {search.dataset} is not what {confirmation.run} searched; restore it")
+    space = space_of(search, data.shape, data.classes)
     chosen = candidates(
-        plan,
+        search,
         records,
         space,
-        confirmation.budgets or plan.budgets,
+        confirmation.budgets or search.budgets,
         top=confirmation.top,
         front=confirmation.front,
         baselines=confirmation.baselines,
@@ -130,17 +132,17 @@ def confirm(
         command = confirmation.command(len(data.train.labels))
         entrants = [Entrant(candidate) for candidate in chosen]
         for seed in range(confirmation.seeds):
-            entrants = _round(confirmation, plan, entrants, seed, workers, device, on_epoch)
+            entrants = _round(confirmation, search, entrants, seed, workers, device, on_epoch)
             entrants = dropped(entrants, len(data.validation.labels), front=confirmation.front)
-            _write(confirmation, plan, entrants, command)
+            _write(confirmation, search, entrants, command)
         entrants = [_with_earlier_seeds(confirmation, entrant) for entrant in entrants]
-        entrants = _tested(confirmation, plan, entrants, command, data, device)
-        return _write(confirmation, plan, entrants, command)
+        entrants = _tested(confirmation, search, entrants, command, data, device)
+        return _write(confirmation, search, entrants, command)
 
 
 def _check_recipe(confirmation: Confirmation) -> None:
-    stored, asked = read_confirmed(confirmation.run), recipe_values(confirmation.recipe)
-    if stored and (found := differences(stored["recipe"], asked)):
+    stored = read_confirmed(confirmation.run)
+    if stored and (found := differences(changed(Recipe(), stored["recipe"]), confirmation.recipe)):
         raise RunError(
             f"{confirmation.run} was confirmed with another recipe: {'; '.join(found)}. Repeat its own command, or "
             "confirm a copy of the run."
@@ -152,15 +154,15 @@ def _with_earlier_seeds(confirmation: Confirmation, entrant: Entrant) -> Entrant
     found = dict(entrant.trainings)
     for seed in count(confirmation.seeds):
         folder = confirmation.folder(entrant.candidate, seed)
-        if not folder.is_finished:
+        if not is_finished(folder):
             return replace(entrant, trainings=found)
-        found[seed] = folder.read_metrics()
+        found[seed] = read_metrics(folder)
     raise AssertionError("seeds without end")
 
 
 def _round(
     confirmation: Confirmation,
-    plan: Plan,
+    search: Search,
     entrants: Sequence[Entrant],
     seed: int,
     workers: int,
@@ -171,11 +173,11 @@ def _round(
     racing = {confirmation.folder(e.candidate, seed).path: e for e in entrants if not e.dropped and not e.failures}
     folders = []
     for path, entrant in racing.items():
-        folder = TrainingFolder(path)
-        folder.enter(_training_plan(plan, entrant.candidate, confirmation.recipe, plan.seed + seed))
+        folder = training_folder(path)
+        folder.enter(_training(search, entrant.candidate, confirmation.recipe, search.seed + seed))
         folders.append(folder)
 
-    def show(folder: TrainingFolder, metrics: Metrics) -> None:
+    def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
             on_epoch(racing[folder.path].candidate.label, seed, metrics)
 
@@ -188,28 +190,28 @@ def _round(
         elif path in failures:
             result.append(replace(entrant, failures=(*entrant.failures, failures[path].reason)))
         else:
-            metrics = TrainingFolder(path).read_metrics()
+            metrics = read_metrics(training_folder(path))
             result.append(replace(entrant, trainings=entrant.trainings | {seed: metrics}))
     return result
 
 
-def _training_plan(plan: Plan, candidate: Candidate, recipe: Recipe, seed: int) -> TrainingPlan:
-    return TrainingPlan(
+def _training(search: Search, candidate: Candidate, recipe: Recipe, seed: int) -> Training:
+    return Training(
         model=candidate.label,
         network=to_json(candidate.network),
-        dataset=plan.dataset,
-        data_checksum=plan.data_checksum,
-        image_size=plan.image_size,
-        validation_share=plan.validation_share,
+        dataset=search.dataset,
+        data_checksum=search.data_checksum,
+        image_size=search.image_size,
+        validation_share=search.validation_share,
         images=None,
-        recipe=recipe_values(recipe),
+        recipe=recipe,
         seed=seed,
     )
 
 
 def _tested(
     confirmation: Confirmation,
-    plan: Plan,
+    search: Search,
     entrants: Sequence[Entrant],
     command: str,
     data: SearchData,
@@ -225,15 +227,15 @@ def _tested(
         if metrics.test_accuracy is None
     ]
     if waiting:
-        first = waiting[0].read_plan()
+        first = waiting[0].read()
         test = read_test(first, data)
-        _write(confirmation, plan, entrants, command, reads=_reads(confirmation) + 1)
+        _write(confirmation, search, entrants, command, reads=_reads(confirmation) + 1)
         for folder in waiting:
             run_test(folder, pick_device(device, 0), test)
     return [
         replace(
             entrant,
-            trainings={seed: confirmation.folder(entrant.candidate, seed).read_metrics() for seed in entrant.trainings},
+            trainings={seed: read_metrics(confirmation.folder(entrant.candidate, seed)) for seed in entrant.trainings},
         )
         for entrant in entrants
     ]
@@ -259,14 +261,14 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    confirmation: Confirmation, plan: Plan, entrants: Sequence[Entrant], command: str, reads: int | None = None
+    confirmation: Confirmation, search: Search, entrants: Sequence[Entrant], command: str, reads: int | None = None
 ) -> dict[str, Any]:
     """What an earlier call confirmed besides stays."""
     earlier = read_confirmed(confirmation.run) or {"commands": [], "networks": [], "seeds": 0}
     ours = {entrant.candidate.fingerprint for entrant in entrants}
     content = {
         "schema_version": SCHEMA_VERSION,
-        "dataset": plan.dataset,
+        "dataset": search.dataset,
         "recipe": recipe_values(confirmation.recipe),
         "commands": list(dict.fromkeys([*earlier["commands"], command])),
         "seeds": max(confirmation.seeds, earlier["seeds"]),

@@ -13,7 +13,7 @@ from nas.network.serial import fingerprint
 from nas.search.baselines import feasible_baselines, rebuilt
 from nas.search.front import best_within, pareto_front
 from nas.search.journal import Record
-from nas.search.plan import Plan
+from nas.search.search import Search
 from nas.space.designs import scaled
 from nas.space.space import Space
 from nas.training.training import Metrics
@@ -60,7 +60,7 @@ class Entrant:
 
 
 def candidates(
-    plan: Plan,
+    search: Search,
     records: Sequence[Record],
     space: Space,
     budgets: Sequence[int],
@@ -73,12 +73,12 @@ def candidates(
     network once. Raises RunError where the search has measured none."""
     found: dict[str, Candidate] = {}
     for budget in budgets:
-        for record in _chosen(records, budget, plan.budgets, top, front):
+        for record in _chosen(records, budget, search.budgets, top, front):
             _add(found, _of_record(record, budget, space))
     if not found:
         raise RunError("the search has not measured a network of that size yet; there is nothing to confirm")
     for budget in budgets if baselines else ():
-        for baseline in _baselines(plan, records, space, budget):
+        for baseline in _baselines(search, records, space, budget):
             _add(found, baseline)
     return list(found.values())
 
@@ -109,8 +109,8 @@ def _chosen(records: Sequence[Record], budget: int, budgets: Sequence[int], top:
     return list(best.values())
 
 
-def _baselines(plan: Plan, records: Sequence[Record], space: Space, budget: int) -> Iterable[Candidate]:
-    limit = plan.budget(budget)
+def _baselines(search: Search, records: Sequence[Record], space: Space, budget: int) -> Iterable[Candidate]:
+    limit = search.budget(budget)
     searched = {record.network: record.accuracy for record in records if record.is_measured}
     for name in feasible_baselines([limit], space.shape, space.classes):
         network = scaled(name, limit, space.shape, space.classes)

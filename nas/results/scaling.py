@@ -12,7 +12,7 @@ from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
 from nas.search.baselines import rebuilt
 from nas.search.journal import Record
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 from nas.space.space import Space, Value
 
 BEST = 3

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import RecipeError, RunError, UserError
+from nas.machine.folders import WorkFolder
 from nas.space.named import published
 from nas.training.recipe import LISTS, Recipe, changed, parse_changes
 from nas.training.recipes import named_recipe, read_toml
-from nas.training.training import Metrics, TrainingFolder
+from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 
 
 @dataclass(frozen=True)
@@ -219,32 +220,32 @@ def load_lines(folders: Iterable[Path]) -> list[Line]:
     """The trainings found in the folders, or in folders directly inside, as lines; those that differ in their seed only
     make one line. A training that has not finished counts as failed. Raises RunError for a folder that holds none, and
     for a training found twice: the same folder, or one of equal settings and seed, which would count as two."""
-    groups: dict[str, list[TrainingFolder]] = {}
+    groups: dict[str, list[WorkFolder[Training]]] = {}
     seen: dict[str, Path] = {}
     for path in folders:
         own = [path] if (path / "settings.json").is_file() else sorted(p.parent for p in path.glob("*/settings.json"))
         if not own:
             raise RunError(f"{path} holds no training; name a folder of `nas train` or `nas table`")
         for inner in own:
-            folder = TrainingFolder(inner)
-            plan = folder.read_plan()
-            known = seen.setdefault(json.dumps(asdict(plan)), inner)
+            folder = training_folder(inner)
+            training = folder.read()
+            known = seen.setdefault(json.dumps(asdict(training)), inner)
             if known.resolve() == inner.resolve() and known is not inner:
                 raise RunError(f"{inner} is asked for twice; leave one out")
             if known is not inner:
                 raise RunError(f"{known} and {inner} hold the same training with the same seed; leave one out")
-            key = json.dumps(asdict(replace(plan, seed=0)))
+            key = json.dumps(asdict(replace(training, seed=0)))
             groups.setdefault(key, []).append(folder)
     return [_loaded_line(group) for group in groups.values()]
 
 
-def _loaded_line(folders: Sequence[TrainingFolder]) -> Line:
-    finished = [folder for folder in folders if folder.is_finished]
+def _loaded_line(folders: Sequence[WorkFolder[Training]]) -> Line:
+    finished = [folder for folder in folders if is_finished(folder)]
     return Line(
         re.sub(r"-seed\d+$", "", folders[0].path.resolve().name),
-        tuple(folder.read_metrics() for folder in finished),
+        tuple(read_metrics(folder) for folder in finished),
         tuple(f"{folder.path} has not finished" for folder in folders if folder not in finished),
-        dataset=folders[0].read_plan().dataset,
+        dataset=folders[0].read().dataset,
     )
 
 

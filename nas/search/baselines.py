@@ -9,10 +9,10 @@ from nas.network.folds import Cost, cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
 from nas.search.journal import Record
-from nas.search.plan import BASELINES, Plan
+from nas.search.search import BASELINES, Search
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
-from nas.space.space import Knob, Settings, Space
+from nas.space.space import Knob, Knobs, Space
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class BaselineSpace:
         """Which baseline."""
         return (Knob("network", self.names, "choice"),)
 
-    def network(self, settings: Settings) -> Layer:
+    def network(self, settings: Knobs) -> Layer:
         """The scaled network."""
         network = scaled(str(settings["network"]), self.budget, self.shape, self.classes)
         assert network is not None
         return network
 
-    def cost(self, settings: Settings) -> Cost:
+    def cost(self, settings: Knobs) -> Cost:
         """Of the scaled network."""
         return cost(self.network(settings), self.shape)
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """The fingerprint of the scaled network."""
         return fingerprint(self.network(settings), self.shape)
 
@@ -49,11 +49,11 @@ def feasible_baselines(budgets: Iterable[Budget], shape: Shape, classes: int) ->
     return tuple(name for name in DESIGNS if all(scaled(name, budget, shape, classes) for budget in budgets))
 
 
-def studied(plan: Plan, space: Space, strategy: str, budget: int) -> "Space | BaselineSpace":
+def studied(search: Search, space: Space, strategy: str, budget: int) -> "Space | BaselineSpace":
     """What a study's trials are networks of: the search space, or the baselines at that budget."""
     if strategy != BASELINES:
         return space
-    return BaselineSpace(plan.baselines, plan.budget(budget), space.shape, space.classes)
+    return BaselineSpace(search.baselines, search.budget(budget), space.shape, space.classes)
 
 
 def rebuilt(record: Record, space: "Space | BaselineSpace") -> Layer:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from nas.errors import RunError
 from nas.search.journal import Record
-from nas.search.plan import BASELINES, Plan
+from nas.search.search import BASELINES, Search
 
 Cost = Literal["trials", "epochs", "seconds"]
 COSTS: tuple[Cost, ...] = ("trials", "epochs", "seconds")
@@ -58,12 +58,12 @@ class Course:
         return {"trials": len(self.best), "epochs": self.epochs[-1], "seconds": self.seconds[-1]}[cost]
 
 
-def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
+def courses(search: Search, records: Iterable[Record]) -> list[Course]:
     """A course for each strategy and budget with a finished trial, baselines aside."""
     records = list(records)
     training_seconds = {(r.network, len(r.curve)): r.seconds for r in records if r.state in ("trained", "stopped")}
     found = []
-    for strategy, budget in plan.studies:
+    for strategy, budget in search.studies:
         best, epochs, seconds = [0.0], [0], [0.0]
         own = [r for r in records if (r.strategy, r.budget) == (strategy, budget) and r.is_finished]
         parts = [part for record in own for part in _parts(record, training_seconds)] if strategy != BASELINES else []
@@ -76,7 +76,7 @@ def courses(plan: Plan, records: Iterable[Record]) -> list[Course]:
             epochs[-1] += part.epochs
             seconds[-1] += part.seconds
         if len(best) > 1:
-            found.append(Course(strategy, budget, plan.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
+            found.append(Course(strategy, budget, search.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
     return found
 
 
@@ -113,41 +113,41 @@ def compare(
     return [_compare_at(budget, courses, average_random, costs) for budget in sorted({c.budget for c in courses})]
 
 
-def compare_runs(runs: Sequence[tuple[Plan, Sequence[Record]]]) -> list[dict[str, Any]]:
+def compare_runs(runs: Sequence[tuple[Search, Sequence[Record]]]) -> list[dict[str, Any]]:
     """Runs that differ in nothing but their seed and their strategies, compared. Raises RunError for others."""
-    check_comparable([plan for plan, _ in runs])
+    check_comparable([search for search, _ in runs])
     averages: dict[int, list[float]] = {}
-    for plan, records in runs:
-        for budget, accuracy in average_random(plan, records).items():
+    for search, records in runs:
+        for budget, accuracy in average_random(search, records).items():
             averages.setdefault(budget, []).append(accuracy)
-    every = [course for plan, records in runs for course in courses(plan, records)]
+    every = [course for search, records in runs for course in courses(search, records)]
     return compare(every, {budget: float(np.mean(found)) for budget, found in averages.items()})
 
 
-def check_comparable(plans: Sequence[Plan]) -> None:
+def check_comparable(searches: Sequence[Search]) -> None:
     """Raises RunError naming what differs between runs, or the strategy searched twice with one seed."""
     searched: set[tuple[str, int]] = set()
-    for plan in plans:
-        for f in fields(Plan):
-            one, other = getattr(plans[0], f.name), getattr(plan, f.name)
+    for search in searches:
+        for f in fields(Search):
+            one, other = getattr(searches[0], f.name), getattr(search, f.name)
             if f.compare and one != other and f.name not in ("seed", "strategies", "baselines", "trials"):
                 raise RunError(
                     f"runs to compare must differ in seed only, but {f.name} is {one} here and {other} there"
                 )
-        for strategy in plan.strategies:
-            if (strategy, plan.seed) in searched:
-                raise RunError(f"two of the runs have searched with {strategy} and seed {plan.seed}; leave one out")
-            searched.add((strategy, plan.seed))
+        for strategy in search.strategies:
+            if (strategy, search.seed) in searched:
+                raise RunError(f"two of the runs have searched with {strategy} and seed {search.seed}; leave one out")
+            searched.add((strategy, search.seed))
 
 
-def average_random(plan: Plan, records: Iterable[Record]) -> dict[int, float]:
+def average_random(search: Search, records: Iterable[Record]) -> dict[int, float]:
     """By budget: the mean accuracy of networks drawn at random that use the budget, predicted where their training was
     stopped (to leave those out would flatter the average). The networks with which every strategy begins, the default
     and those of a warm start, are no draws."""
     drawn: dict[int, list[float]] = {}
-    source = "random" if "random" in plan.strategies else "tpe"
+    source = "random" if "random" in search.strategies else "tpe"
     for record in records:
-        draw = record.number - len(plan.starts_at(record.budget))
+        draw = record.number - len(search.starts_at(record.budget))
         at_random = draw >= 1 if source == "random" else 1 <= draw <= TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
         if record.strategy == source and at_random and uses and record.is_finished and record.state != "failed":

@@ -11,13 +11,13 @@ from typing import Any
 
 from nas import __version__
 from nas.errors import RunError
-from nas.machine.folders import write_atomically
+from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.folds import peak_activation
 from nas.network.serial import to_json
 from nas.search.compare import average_random, compare, courses
 from nas.search.journal import Record
 from nas.search.judging.audit import audit
-from nas.search.plan import BASELINES, Plan, RunFolder
+from nas.search.search import BASELINES, Search, weights_file
 from nas.space.space import Space
 
 SCHEMA_VERSION = 1
@@ -60,27 +60,27 @@ def best_within(records: Iterable[Record], parameters: int) -> Record | None:
     return within[-1] if within else None
 
 
-def count(records: Sequence[Record], plan: Plan) -> Counts:
+def count(records: Sequence[Record], search: Search) -> Counts:
     """The counts of a run so far."""
     states = Counter(record.state for record in records)
-    over = [r for r in records if r.parameters > r.budget or (plan.max_macs is not None and r.macs > plan.max_macs)]
+    over = [r for r in records if r.parameters > r.budget or (search.max_macs is not None and r.macs > search.max_macs)]
     return Counts(len(records), len(over), states["replayed"], states["trained"], states["stopped"], states["failed"])
 
 
-def result(records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any]:
+def result(records: Sequence[Record], search: Search, space: Space) -> dict[str, Any]:
     """The content of pareto.json (see pareto.schema.json). Neither the time nor where the run lies is in it."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "settings": asdict(plan),
+        "settings": search.to_json(),
         "versions": {"nas": __version__, "python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
-        "data": {"shape": list(space.shape), "classes": space.classes, "checksum": plan.data_checksum},
-        "counts": asdict(count(records, plan)),
+        "data": {"shape": list(space.shape), "classes": space.classes, "checksum": search.data_checksum},
+        "counts": asdict(count(records, search)),
         "front": [_entry(record, records, space) for record in pareto_front(records)],
-        "best": [_best(budget, records) for budget in plan.budgets if best_within(records, budget)],
+        "best": [_best(budget, records) for budget in search.budgets if best_within(records, budget)],
         "baselines": [_baseline(record) for record in records if record.strategy == BASELINES],
-        "stopping": audit(plan, records),
-        "comparison": compare(courses(plan, records), average_random(plan, records), ("trials", "epochs")),
+        "stopping": audit(search, records),
+        "comparison": compare(courses(search, records), average_random(search, records), ("trials", "epochs")),
         "failures": dict(sorted(Counter(r.failure for r in records if r.state == "failed").items())),
     }
 
@@ -135,10 +135,15 @@ def _baseline(record: Record) -> dict[str, Any]:
     }
 
 
-def write_result(folder: RunFolder, records: Sequence[Record], plan: Plan, space: Space) -> dict[str, Any]:
+def pareto_file(folder: WorkFolder[Search]) -> Path:
+    """The result."""
+    return folder / "pareto.json"
+
+
+def write_result(folder: WorkFolder[Search], records: Sequence[Record], search: Search, space: Space) -> dict[str, Any]:
     """Rewrites pareto.json in one step and returns its content."""
-    content = result(records, plan, space)
-    write_atomically(folder.pareto, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    content = result(records, search, space)
+    write_atomically(pareto_file(folder), json.dumps(content, indent=2, allow_nan=False) + "\n")
     return content
 
 
@@ -161,11 +166,11 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
-def sweep_weights(folder: RunFolder, records: Sequence[Record], *, all_stopped: bool = False) -> None:
+def sweep_weights(folder: WorkFolder[Search], records: Sequence[Record], *, all_stopped: bool = False) -> None:
     """Deletes the weights of finished networks that are not on the front: they can never join it. A stopped training
     may go on while the search does; `all_stopped` says that it is over."""
     unfinished = {"running", "waiting"} | (set() if all_stopped else {"stopped"})
     kept = {record.network for record in pareto_front(records)}
     kept |= {record.network for record in records if record.state in unfinished}
     for network in {record.network for record in records} - kept:
-        folder.weights(network).unlink(missing_ok=True)
+        weights_file(folder, network).unlink(missing_ok=True)

@@ -29,7 +29,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError
-from nas.search.plan import BASELINES, Plan, RunFolder
+from nas.machine.folders import WorkFolder
+from nas.search.notes import first_of
+from nas.search.search import BASELINES, Search
 from nas.space.space import Value
 
 PREDICTION = "prediction "
@@ -67,14 +69,19 @@ def _cut_torn_line(journal: Path) -> None:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def open_storage(folder: RunFolder) -> JournalStorage:
+def journal_file(folder: WorkFolder[Search]) -> Path:
+    """Optuna's journal."""
+    return folder / "journal.log"
+
+
+def open_storage(folder: WorkFolder[Search]) -> JournalStorage:
     """The journal of the run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lock = _FlockLock(folder.journal, folder.path / "workers" / "journal.lock")
+    lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
-        return JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=lock))
+        return JournalStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
     except (OSError, ValueError) as error:
-        raise RunError(f"{folder.journal} cannot be read: {error}; choose another --out") from error
+        raise RunError(f"{journal_file(folder)} cannot be read: {error}; choose another --out") from error
 
 
 def study_name(strategy: str, budget: int) -> str:
@@ -171,10 +178,10 @@ class Record:
         return self.accuracies[-1] if self.accuracies else 0.0
 
 
-def read_records(plan: Plan, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
+def read_records(search: Search, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
     """Every trial that has a network or has failed without one, in the order of budgets, strategies and numbers."""
     records = []
-    for key in plan.studies:
+    for key in search.studies:
         continued: dict[int, list[FrozenTrial]] = {}
         for trial in studies[key].get_trials(deepcopy=False):
             if "network" in trial.user_attrs or trial.state.is_finished():
@@ -193,17 +200,11 @@ def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> R
     return replace(record, stopped=0, predicted=None, curve=twin.curve, accuracies=twin.accuracies)
 
 
-def first_of(trial: FrozenTrial) -> int:
-    """Number of the trial in which the network of this one was proposed."""
-    number: int = trial.user_attrs.get("thaws", trial.number)
-    return number
-
-
-def read_run(folder: RunFolder) -> tuple[Plan, list[Record]]:
+def read_run(folder: WorkFolder[Search]) -> tuple[Search, list[Record]]:
     """Plan and records of a finished or running search. Raises RunError where there is none."""
-    plan = folder.read_plan()
+    search = folder.read()
     storage = open_storage(folder)
-    return plan, read_records(plan, {key: open_study(storage, *key) for key in plan.studies})
+    return search, read_records(search, {key: open_study(storage, *key) for key in search.studies})
 
 
 def _record(strategy: str, budget: int, trials: list[FrozenTrial]) -> Record:

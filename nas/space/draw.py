@@ -14,7 +14,7 @@ import numpy as np
 from nas.errors import BudgetError
 from nas.network.folds import Cost
 from nas.space.budget import Budget
-from nas.space.space import Knob, Searchable, Settings, Value
+from nas.space.space import Knob, Knobs, Searchable, Value
 
 GOAL = 0.985
 """Share of the budget at which a fit is good enough."""
@@ -61,7 +61,7 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
 
 
 def fit(
-    space: Searchable, settings: Settings, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
+    space: Searchable, settings: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
 ) -> dict[str, Value]:
     """Settings near the given ones whose network is within budget and uses as much of it as can be found, or at least
     a share `goal` of its parameters.
@@ -103,7 +103,7 @@ def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
 
 
 def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
-    def score(settings: Settings) -> float:
+    def score(settings: Knobs) -> float:
         cost = space.cost(settings)
         return math.inf if cost is None else sign * budget.load(cost)
 
@@ -153,7 +153,7 @@ class _Fitting:
     def settings(self, indices: Indices) -> dict[str, Value]:
         return {knob.name: knob.options[i] for knob, i in zip(self.knobs, indices, strict=True)}
 
-    def indices(self, settings: Settings) -> Indices:
+    def indices(self, settings: Knobs) -> Indices:
         return tuple(knob.options.index(settings[knob.name]) for knob in self.knobs)
 
     def cost(self, indices: Indices) -> Cost | None:

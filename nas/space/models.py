@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nas.errors import SpaceError
 from nas.network.folds import ShapeError, rows
 from nas.network.layers import Layer, Shape
-from nas.space.space import Settings, Space, Value, load_architecture, space_file
+from nas.space.space import Knobs, Space, Value, load_architecture, space_file
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Model:
     classes: int
     published_accuracy: float
     space: str
-    settings: Settings = field(hash=False)
+    settings: Knobs = field(hash=False)
     shape: Shape = (3, 32, 32)
 
 

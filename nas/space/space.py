@@ -30,7 +30,7 @@ from nas.network.serial import fingerprint
 
 T = TypeVar("T")
 Value = int | float | bool | str
-Settings = Mapping[str, Value]
+Knobs = Mapping[str, Value]
 Role = Literal["choice", "ordered", "width"]
 
 
@@ -93,10 +93,10 @@ class Searchable(Protocol):
     def knobs(self) -> tuple[Knob, ...]:
         """The decisions, in a fixed order."""
 
-    def cost(self, settings: Settings) -> Cost | None:
+    def cost(self, settings: Knobs) -> Cost | None:
         """Parameters and multiply-adds, None where the settings give no network for the data's shape."""
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """Equal for two settings exactly if they stand for the same network."""
 
 
@@ -123,7 +123,7 @@ class Space:
         """The default of every knob."""
         return {k.name: k.options[k.start] for k in self.knobs}
 
-    def check(self, settings: Settings) -> dict[str, Value]:
+    def check(self, settings: Knobs) -> dict[str, Value]:
         """The settings completed with defaults. Raises SpaceError for a knob or an option that the space lacks."""
         options = {k.name: k.options for k in self.knobs}
         for name, value in settings.items():
@@ -133,7 +133,7 @@ class Space:
                 raise SpaceError(f"knob {name!r} must be one of {_brief(options[name])} but got {value!r}")
         return self.defaults | dict(settings)
 
-    def network(self, settings: Settings) -> Layer:
+    def network(self, settings: Knobs) -> Layer:
         """The layer tree of the settings. Raises SpaceError if the space's own code fails."""
         what = f"network() of space {self.name!r} failed for {dict(settings)}"
         architecture = self.architecture(**settings)
@@ -142,14 +142,14 @@ class Space:
             raise SpaceError(f"{what}: it must return a layer but returned {type(network).__name__}")
         return network
 
-    def cost(self, settings: Settings) -> Cost | None:
+    def cost(self, settings: Knobs) -> Cost | None:
         """Parameters and multiply-adds, None where the network does not fit the data's shape."""
         try:
             return cost(self.network(settings), self.shape)
         except ShapeError:
             return None
 
-    def identity(self, settings: Settings) -> str:
+    def identity(self, settings: Knobs) -> str:
         """The fingerprint of the layer tree."""
         return fingerprint(self.network(settings), self.shape)
 

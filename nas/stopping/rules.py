@@ -7,11 +7,12 @@ want it back when more is known.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from nas.stopping.curves import Curve, Prediction
+if TYPE_CHECKING:
+    from nas.stopping.curves import Curve, Prediction
 
 THRESHOLD = 0.02
 """Chance of joining the front below which a training is not worth its epochs, in a search of `NETWORKS` networks:
@@ -78,7 +79,7 @@ class Rule(Protocol):
     def checks(self, epoch: int) -> bool:
         """Whether trainings are judged after this epoch."""
 
-    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
         """Of a training that has not come to its last epoch, with the prediction of its value there, against its
         rivals, itself not among them."""
 
@@ -92,7 +93,7 @@ class Never:
         """Never."""
         return False
 
-    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
         """Goes on."""
         return Verdict(True, True, 1.0)
 
@@ -114,7 +115,7 @@ class Extrapolate:
         """See `is_checked`."""
         return is_checked(epoch)
 
-    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
         """By the chance of joining the front."""
         measured = [rival.values[-1] for rival in rivals if len(rival.values) == self.epochs]
         chance = prediction.chance_above(max(measured)) if measured else 1.0
@@ -136,7 +137,7 @@ class Median:
         """After every epoch but the first."""
         return epoch > self.WARMUP
 
-    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
         """By its best value so far."""
         epoch = len(curve.values)
         complete = sum(len(rival.values) == self.epochs for rival in rivals)
@@ -162,7 +163,7 @@ class Halving:
         """At the rungs."""
         return epoch in self.rungs
 
-    def judge(self, curve: Curve, prediction: Prediction, rivals: Sequence[Curve]) -> Verdict:
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
         """By its place at the rung."""
         epoch = len(curve.values)
         values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
@@ -172,19 +173,18 @@ class Halving:
         return Verdict(goes_on, goes_on, _share_below(curve.values[-1], values))
 
 
-RULES = ("extrapolate", "median", "halving", "none")
-"""What `--stop` takes."""
+RULES: dict[str, Callable[[int, float], Rule]] = {
+    "extrapolate": Extrapolate,
+    "median": lambda epochs, threshold: Median(epochs),
+    "halving": lambda epochs, threshold: Halving(epochs),
+    "none": lambda epochs, threshold: Never(),
+}
+"""What `--stop` takes: names, and what makes the rule for trainings of that many epochs and a threshold."""
 
 
 def make_rule(name: str, epochs: int, threshold: float = THRESHOLD) -> Rule:
     """The rule of that name. Raises KeyError for a name that is not in `RULES`."""
-    rules: dict[str, Rule] = {
-        "extrapolate": Extrapolate(epochs, threshold),
-        "median": Median(epochs),
-        "halving": Halving(epochs),
-        "none": Never(),
-    }
-    return rules[name]
+    return RULES[name](epochs, threshold)
 
 
 def _share_below(value: float, values: Sequence[float]) -> float:

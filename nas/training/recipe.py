@@ -1,12 +1,11 @@
 """How a network is trained, as plain data: recipes.py names some, schedule.py says what they do to the rate."""
 
-import math
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from nas.errors import RecipeError
+from nas.machine.options import check, is_listed, option
 
 Optimiser = Literal["nesterov", "sgd", "adam", "adamw"]
 Schedule = Literal["constant", "multi-step", "plateau", "one-cycle", "cosine"]
@@ -22,24 +21,6 @@ AUGMENTATIONS = (
 )
 
 
-def _one_of(choices: Any, meaning: str) -> dict[str, Any]:
-    return {"choices": get_args(choices), "meaning": meaning}
-
-
-def _within(
-    low: float, high: float, meaning: str, *, open_low: bool = False, open_high: bool = False
-) -> dict[str, Any]:
-    return {"range": (low, high, open_low, open_high), "meaning": meaning}
-
-
-def _positive(meaning: str) -> dict[str, Any]:
-    return _within(0, math.inf, meaning, open_low=True, open_high=True)
-
-
-def _count(least: int, meaning: str) -> dict[str, Any]:
-    return _within(least, math.inf, meaning, open_high=True)
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained. Raises RecipeError for values that are out of range or contradict each other.
@@ -50,49 +31,40 @@ class Recipe:
     looks back over a fixed share of the steps so far, which anneals without a schedule.
     """
 
-    epochs: int = field(default=12, metadata=_count(1, "passes over the training split"))
-    batch_size: int = field(default=128, metadata=_count(1, "images a step"))
-    optimiser: Optimiser = field(default="nesterov", metadata=_one_of(Optimiser, "rule of the steps"))
-    learning_rate: float = field(default=0.1, metadata=_positive("rate, the highest of its schedule"))
-    momentum: float = field(
-        default=0.9, metadata=_within(0, 1, "momentum of SGD, first moment of Adam", open_high=True)
+    epochs: int = option("passes over the training split", default=12, least=1)
+    batch_size: int = option("images a step", default=128, least=1)
+    optimiser: Optimiser = option("rule of the steps", default="nesterov", choices=get_args(Optimiser))
+    learning_rate: float = option("rate, the highest of its schedule", default=0.1, above=0)
+    momentum: float = option("momentum of SGD, first moment of Adam", default=0.9, least=0, below=1)
+    weight_decay: float = option("decay of the weights; biases and norms have none", default=5e-4, least=0)
+    schedule: Schedule = option("course of the rate", default="constant", choices=get_args(Schedule))
+    warmup_steps: int = option("steps over which the rate rises linearly", default=100, least=0)
+    milestones: tuple[float, ...] = option(
+        "multi-step: shares of the epochs after which the rate falls", default=(), above=0, most=1
     )
-    weight_decay: float = field(
-        default=5e-4, metadata=_within(0, math.inf, "decay of the weights; biases and norms have none", open_high=True)
+    factor: float = option("multi-step, plateau: by what the rate falls", default=0.1, above=0, most=1)
+    patience: int = option("plateau: epochs without a lower validation loss", default=0, least=0)
+    cooldown: int = option("plateau: epochs after a fall that are not counted", default=0, least=0)
+    average_share: float = option(
+        "share of the steps so far over which weights are averaged; 0: not at all", default=0.1, least=0, most=1
     )
-    schedule: Schedule = field(default="constant", metadata=_one_of(Schedule, "course of the rate"))
-    warmup_steps: int = field(default=100, metadata=_count(0, "steps over which the rate rises linearly"))
-    milestones: tuple[float, ...] = field(
-        default=(), metadata=_within(0, 1, "multi-step: shares of the epochs after which the rate falls", open_low=True)
+    label_smoothing: float = option("share of the target that goes to all classes", default=0.0, least=0, below=1)
+    dropout: float = option("dropout before the last linear layer", default=0.0, least=0, below=1)
+    augmentation: tuple[str, ...] | None = option(
+        "augmentations; unset: what suits the data set", default=None, choices=AUGMENTATIONS
     )
-    factor: float = field(
-        default=0.1, metadata=_within(0, 1, "multi-step, plateau: by what the rate falls", open_low=True)
+    mixup: float = option("alpha of mixup; 0: none", default=0.0, least=0)
+    cutmix: float = option("alpha of cutmix; 0: none", default=0.0, least=0)
+    stop_patience: int = option(
+        "stop after so many epochs without a lower validation loss, keep the best; 0: no", default=0, least=0
     )
-    patience: int = field(default=0, metadata=_count(0, "plateau: epochs without a lower validation loss"))
-    cooldown: int = field(default=0, metadata=_count(0, "plateau: epochs after a fall that are not counted"))
-    average_share: float = field(
-        default=0.1, metadata=_within(0, 1, "share of the steps so far over which weights are averaged; 0: not at all")
-    )
-    label_smoothing: float = field(
-        default=0.0, metadata=_within(0, 1, "share of the target that goes to all classes", open_high=True)
-    )
-    dropout: float = field(default=0.0, metadata=_within(0, 1, "dropout before the last linear layer", open_high=True))
-    augmentation: tuple[str, ...] | None = field(
-        default=None, metadata={"choices": AUGMENTATIONS, "meaning": "augmentations; unset: what suits the data set"}
-    )
-    mixup: float = field(default=0.0, metadata=_within(0, math.inf, "alpha of mixup; 0: none", open_high=True))
-    cutmix: float = field(default=0.0, metadata=_within(0, math.inf, "alpha of cutmix; 0: none", open_high=True))
-    stop_patience: int = field(
-        default=0, metadata=_count(0, "stop after so many epochs without a lower validation loss, keep the best; 0: no")
-    )
-    restarts: int = field(default=0, metadata=_count(0, "times that training goes on at another rate"))
-    restart_epochs: int = field(default=0, metadata=_count(0, "epochs of each restart"))
-    restart_rate: float = field(default=0.0, metadata=_within(0, math.inf, "learning rate of restarts", open_high=True))
-    input_size: int = field(default=0, metadata=_count(0, "side to which batches are resized, in pixels; 0: not"))
+    restarts: int = option("times that training goes on at another rate", default=0, least=0)
+    restart_epochs: int = option("epochs of each restart", default=0, least=0)
+    restart_rate: float = option("learning rate of restarts", default=0.0, least=0)
+    input_size: int = option("side to which batches are resized, in pixels; 0: not", default=0, least=0)
 
     def __post_init__(self) -> None:
-        for described in fields(self):
-            _check_field(described.name, getattr(self, described.name), described.metadata)
+        check(self, RecipeError)
         _check_together(self)
 
     @property
@@ -101,38 +73,8 @@ class Recipe:
         return self.epochs + self.restarts * self.restart_epochs
 
 
-def _hint(name: str) -> Any:
-    return next(f.type for f in fields(Recipe) if f.name == name)
-
-
-LISTS = ("milestones", "augmentation")
-
-
-def _check_field(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    if value is None and name == "augmentation":
-        return
-    if isinstance(value, tuple) != (name in LISTS):
-        raise RecipeError(f"{name} must be {'a list' if name in LISTS else 'one value'} but got {value!r:.80}")
-    for one in value if isinstance(value, tuple) else (value,):
-        if "choices" in metadata and one not in metadata["choices"]:
-            raise RecipeError(f"{name} must be of {', '.join(metadata['choices'])} but got {one!r:.80}")
-        if "range" in metadata:
-            low, high, open_low, open_high = metadata["range"]
-            _check_range(name, one, low, high, open_low, open_high, _hint(name) is int)
-
-
-def _check_range(name: str, value: Any, low: float, high: float, open_low: bool, open_high: bool, whole: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise RecipeError(f"{name} must be a {'whole ' if whole else ''}number but got {value!r:.80}")
-    if not abs(value) <= sys.float_info.max:  # true of nan, inf and whole numbers beyond any float
-        raise RecipeError(f"{name} must be a finite number but got {value!r:.80}")
-    above = value > low if open_low else value >= low
-    below = value < high if open_high else value <= high
-    if not (above and below):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}"
-        if math.isfinite(high):
-            bounds += f" and {'below' if open_high else 'at most'} {high:g}"
-        raise RecipeError(f"{name} must be {bounds} but got {value!r}")
+LISTS = tuple(f.name for f in fields(Recipe) if is_listed(f.type))
+"""Options whose values are lists."""
 
 
 def _check_together(recipe: Recipe) -> None:
@@ -188,13 +130,13 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    hint = _hint(name)
+    hint = {f.name: f.type for f in fields(Recipe)}[name]
     try:
         if name == "augmentation":
             return None if text == "auto" else _split(text)
         if name == "milestones":
             return tuple(float(part) for part in _split(text))
-        return hint(text) if hint in (int, float) else text
+        return int(text) if hint is int else float(text) if hint is float else text
     except ValueError as error:
         raise RecipeError(f"{name} must be a {'whole ' if hint is int else ''}number but got {text!r}") from error
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from nas.errors import EXIT_WRONG_USE, RunError
+from nas.machine.folders import WorkFolder
 from nas.machine.process import ALLOCATOR, pick_device
-from nas.training.training import Metrics, TrainingFolder
+from nas.training.training import Metrics, Training, is_finished, log_file, read_metrics
 
 POLL_SECONDS = 0.2
 
@@ -25,11 +26,11 @@ class Failure:
     is_wrong_use: bool
 
 
-OnEpoch = Callable[[TrainingFolder, Metrics], None]
+OnEpoch = Callable[[WorkFolder[Training], Metrics], None]
 
 
 def train_all(
-    folders: Sequence[TrainingFolder], *, workers: int, device: str, on_epoch: OnEpoch | None = None
+    folders: Sequence[WorkFolder[Training]], *, workers: int, device: str, on_epoch: OnEpoch | None = None
 ) -> dict[Path, Failure]:
     """Trains every folder from where it was left, `workers` at a time, and returns why trainings failed, by folder.
 
@@ -37,9 +38,9 @@ def train_all(
     them all. If we are interrupted or killed the processes end too, and the same call goes on, with as many threads a
     process as before: sums over other threads would be taken in another order.
     """
-    waiting = [folder for folder in folders if not folder.is_finished]
+    waiting = [folder for folder in folders if not is_finished(folder)]
     threads = max(1, torch.get_num_threads() // max(1, min(workers, len(folders))))
-    running: dict[int, tuple[TrainingFolder, subprocess.Popen[bytes]]] = {}
+    running: dict[int, tuple[WorkFolder[Training], subprocess.Popen[bytes]]] = {}
     shown: dict[Path, int] = {}
     failures: dict[Path, Failure] = {}
     try:
@@ -65,10 +66,10 @@ def train_all(
     return failures
 
 
-def _start(folder: TrainingFolder, device: str, threads: int) -> "subprocess.Popen[bytes]":
-    with open(folder.log, "ab") as log:
+def _start(folder: WorkFolder[Training], device: str, threads: int) -> "subprocess.Popen[bytes]":
+    with open(log_file(folder), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "nas.training.training", str(folder.path), device, str(threads)],
+            [sys.executable, "-m", "nas.training.worker", str(folder.path), device, str(threads)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -83,12 +84,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
 
 
-def _show(folder: TrainingFolder, shown: dict[Path, int], on_epoch: OnEpoch | None) -> None:
+def _show(folder: WorkFolder[Training], shown: dict[Path, int], on_epoch: OnEpoch | None) -> None:
     """Tells of an epoch that has come since the last look."""
     if on_epoch is None:
         return
     try:
-        metrics = folder.read_metrics()
+        metrics = read_metrics(folder)
     except RunError:  # no epoch yet
         return
     if len(metrics.epochs) > shown.get(folder.path, 0):
@@ -96,8 +97,8 @@ def _show(folder: TrainingFolder, shown: dict[Path, int], on_epoch: OnEpoch | No
         on_epoch(folder, metrics)
 
 
-def _reason(folder: TrainingFolder, code: int) -> str:
+def _reason(folder: WorkFolder[Training], code: int) -> str:
     if code < 0:
-        return f"the process was killed by signal {-code}; see {folder.log}"
-    lines = folder.log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"the process ended with code {code}; see {folder.log}"
+        return f"the process was killed by signal {-code}; see {log_file(folder)}"
+    lines = log_file(folder).read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"the process ended with code {code}; see {log_file(folder)}"

@@ -7,8 +7,9 @@ import csv
 import sys
 from pathlib import Path
 
-from nas.search.journal import read_run
 from nas.search.plan import RunFolder
+
+from nas.search.journal import read_run
 
 
 def main() -> None:

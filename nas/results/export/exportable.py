@@ -11,19 +11,28 @@ from torch import Tensor
 from nas.data.augment import DeviceData
 from nas.data.load import SearchData
 from nas.errors import DataError, RunError, UserError
+from nas.machine.folders import WorkFolder
 from nas.network.layers import Layer, with_dropout
 from nas.network.serial import from_json
 from nas.results.commands import export_command, search_command, training_command
 from nas.results.confirm import read_confirmed
 from nas.results.export.card import Card, Measured, Preprocessing
 from nas.results.words import times
-from nas.search.front import read_result
-from nas.search.plan import Plan, RunFolder
-from nas.search.studies import load_plan_data
+from nas.search.front import pareto_file, read_result
+from nas.search.search import Search, run_folder, weights_file
+from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
 from nas.training.recipe import recipe_values
 from nas.training.train import trained_weights
-from nas.training.training import TrainingFolder, load_data, read_state
+from nas.training.training import (
+    Training,
+    is_finished,
+    load_data,
+    read_metrics,
+    read_state,
+    read_weights,
+    training_folder,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,7 @@ def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[st
     if source.is_dir() and not (source / "pareto.json").exists() and _is_training(source):
         if budgets:
             raise UserError(f"{source} is a training of one network; leave out --budget")
-        return {"": _of_training(TrainingFolder(source))}
+        return {"": _of_training(training_folder(source))}
     return _of_run(source, budgets)
 
 
@@ -66,31 +75,33 @@ def _is_training(folder: Path) -> bool:
 
 def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
     content = read_result(source)
-    folder = RunFolder(source if source.is_dir() else source.parent)
-    is_own = source.is_dir() or source.resolve() == folder.pareto.resolve()
+    folder = run_folder(source if source.is_dir() else source.parent)
+    is_own = source.is_dir() or source.resolve() == pareto_file(folder).resolve()
     if not (is_own and folder.settings.exists()):
         raise RunError(
             f"{source} lies alone, without the weights of its run; train a network of it, "
             f"`nas train {source} --select N --recipe final`, and export that folder"
         )
-    plan = folder.read_plan()
+    search = folder.read()
     confirmed = read_confirmed(folder.path)
     result: dict[str, Exportable] = {}
     found: dict[int, dict[str, Any]] = {}
     for budget in budgets or _own_budgets(source, content):
         if confirmed and (entry := _best_confirmed(confirmed, budget)):
-            result[str(budget)] = _of_confirmed(folder, plan, confirmed, entry, budget)
+            result[str(budget)] = _of_confirmed(folder, search, confirmed, entry, budget)
         else:
             found[budget] = _best(source, content, budget)
     if not found:
         return result
     weights = {entry["network"]: _run_weights(folder, entry["network"]) for entry in found.values()}
-    data = load_plan_data(plan, folder)
-    if data.checksum != plan.data_checksum:
-        raise DataError(f"data set {plan.dataset} is not what {folder.path} searched on; its preprocessing is unknown")
+    data = load_data_of(search, folder)
+    if data.checksum != search.data_checksum:
+        raise DataError(
+            f"data set {search.dataset} is not what {folder.path} searched on; its preprocessing is unknown"
+        )
     for budget, entry in found.items():
-        card = _searched(source, plan, data, content, entry, budget)
-        origin = f"weights of the search, {plan.epochs} epochs; `nas confirm` trains it in full"
+        card = _searched(source, search, data, content, entry, budget)
+        origin = f"weights of the search, {search.epochs} epochs; `nas confirm` trains it in full"
         result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card, origin)
     return result
 
@@ -105,10 +116,10 @@ def _best_confirmed(confirmed: dict[str, Any], budget: int) -> dict[str, Any] | 
 
 
 def _of_confirmed(
-    folder: RunFolder, plan: Plan, confirmed: dict[str, Any], entry: dict[str, Any], budget: int
+    folder: WorkFolder[Search], search: Search, confirmed: dict[str, Any], entry: dict[str, Any], budget: int
 ) -> Exportable:
     """The best seed's weights; the accuracies are those of all seeds."""
-    training = _of_training(TrainingFolder(folder.path / entry["best"]))
+    training = _of_training(training_folder(folder.path / entry["best"]))
     measured = []
     for own in training.card.measured:
         values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
@@ -117,7 +128,7 @@ def _of_confirmed(
         if own.split == "test":
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
-    commands = (search_command(plan, folder.path), *confirmed["commands"], export_command(folder.path, budget))
+    commands = (search_command(search, folder.path), *confirmed["commands"], export_command(folder.path, budget))
     card = replace(training.card, measured=tuple(measured), commands=commands)
     return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
 
@@ -137,8 +148,8 @@ def _best(source: Path, content: dict[str, Any], budget: int) -> dict[str, Any]:
     return within[-1]
 
 
-def _run_weights(folder: RunFolder, network: str) -> dict[str, Tensor]:
-    file = folder.weights(network)
+def _run_weights(folder: WorkFolder[Search], network: str) -> dict[str, Tensor]:
+    file = weights_file(folder, network)
     if not file.exists():
         raise RunError(
             f"the weights of network {network} are not in {file.parent}; train it, "
@@ -148,7 +159,7 @@ def _run_weights(folder: RunFolder, network: str) -> dict[str, Tensor]:
 
 
 def _searched(
-    source: Path, plan: Plan, data: SearchData, content: dict[str, Any], entry: dict[str, Any], budget: int
+    source: Path, search: Search, data: SearchData, content: dict[str, Any], entry: dict[str, Any], budget: int
 ) -> Card:
     trained = content["counts"]["trained"]
     note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
@@ -158,24 +169,24 @@ def _searched(
         dataset=data.name,
         data_checksum=data.checksum,
         measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
-        recipe=recipe_values(plan.training),
-        commands=(search_command(plan, source if source.is_dir() else source.parent), export_command(source, budget)),
+        recipe=recipe_values(search.recipe),
+        commands=(search_command(search, source if source.is_dir() else source.parent), export_command(source, budget)),
     )
 
 
-def _of_training(folder: TrainingFolder) -> Exportable:
-    plan = folder.read_plan()
-    network = from_stored(plan.network)
+def _of_training(folder: WorkFolder[Training]) -> Exportable:
+    training = folder.read()
+    network = from_stored(training.network)
     if isinstance(network, Torchvision):
         raise UserError(f"{folder.path} trained torchvision's {network.name}; only networks of layers can be exported")
-    if not folder.is_finished:
+    if not is_finished(folder):
         raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
-    data, recipe, metrics = load_data(plan), plan.training, folder.read_metrics()
+    data, recipe, metrics = load_data(training), training.recipe, read_metrics(folder)
     measured = [Measured("validation", (metrics.accuracy,), len(data.validation.labels))]
     if metrics.test_accuracy is not None:
         note = f"The test split was read {times(metrics.test_reads)}."
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
-    weights = folder.read_weights()
+    weights = read_weights(folder)
     card = Card(
         class_names=data.class_names,
         preprocessing=_preprocessing(data, recipe.input_size),
@@ -183,7 +194,7 @@ def _of_training(folder: TrainingFolder) -> Exportable:
         data_checksum=data.checksum,
         measured=tuple(measured),
         recipe=recipe_values(recipe),
-        commands=(training_command(plan, len(data.train.labels)), export_command(folder.path)),
+        commands=(training_command(training, len(data.train.labels)), export_command(folder.path)),
     )
     return Exportable(with_dropout(network, recipe.dropout), weights, card, f"weights of {folder.path}")
 

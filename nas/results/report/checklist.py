@@ -8,7 +8,7 @@ from typing import Literal
 
 from nas.results.report.gather import Gathered
 from nas.search.compare import SIGNIFICANT
-from nas.search.plan import Plan
+from nas.search.search import Search
 
 Answer = Literal["yes", "partly", "no", "yours"]
 """Done; in part; not done; what only the people who publish can say."""
@@ -29,15 +29,17 @@ RELEASING, COMPARING, REPORTING = "Releasing code", "Comparing methods", "Report
 
 def checklist(gathered: Gathered) -> list[Item]:
     """Every item, in the order of the paper."""
-    plan = gathered.plan
-    seeds = ", ".join(str(run.plan.seed) for run in gathered.runs)
+    search = gathered.search
+    seeds = ", ".join(str(run.search.seed) for run in gathered.runs)
     enough = 2 / 2 ** len(gathered.runs) <= SIGNIFICANT
     confirmed = any(run.confirmed for run in gathered.runs)
     tested = (
         "trained with the settings in confirmed.json" if confirmed else "nothing was trained in full yet (nas confirm)"
     )
     stopping = (
-        "none was stopped early" if plan.stop == "none" else f"rule {plan.stop!r} stops trainings of each by its own"
+        "none was stopped early"
+        if search.stop == "none"
+        else f"rule {search.stop!r} stops trainings of each by its own"
     )
     several = len(gathered.strategies) > 1
     return [
@@ -51,7 +53,7 @@ def checklist(gathered: Gathered) -> list[Item]:
             RELEASING,
             "Code of the search space",
             "yes",
-            f"Space {plan.space_class}, sha256 {plan.space_checksum[:12]}…: {_space(plan)}.",
+            f"Space {search.space_class}, sha256 {search.space_checksum[:12]}…: {_space(search)}.",
         ),
         Item(
             RELEASING,
@@ -120,8 +122,8 @@ def checklist(gathered: Gathered) -> list[Item]:
     ]
 
 
-def _space(plan: Plan) -> str:
-    return "your own file" if plan.space.endswith(".py") else "it comes with nas"
+def _space(search: Search) -> str:
+    return "your own file" if search.space.endswith(".py") else "it comes with nas"
 
 
 def _random(gathered: Gathered) -> tuple[Answer, str]:

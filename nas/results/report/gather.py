@@ -17,9 +17,10 @@ from nas.results.report.folders import run_folders
 from nas.search.baselines import rebuilt, studied
 from nas.search.compare import check_comparable
 from nas.search.front import pareto_front, read_result
-from nas.search.journal import Record, State, first_of, open_storage, open_study, read_records
-from nas.search.plan import Plan, RunFolder
-from nas.search.studies import open_studies, plan_space
+from nas.search.journal import Record, State, open_storage, open_study, read_records
+from nas.search.notes import first_of
+from nas.search.search import Search, run_folder
+from nas.search.studies import open_studies, space_of
 from nas.space.space import Space
 
 LEAST_RANKED = 10
@@ -46,7 +47,7 @@ class Run:
     what confirmed.json holds, if it is there."""
 
     path: Path
-    plan: Plan
+    search: Search
     records: tuple[Record, ...]
     studies: dict[tuple[str, int], Study] = field(hash=False)
     space: Space | None
@@ -83,7 +84,7 @@ class Run:
         if self.space is None or not record.network:
             return None
         try:
-            return rebuilt(record, studied(self.plan, self.space, record.strategy, record.budget))
+            return rebuilt(record, studied(self.search, self.space, record.strategy, record.budget))
         except UserError:
             return None
 
@@ -104,9 +105,9 @@ class Gathered:
     runs: tuple[Run, ...]
 
     @property
-    def plan(self) -> Plan:
+    def search(self) -> Search:
         """Of the first search: what they have in common."""
-        return self.runs[0].plan
+        return self.runs[0].search
 
     @property
     def has_seeds(self) -> bool:
@@ -122,12 +123,12 @@ class Gathered:
     @cached_property
     def index(self) -> dict[tuple[int, str, int, int], int]:
         """Index of a trial by seed, strategy, budget and number."""
-        return {(t.run.plan.seed, t.record.strategy, t.record.budget, t.record.number): t.index for t in self.trials}
+        return {(t.run.search.seed, t.record.strategy, t.record.budget, t.record.number): t.index for t in self.trials}
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
         """Every strategy that some search has used, in the order of the first."""
-        return tuple(dict.fromkeys(strategy for run in self.runs for strategy in run.plan.strategies))
+        return tuple(dict.fromkeys(strategy for run in self.runs for strategy in run.search.strategies))
 
     @cached_property
     def front(self) -> list[Trial]:
@@ -145,36 +146,36 @@ def gather(path: Path) -> Gathered:
     """Reads the search in a folder, or the searches in it. Raises RunError where there is none, or they cannot be laid
     side by side."""
     runs = tuple(map(_run, run_folders(path)))
-    check_comparable([run.plan for run in runs])
+    check_comparable([run.search for run in runs])
     return Gathered(runs)
 
 
 def _run(path: Path) -> Run:
-    folder = RunFolder(path)
-    plan = folder.read_plan()
+    folder = run_folder(path)
+    search = folder.read()
     space, trouble, versions = None, "", dict[str, str]()
     try:
         found = read_result(path)
         versions = {str(name): str(version) for name, version in found.get("versions", {}).items()}
-        space = plan_space(plan, tuple(found["data"]["shape"]), found["data"]["classes"])
+        space = space_of(search, tuple(found["data"]["shape"]), found["data"]["classes"])
     except UserError as error:
         trouble = str(error)
     if space is not None:
-        studies = open_studies(plan, folder, space)
+        studies = open_studies(search, folder, space)
     else:
         storage = open_storage(folder)
-        studies = {key: open_study(storage, *key) for key in plan.studies}
-    records = tuple(read_records(plan, studies))
+        studies = {key: open_study(storage, *key) for key in search.studies}
+    records = tuple(read_records(search, studies))
     if space is not None:
-        trouble = _changed(plan, space, records)
-    return Run(path, plan, records, studies, space, trouble, versions, read_confirmed(path))
+        trouble = _changed(search, space, records)
+    return Run(path, search, records, studies, space, trouble, versions, read_confirmed(path))
 
 
-def _changed(plan: Plan, space: Space, records: Sequence[Record]) -> str:
+def _changed(search: Search, space: Space, records: Sequence[Record]) -> str:
     """Why the layers of the first networks are missing, if they are."""
     for record in [record for record in records if record.network][:CHECKED]:
         try:
-            rebuilt(record, studied(plan, space, record.strategy, record.budget))
+            rebuilt(record, studied(search, space, record.strategy, record.budget))
         except UserError as error:
             return str(error)
     return ""

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nas.network.folds import parameters
-from nas.search.plan import Plan
+from nas.search.search import Search
 from nas.space.models import MODELS, Model, model_network
 
 
@@ -49,9 +49,9 @@ NETWORKS = (
 """In the order of their sizes. Where a range was published, its ends."""
 
 
-def known_dataset(plan: Plan, classes: int | None) -> str | None:
+def known_dataset(search: Search, classes: int | None) -> str | None:
     """The data set that figures were published for, by its name; None for any other."""
-    name = "".join(letter for letter in Path(plan.dataset).stem.lower() if letter.isalnum())
+    name = "".join(letter for letter in Path(search.dataset).stem.lower() if letter.isalnum())
     for known, count in (("cifar100", 100), ("cifar10", 10)):
         if name == known and classes in (None, count):
             return known

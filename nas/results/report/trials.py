@@ -12,7 +12,7 @@ from nas.network.layers import Layer, Shape
 from nas.results.report.gather import Gathered, Trial
 from nas.results.words import describe, duration, layer_text
 from nas.search.journal import Record
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 from nas.stopping.curves import Prediction
 
 TABLE_BYTES = 2_000_000
@@ -84,7 +84,7 @@ def title(trial: Trial, gathered: Gathered) -> str:
     """Which trial, in words."""
     record = trial.record
     which = record.knobs.get("network", "baseline") if record.strategy == BASELINES else f"{record.strategy}"
-    seed = f", seed {trial.run.plan.seed}" if gathered.has_seeds else ""
+    seed = f", seed {trial.run.search.seed}" if gathered.has_seeds else ""
     return f"{which} #{record.number} at {record.budget:,}{seed}"
 
 
@@ -124,7 +124,7 @@ def _trial(trial: Trial, gathered: Gathered) -> dict[str, Any]:
         "facts": _facts(trial),
         "knobs": {name: str(value) for name, value in record.knobs.items()},
         "network": record.network,
-        "epochs": trial.run.plan.epochs,
+        "epochs": trial.run.search.epochs,
         "accuracies": [round(accuracy, 5) for accuracy in record.accuracies],
         "predictions": [_prediction(*predicted[:3]) for predicted in record.predictions],
     }

@@ -13,7 +13,7 @@ from nas.results.report.cards.training import audit_card, curves_card, timeline_
 from nas.results.report.cards.walk import walk_card
 from nas.results.report.gather import Gathered, gather
 from nas.results.report.trials import described
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 
 CARDS = (
     front_card,
@@ -38,7 +38,7 @@ def report_html(run: Path, stamp: str | None = None) -> str:
     """The report of a run folder, or of a folder of runs. With a `stamp` it watches its server (see `page`)."""
     gathered = gather(run)
     trials = described(gathered)
-    title = f"{_name(gathered.plan.dataset)}, {_name(gathered.plan.space)} space"
+    title = f"{_name(gathered.search.dataset)}, {_name(gathered.search.space)} space"
     return page(title, _lead(gathered, trials.left_out), cards(gathered), trials, stamp=stamp)
 
 
@@ -54,12 +54,12 @@ def _name(path: str) -> str:
 def _lead(gathered: Gathered, left_out: int) -> str:
     """How far the search is, the best network of each budget, and what the page had no room for."""
     finished = sum(trial.record.is_finished for trial in gathered.trials)
-    total = sum(run.plan.all_trials for run in gathered.runs)
-    searches = f"{len(gathered.runs)} searches" if gathered.has_seeds else f"seed {gathered.plan.seed}"
+    total = sum(run.search.all_trials for run in gathered.runs)
+    searches = f"{len(gathered.runs)} searches" if gathered.has_seeds else f"seed {gathered.search.seed}"
     state = f"{finished:,} of {total:,} trials finished"
-    words = f"{state} · {searches} · {', '.join(gathered.strategies)} · {gathered.plan.epochs} epochs a training"
+    words = f"{state} · {searches} · {', '.join(gathered.strategies)} · {gathered.search.epochs} epochs a training"
     tiles = []
-    for budget in gathered.plan.budgets:
+    for budget in gathered.search.budgets:
         best = gathered.best(budget)
         if best is None:
             tiles.append(f"<div class=tile><b>–</b><span>no network within {budget:,} yet</span></div>")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from nas.search.journal import Record
-from nas.search.plan import BASELINES, Plan
+from nas.search.search import BASELINES, Search
 from nas.stopping.curves import Prediction
 
 LEVELS = (50, 80, 95)
@@ -21,7 +21,7 @@ LEAST_RANKED = 3
 """Trainings of which a rank correlation is taken."""
 
 
-def audit(plan: Plan, records: Iterable[Record]) -> dict[str, Any]:
+def audit(search: Search, records: Iterable[Record]) -> dict[str, Any]:
     """What pareto.json says of stopping. Shares and correlations are None where nothing is known."""
     trained = [r for r in records if r.strategy != BASELINES and r.state in ("trained", "stopped")]
     measured = [record for record in trained if record.is_measured]
@@ -30,16 +30,16 @@ def audit(plan: Plan, records: Iterable[Record]) -> dict[str, Any]:
     for record in trained:
         longest[record.network] = max(longest.get(record.network, 0), len(record.curve))
     return {
-        "rule": plan.stop,
+        "rule": search.stop,
         "stopped": sum(record.state == "stopped" for record in trained),
         "resumed": sum(record.resumed for record in trained),
         "audited": len(audited),
         "false_stops": sum(r.accuracy > r.audited.to_beat for r in audited if r.audited),
         "epochs_spent": sum(longest.values()),
-        "epochs_in_full": plan.epochs * len(longest),
+        "epochs_in_full": search.epochs * len(longest),
         "predictions": sum(len(record.predictions) for record in measured),
         "coverage": {str(level): _coverage(measured, level) for level in LEVELS},
-        "rank_correlation": [_ranked(measured, epoch) for epoch in range(1, plan.epochs)] if measured else [],
+        "rank_correlation": [_ranked(measured, epoch) for epoch in range(1, search.epochs)] if measured else [],
     }
 
 

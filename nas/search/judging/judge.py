@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from nas.search.journal import Record
-from nas.search.plan import BASELINES, Plan
+from nas.search.search import BASELINES, Search
 from nas.seeds import derive_seed
 from nas.stopping.curves import Curve, Extrapolator, Prediction, cut, robust_range
 from nas.stopping.rules import Verdict, make_rule, to_resume
@@ -22,8 +22,8 @@ Rows = Sequence[Sequence[float]]
 class Judge:
     """A plan's rule, with what the records teach."""
 
-    def __init__(self, plan: Plan, records: Iterable[Record]) -> None:
-        self.plan = plan
+    def __init__(self, search: Search, records: Iterable[Record]) -> None:
+        self.search = search
         self._networks: dict[tuple[str, str], Record] = {}
         longest: dict[str, Record] = {}
         for record in records:
@@ -33,8 +33,8 @@ class Judge:
                 longest[record.network] = _longer(longest.get(record.network), record)
         self._known = list(longest.values())
         self._curves = {key: curve(record) for key, record in self._networks.items()}
-        self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], plan.epochs)
-        self.rule = make_rule(plan.stop, plan.epochs, plan.threshold)
+        self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], search.epochs)
+        self.rule = make_rule(search.stop, search.epochs, search.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
@@ -55,7 +55,7 @@ class Judge:
         falling = [curve(r, r.curve, by_loss=True) for r in self._known]
         own = curve(record, rows, by_loss=True)
         low, high = robust_range([value for each in (own, *falling) for value in each.values])
-        extrapolator = Extrapolator([cut(each, low, high) for each in falling], self.plan.epochs, scale=high - low)
+        extrapolator = Extrapolator([cut(each, low, high) for each in falling], self.search.epochs, scale=high - low)
         mean = extrapolator.predict(cut(own, low, high)).mean
         return max(0.0, -min(max(mean, low), high))
 
@@ -69,7 +69,7 @@ class Judge:
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""
-        return next((record for record in _frozen(records) if is_audited(self.plan, record)), None)
+        return next((record for record in _frozen(records) if is_audited(self.search, record)), None)
 
     def _rivals(self, record: Record) -> list[tuple[str, str]]:
         """Keys of the other networks of its strategy with at most as many parameters."""
@@ -80,15 +80,15 @@ class Judge:
         ]
 
 
-def is_judged(plan: Plan, strategy: str) -> bool:
+def is_judged(search: Search, strategy: str) -> bool:
     """Whether trainings of the strategy may be stopped: baselines are measured."""
-    return plan.stop != "none" and strategy != BASELINES
+    return search.stop != "none" and strategy != BASELINES
 
 
-def is_audited(plan: Plan, record: Record) -> bool:
+def is_audited(search: Search, record: Record) -> bool:
     """Whether the training is of the share that goes on although it is not worth it."""
-    seed = derive_seed(plan.seed, "audit", record.strategy, record.network)
-    return bool(np.random.default_rng(seed).random() < plan.audit)
+    seed = derive_seed(search.seed, "audit", record.strategy, record.network)
+    return bool(np.random.default_rng(seed).random() < search.audit)
 
 
 def curve(record: Record, rows: Rows | None = None, *, by_loss: bool = False) -> Curve:

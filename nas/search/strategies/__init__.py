@@ -1,31 +1,20 @@
-"""The strategies, by the names that `--strategies` takes. A strategy listed here must pass tests/test_samplers.py."""
+"""The strategies, by the names that `--strategies` takes: a module here that defines one `FeasibleSampler` is one.
 
-from nas.search.strategies.base import FeasibleSampler, suggest
-from nas.search.strategies.evolution import EvolutionSampler
-from nas.search.strategies.gp import GPSampler
-from nas.search.strategies.greedy import FullGreedySampler, GreedySampler
-from nas.search.strategies.listed import ListedSampler
-from nas.search.strategies.local import LocalSampler
-from nas.search.strategies.random import RandomSampler
-from nas.search.strategies.tpe import TPESampler
+A strategy must pass tests/test_samplers.py, where it is tested by being here.
+"""
 
-STRATEGIES: dict[str, type[FeasibleSampler]] = {
-    "tpe": TPESampler,
-    "greedy": GreedySampler,
-    "greedy-full": FullGreedySampler,
-    "random": RandomSampler,
-    "evolution": EvolutionSampler,
-    "local": LocalSampler,
-    "gp": GPSampler,
-}
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "STRATEGIES",
-    "FeasibleSampler",
-    "FullGreedySampler",
-    "GreedySampler",
-    "ListedSampler",
-    "RandomSampler",
-    "TPESampler",
-    "suggest",
-]
+from nas.machine.registry import Registry, only_subclass
+
+if TYPE_CHECKING:
+    from nas.search.sampling.feasible import FeasibleSampler
+
+
+def _base() -> "type[FeasibleSampler]":
+    from nas.search.sampling.feasible import FeasibleSampler  # brings Optuna, which names alone do not need
+
+    return FeasibleSampler
+
+
+STRATEGIES: "Registry[type[FeasibleSampler]]" = Registry("nas.search.strategies", only_subclass(_base))

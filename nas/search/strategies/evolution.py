@@ -4,11 +4,11 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.strategies.base import FeasibleSampler, told
-from nas.search.strategies.walk import exchanges
+from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.walk import exchanges
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import Settings
+from nas.space.space import Knobs
 
 
 class EvolutionSampler(FeasibleSampler):
@@ -17,13 +17,13 @@ class EvolutionSampler(FeasibleSampler):
     POPULATION = 24
     SAMPLE = 8
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """A child, or a draw while there is no population yet."""
         population = told(study)[-self.POPULATION :]
         if len(population) < self.POPULATION:
             return draw_within(self.space, target, rng)
         seen = self.seen(study, besides=trial.number)
-        child: Settings = {}
+        child: Knobs = {}
         for _ in range(self.POPULATION):
             sample = rng.choice(len(population), size=self.SAMPLE, replace=False)
             parent = max((population[i] for i in sample), key=lambda t: t.value or 0.0).params
@@ -32,7 +32,7 @@ class EvolutionSampler(FeasibleSampler):
                 break
         return child
 
-    def _mutated(self, parent: Settings, rng: np.random.Generator) -> Settings:
+    def _mutated(self, parent: Knobs, rng: np.random.Generator) -> Knobs:
         """One knob, chosen evenly, moved."""
         point = tuple(parent[knob.name] for knob in self.space.knobs)
         moves = list(exchanges(self.space.knobs, point))

@@ -5,10 +5,10 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 
-from nas.search.strategies.base import FeasibleSampler, continuous, told
+from nas.search.sampling.feasible import FeasibleSampler, continuous, told
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import Settings
+from nas.space.space import Knobs
 
 
 class GPSampler(FeasibleSampler):
@@ -21,7 +21,7 @@ class GPSampler(FeasibleSampler):
     BEST = 30
     LATEST = 20
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """Where the process expects to gain most; in a space of choices, its neighbourhood that is within budget."""
         trials = told(study)
         if len(trials) < self.STARTUP:

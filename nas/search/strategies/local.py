@@ -4,7 +4,7 @@ import math
 from collections.abc import Generator, Sequence
 from itertools import count
 
-from nas.search.strategies.walk import IDLE_RESTARTS, Outcome, Point, Walk, WalkSampler, exchanges, replaced
+from nas.search.sampling.walk import IDLE_RESTARTS, Outcome, Point, Walk, WalkSampler, exchanges, replaced
 from nas.space.draw import draw_within
 
 

@@ -18,10 +18,10 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.strategies.base import FeasibleSampler, continuous, told
+from nas.search.sampling.feasible import FeasibleSampler, continuous, told
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import Settings
+from nas.space.space import Knobs
 
 Indices = npt.NDArray[np.int64]
 
@@ -37,7 +37,7 @@ class TPESampler(FeasibleSampler):
     PRIOR = 2.0
     """Weight, in trials, of the uniform distribution in each knob's density in a space of choices."""
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """Settings that resemble the good trials more than the rest."""
         trials = told(study)
         if len(trials) < self.STARTUP:
@@ -49,7 +49,7 @@ class TPESampler(FeasibleSampler):
         ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
         return self.fitted(self._defaults | tpe.sample_relative(*_learnt(study, trial, trials), ranges), target, rng)
 
-    def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Settings:
+    def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
         good = math.ceil(len(ranked) * self.GOOD_SHARE)

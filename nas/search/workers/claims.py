@@ -10,15 +10,17 @@ from typing import Literal
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from nas.machine.folders import WorkFolder
 from nas.machine.pulse import Pulse, fatal
 from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
 from nas.search.baselines import studied
-from nas.search.journal import common_failure, first_of, parse_study_name, read_records
+from nas.search.journal import common_failure, parse_study_name, read_records
 from nas.search.judging.judge import Judge
-from nas.search.plan import Plan, RunFolder
-from nas.search.strategies import suggest
+from nas.search.notes import first_of
+from nas.search.sampling.feasible import suggest
+from nas.search.search import Search
 from nas.space.space import Space
 
 SAME_FAILURES = 3
@@ -30,8 +32,8 @@ Claimed = tuple[Trial, Layer]
 class Claims:
     """What the worker of a slot needs to find its next trial."""
 
-    plan: Plan
-    folder: RunFolder
+    search: Search
+    folder: WorkFolder[Search]
     slot: int
     space: Space
     studies: Mapping[tuple[str, int], Study]
@@ -40,7 +42,7 @@ class Claims:
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
         bring the search forward; "nothing": it is done."""
-        if common_failure(read_records(self.plan, self.studies), SAME_FAILURES):
+        if common_failure(read_records(self.search, self.studies), SAME_FAILURES):
             return "nothing"
         waiting = self._settle_waiting()
         lacking = self._lacking()
@@ -88,10 +90,10 @@ class Claims:
 
     def _resume(self, *, nothing_new: bool) -> Trial | None:
         """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
-        if self.plan.stop == "none":
+        if self.search.stop == "none":
             return None
-        records = read_records(self.plan, self.studies)
-        judge = Judge(self.plan, records)
+        records = read_records(self.search, self.studies)
+        judge = Judge(self.search, records)
         record, bar = judge.to_resume(records, nothing_new=nothing_new)
         audited = {}
         if record is None and nothing_new:
@@ -120,7 +122,7 @@ class Claims:
             key: sum(first_of(trial) == trial.number for trial in study.get_trials(deepcopy=False))
             for key, study in self.studies.items()
         }
-        lacking = [key for key, trials in counts.items() if trials < self.plan.trials_of(key[0])]
+        lacking = [key for key, trials in counts.items() if trials < self.search.trials_of(key[0])]
         return self.studies[min(lacking, key=lambda key: counts[key])] if lacking else None
 
     def _prepare(self, trial: Trial) -> Claimed | None:
@@ -128,7 +130,10 @@ class Claims:
         trial.set_user_attr("worker", self.slot)
         self.pulse.write(trial_key(trial.study, trial), 0, 0)
         strategy, budget_parameters = parse_study_name(trial.study.study_name)
-        space, budget = studied(self.plan, self.space, strategy, budget_parameters), self.plan.budget(budget_parameters)
+        space, budget = (
+            studied(self.search, self.space, strategy, budget_parameters),
+            self.search.budget(budget_parameters),
+        )
         settings = {knob.name: suggest(trial, knob) for knob in space.knobs}
         network = space.network(settings)
         cost = space.cost(settings)

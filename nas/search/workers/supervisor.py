@@ -13,12 +13,13 @@ from typing import Literal, Protocol
 from optuna.study import Study
 
 from nas.errors import EXIT_WRONG_USE, RunError, UserError
+from nas.machine.folders import WorkFolder
 from nas.machine.process import ALLOCATOR
 from nas.machine.pulse import Pulse
 from nas.search.front import sweep_weights, write_result
 from nas.search.journal import Record, note_death, read_records
 from nas.search.judging.judge import Judge
-from nas.search.plan import Plan, RunFolder
+from nas.search.search import Search, worker_file
 from nas.space.space import Space
 
 POLL_SECONDS = 0.2
@@ -32,7 +33,7 @@ Ending = Literal["complete", "interrupted", "time limit"]
 class Snapshot:
     """What there is to show of a run at one moment."""
 
-    plan: Plan
+    search: Search
     records: list[Record]
     workers: int
     seconds: float
@@ -41,7 +42,7 @@ class Snapshot:
     @property
     def total(self) -> int:
         """Trials of the whole search."""
-        return self.plan.all_trials
+        return self.search.all_trials
 
     @property
     def finished(self) -> int:
@@ -53,7 +54,7 @@ class Snapshot:
         """Whether every trial is told and no stopped training should go on."""
         if self.finished < self.total or len(self.records) > self.finished:
             return False
-        judge = Judge(self.plan, self.records)
+        judge = Judge(self.search, self.records)
         return judge.to_resume(self.records, nothing_new=True)[0] is None and judge.to_audit(self.records) is None
 
     @property
@@ -71,7 +72,7 @@ class Snapshot:
 class View(Protocol):
     """Shows the search while it runs."""
 
-    def begin(self, folder: RunFolder, plan: Plan, workers: int) -> None:
+    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
         """Says what begins, and where."""
 
     def update(self, snapshot: Snapshot) -> None:
@@ -92,8 +93,8 @@ class _Slot:
 class Supervisor:
     """Runs the workers of one run folder to the end of the plan."""
 
-    plan: Plan
-    folder: RunFolder
+    search: Search
+    folder: WorkFolder[Search]
     space: Space
     studies: Mapping[tuple[str, int], Study]
     workers: int
@@ -112,14 +113,14 @@ class Supervisor:
         with self.folder.lock("run", wait=False) as held:
             if not held:
                 raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
-            records = read_records(self.plan, self.studies)
-            before_all = Snapshot(self.plan, records, self.workers, 0, 0)
-            write_result(self.folder, records, self.plan, self.space)
+            records = read_records(self.search, self.studies)
+            before_all = Snapshot(self.search, records, self.workers, 0, 0)
+            write_result(self.folder, records, self.search, self.space)
             if before_all.is_complete:
                 return "complete"
-            self.view.begin(self.folder, self.plan, self.workers)
+            self.view.begin(self.folder, self.search, self.workers)
             for number in range(self.workers):
-                Pulse(self.folder.worker(number, "pulse")).clear()
+                Pulse(worker_file(self.folder, number, "pulse")).clear()
             on_main_thread = threading.current_thread() is threading.main_thread()
             before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
             try:
@@ -140,7 +141,7 @@ class Supervisor:
                 if not alive:  # what the last worker told since
                     snapshot = self._look(snapshot.seconds, finished_before)
                 if snapshot.finished != written or not alive:
-                    write_result(self.folder, snapshot.records, self.plan, self.space)
+                    write_result(self.folder, snapshot.records, self.search, self.space)
                     sweep_weights(self.folder, snapshot.records)
                     written = snapshot.finished
                 self.view.update(snapshot)
@@ -162,11 +163,13 @@ class Supervisor:
         return "complete"
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(self.plan, read_records(self.plan, self.studies), len(self._slots), seconds, finished_before)
+        return Snapshot(
+            self.search, read_records(self.search, self.studies), len(self._slots), seconds, finished_before
+        )
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         """A worker in a session of its own, so that Ctrl-C reaches it only through us; it ends if our pipe closes."""
-        with open(self.folder.worker(number, "log"), "ab") as log:
+        with open(worker_file(self.folder, number, "log"), "ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "nas.search.workers.worker", str(self.folder.path), str(number), self.device],
                 stdin=subprocess.PIPE,
@@ -191,7 +194,7 @@ class Supervisor:
         return bool(self._slots)
 
     def _replace(self, slot: _Slot, code: int, progress: int) -> None:
-        pulse = Pulse(self.folder.worker(slot.number, "pulse"))
+        pulse = Pulse(worker_file(self.folder, slot.number, "pulse"))
         if place := pulse.read():
             note_death(self.studies, *place)
         pulse.clear()
@@ -203,12 +206,12 @@ class Supervisor:
         if slot.deaths_in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
             raise RunError(
                 f"worker {slot.number} died {slot.deaths_in_a_row} times without an epoch done (exit {code}): "
-                f"{last_line}; see {self.folder.worker(slot.number, 'log')}"
+                f"{last_line}; see {worker_file(self.folder, slot.number, 'log')}"
             )
         slot.process = self._start(slot.number)
 
     def _last_line(self, number: int) -> str:
-        lines = self.folder.worker(number, "log").read_text(errors="replace").strip().splitlines()
+        lines = worker_file(self.folder, number, "log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
     def _stop(self, why: Ending) -> None:

@@ -27,8 +27,8 @@ from nas.machine.pulse import Pulse
 from nas.network.layers import Layer
 from nas.search.journal import PREDICTION, parse_study_name, read_records
 from nas.search.judging.judge import Judge, is_judged
-from nas.search.plan import RunFolder
-from nas.search.studies import load_plan_data, open_studies, plan_space
+from nas.search.search import run_folder, weights_file, worker_file
+from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail, trial_key
 from nas.seeds import derive_seed
 from nas.stopping.rules import make_rule
@@ -58,7 +58,7 @@ class Worker:
     def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:
         """The first epoch after which the training may be stopped. Of a training that is taken over, the last one it
         has reported was perhaps not judged yet; one that goes on has been judged where it was stopped."""
-        if not is_judged(self.claims.plan, parse_study_name(trial.study.study_name)[0]):
+        if not is_judged(self.claims.search, parse_study_name(trial.study.study_name)[0]):
             return math.inf
         noted = trial.user_attrs
         inherited: int = noted["inherited"] + ("thaws" in noted)
@@ -66,10 +66,10 @@ class Worker:
 
     def _judge(self, trial: Trial, rows: list[list[float]]) -> dict[str, Any] | None:
         """What to note and tell if the training is to be stopped now; None if it goes on."""
-        records = read_records(self.claims.plan, self.claims.studies)
+        records = read_records(self.claims.search, self.claims.studies)
         name, budget = parse_study_name(trial.study.study_name)
         record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
-        judge = Judge(self.claims.plan, records)
+        judge = Judge(self.claims.search, records)
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
         trial.set_user_attr(f"{PREDICTION}{len(rows)}", [prediction.mean, prediction.scale, chance])
@@ -90,22 +90,22 @@ class Worker:
         curve: list[list[float]] = []
         seconds: list[float] = []
         first_judged = self._first_judged(trial, reported)
-        rule = make_rule(self.claims.plan.stop, self.claims.plan.epochs)
+        rule = make_rule(self.claims.search.stop, self.claims.search.epochs)
         stopped = None
         try:
             for epoch in train(
                 network,
                 self.data,
-                self.claims.plan.training,
-                seed=derive_seed(self.claims.plan.seed, "training"),
-                checkpoint=self.claims.folder.weights(trial.user_attrs["network"]),
+                self.claims.search.recipe,
+                seed=derive_seed(self.claims.search.seed, "training"),
+                checkpoint=weights_file(self.claims.folder, trial.user_attrs["network"]),
                 pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
             ):
                 curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
                 seconds.append(epoch.seconds)
                 if epoch.epoch not in reported:
                     trial.report(epoch.validation_accuracy, epoch.epoch)
-                if epoch.epoch < self.claims.plan.epochs:
+                if epoch.epoch < self.claims.search.epochs:
                     if epoch.epoch >= first_judged and rule.checks(epoch.epoch):
                         stopped = self._judge(trial, curve)
                     if stopped:
@@ -151,18 +151,18 @@ def main() -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     torch.set_num_threads(1)
-    folder = RunFolder(arguments.run)
+    folder = run_folder(arguments.run)
     with folder.lock(f"slot-{arguments.slot}", wait=True):
         try:
-            plan = folder.read_plan()
-            data = load_plan_data(plan, folder)
-            space = plan_space(plan, data.shape, data.classes)
+            search = folder.read()
+            data = load_data_of(search, folder)
+            space = space_of(search, data.shape, data.classes)
             device = pick_device(arguments.device, arguments.slot)
             _warm_up(device)
-            device_data = DeviceData.of(data, device, plan.augmentation)
-            studies = open_studies(plan, folder, space)
-            pulse = Pulse(folder.worker(arguments.slot, "pulse"))
-            Worker(Claims(plan, folder, arguments.slot, space, studies, pulse), device_data, stopping).run()
+            device_data = DeviceData.of(data, device, search.augmentation)
+            studies = open_studies(search, folder, space)
+            pulse = Pulse(worker_file(folder, arguments.slot, "pulse"))
+            Worker(Claims(search, folder, arguments.slot, space, studies, pulse), device_data, stopping).run()
         except UserError as error:
             print(error, file=sys.stderr)
             return EXIT_WRONG_USE

@@ -13,7 +13,7 @@ from nas.results.report.published import Published, known_dataset, of_others, of
 from nas.results.report.trials import plotly_text, title
 from nas.results.words import describe
 from nas.search.compare import COSTS, Cost, Course, compare_runs, courses
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 
 POINTS = 150
 """Steps of a best-so-far line against epochs or seconds."""
@@ -32,7 +32,7 @@ def front_card(gathered: Gathered) -> Card:
     shown = [trial for trial in gathered.trials if trial.record.network and trial.record.accuracies]
     if not shown:
         return Card(name, "Accuracy and size", sentence, empty="No network has been trained for an epoch yet.")
-    images = gathered.plan.validation_images
+    images = gathered.search.validation_images
     if images:
         sentence += (
             f" Bars on the front are 95 % intervals for the {images:,} validation images alone (Wilson); the best of "
@@ -44,7 +44,7 @@ def front_card(gathered: Gathered) -> Card:
     sizes = [trial.record.parameters for trial in shown]
     data = [*_clouds(gathered, shown), *_fronts(gathered, images), *_baselines(gathered), *_published_traces(published)]
     data += confirmed_points(gathered)
-    high = max([*sizes, *gathered.plan.budgets, *(network.parameters for network in published)])
+    high = max([*sizes, *gathered.search.budgets, *(network.parameters for network in published)])
     low = min([*sizes, *(network.parameters for network in published)])
     layout = {
         "xaxis": {
@@ -55,8 +55,8 @@ def front_card(gathered: Gathered) -> Card:
             "dtick": "D2" if high / low < 60 else 1,
         },
         "yaxis": merged({"title": {"text": "accuracy"}}, PERCENT),
-        "shapes": [_budget_line(budget) for budget in gathered.plan.budgets],
-        "annotations": [_budget_label(budget) for budget in gathered.plan.budgets],
+        "shapes": [_budget_line(budget) for budget in gathered.search.budgets],
+        "annotations": [_budget_label(budget) for budget in gathered.search.budgets],
         "margin": {"t": 44},
     }
     figure = Figure(name, "Accuracy against parameters, with the Pareto front", data, layout, 560)
@@ -117,7 +117,7 @@ def _baselines(gathered: Gathered) -> list[Any]:
 
 def _published(gathered: Gathered) -> list[Published]:
     space = gathered.runs[0].space
-    dataset = known_dataset(gathered.plan, space.classes if space else None)
+    dataset = known_dataset(gathered.search, space.classes if space else None)
     sizes = [record.parameters for run in gathered.runs for record in run.records if record.network]
     if dataset is None or not sizes:
         return []
@@ -176,7 +176,7 @@ def _front_table(gathered: Gathered, images: int) -> str:
 def best_so_far_card(gathered: Gathered) -> Card:
     """Best accuracy so far against trials, epochs and seconds."""
     name, heading = "best", "Best so far"
-    every = [course for run in gathered.runs for course in courses(run.plan, run.records)]
+    every = [course for run in gathered.runs for course in courses(run.search, run.records)]
     sentence = "The best measured accuracy that each strategy had found for what it had cost by then. "
     sentence += (
         f"Lines are means over {len(gathered.runs)} seeds, bands reach from the worst to the best. "
@@ -189,7 +189,7 @@ def best_so_far_card(gathered: Gathered) -> Card:
     )
     if not every:
         return Card(name, heading, sentence, empty="No strategy has finished a trial yet.")
-    compared = {at["budget"]: at for at in compare_runs([(run.plan, run.records) for run in gathered.runs])}
+    compared = {at["budget"]: at for at in compare_runs([(run.search, run.records) for run in gathered.runs])}
     views = []
     for budget in sorted({course.budget for course in every}):
         own = [course for course in every if course.budget == budget]

@@ -11,7 +11,7 @@ import numpy as np
 from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour, merged, of_trials
 from nas.results.report.gather import Gathered, Trial, importances
 from nas.results.report.trials import plotly_text, stages
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 from nas.space.space import Knob, Value
 
 SHARES = (
@@ -44,7 +44,7 @@ def knobs_card(gathered: Gathered) -> Card:
     if not shown:
         return Card(name, heading, sentence, empty="No trial is finished yet.")
     views = []
-    for budget in gathered.plan.budgets:
+    for budget in gathered.search.budgets:
         if own := [trial for trial in shown if trial.record.budget == budget]:
             ranked, words = _importances(gathered, budget)
             figures = (_parallel(gathered, own, budget), *ranked)
@@ -192,7 +192,7 @@ def stages_card(gathered: Gathered) -> Card:
     sentence = (
         "The best network of each budget, and which share of the budget each of its parts takes, from input to output."
     )
-    best = [(budget, trial) for budget in gathered.plan.budgets if (trial := gathered.best(budget))]
+    best = [(budget, trial) for budget in gathered.search.budgets if (trial := gathered.best(budget))]
     if not best:
         return Card(name, heading, sentence, empty="No network has been measured to its last epoch yet.")
     parts = {budget: stages(trial) for budget, trial in best}
@@ -236,7 +236,7 @@ def budget_card(gathered: Gathered) -> Card:
     name, heading = "budget", "Use of the budget"
     sentence = (
         "How much of its budget each proposed network uses. Nothing may lie above the line. A share of the trials "
-        f"({gathered.plan.below:.0%}) aims at smaller networks, so that the front is worth looking at."
+        f"({gathered.search.below:.0%}) aims at smaller networks, so that the front is worth looking at."
     )
     proposed = [trial for trial in gathered.trials if trial.record.network]
     if not proposed:

@@ -11,7 +11,7 @@ from nas.results.report.gather import Gathered, Trial
 from nas.results.report.trials import title
 from nas.results.words import duration
 from nas.search.front import Counts, count
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 
 MARKS: dict[Answer, str] = {"yes": "✓", "partly": "◐", "no": "✗", "yours": "?"}
 MOST_LISTED = 12
@@ -25,7 +25,7 @@ def counts_card(gathered: Gathered) -> Card:
     )
     rows = []
     for strategy in (*gathered.strategies, BASELINES):
-        for budget in gathered.plan.budgets:
+        for budget in gathered.search.budgets:
             own = [t.record for t in gathered.trials if (t.record.strategy, t.record.budget) == (strategy, budget)]
             if own:
                 epochs = sum(len(record.accuracies) for record in own if record.state != "replayed")
@@ -33,7 +33,7 @@ def counts_card(gathered: Gathered) -> Card:
                 cells = [
                     escape(strategy),
                     f"{budget:,}",
-                    *_cells(count(own, gathered.plan)),
+                    *_cells(count(own, gathered.search)),
                     f"{epochs:,}",
                     duration(seconds),
                 ]
@@ -43,7 +43,7 @@ def counts_card(gathered: Gathered) -> Card:
         return Card("counts", "Counts", sentence, empty="Nothing has been proposed yet.")
     epochs = sum(len(record.accuracies) for record in every if record.state != "replayed")
     seconds = sum(record.seconds for record in every if record.state != "replayed")
-    total = _row(["all", "", *_cells(count(every, gathered.plan)), f"{epochs:,}", duration(seconds)])
+    total = _row(["all", "", *_cells(count(every, gathered.search)), f"{epochs:,}", duration(seconds)])
     names = [f.name.replace("_", " ") for f in fields(Counts)]
     head = "".join(
         f"<th class={'n' if i > 0 else 'w'}>{n}</th>"
@@ -110,26 +110,26 @@ def checklist_card(gathered: Gathered) -> Card:
 
 def settings_card(gathered: Gathered) -> Card:
     """What repeats the search."""
-    plan, run = gathered.plan, gathered.runs[0]
+    search, run = gathered.search, gathered.runs[0]
     sentence = (
         "The command that repeats the search, and all that decides what it finds. With one worker on a CPU the result "
         "is the same to the byte; the run folder and the number of workers are yours to choose."
     )
     notes = ""
-    if any(plan.starts):
+    if any(search.starts):
         notes = "<p class=quiet>It began with networks of another search (<code>--warm-start</code>).</p>"
     if (run.path / "data.npz").exists():
         notes += "<p class=quiet>The data were arrays given in Python; they are in data.npz of the run folder.</p>"
     pairs = [
-        ("data set", plan.dataset),
-        ("data checksum", plan.data_checksum),
-        ("space", f"{plan.space}, class {plan.space_class}"),
-        ("space checksum", plan.space_checksum),
-        ("budgets", ", ".join(f"{budget:,}" for budget in plan.budgets)),
-        ("seeds", ", ".join(str(each.plan.seed) for each in gathered.runs)),
-        ("epochs", str(plan.epochs)),
-        ("augmentation", ", ".join(plan.augmentation) or "none"),
-        *((name, str(value)) for name, value in plan.recipe.items()),
+        ("data set", search.dataset),
+        ("data checksum", search.data_checksum),
+        ("space", f"{search.space}, class {search.space_class}"),
+        ("space checksum", search.space_checksum),
+        ("budgets", ", ".join(f"{budget:,}" for budget in search.budgets)),
+        ("seeds", ", ".join(str(each.search.seed) for each in gathered.runs)),
+        ("epochs", str(search.epochs)),
+        ("augmentation", ", ".join(search.augmentation) or "none"),
+        *((name, str(value)) for name, value in search.to_json()["recipe"].items()),
         *((f"version of {name}", version) for name, version in run.versions.items()),
     ]
     rows = "".join(
@@ -146,8 +146,8 @@ def settings_card(gathered: Gathered) -> Card:
 
 def command(gathered: Gathered) -> str:
     """The `nas search` that repeats the searches, a line each where their seeds have gaps."""
-    seeds = sorted(run.plan.seed for run in gathered.runs)
-    plan = replace(gathered.plan, strategies=gathered.strategies)
+    seeds = sorted(run.search.seed for run in gathered.runs)
+    search = replace(gathered.search, strategies=gathered.strategies)
     if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return search_command(replace(plan, seed=seeds[0]), seeds=len(seeds))
-    return "\n".join(search_command(replace(plan, seed=seed)) for seed in seeds)
+        return search_command(replace(search, seed=seeds[0]), seeds=len(seeds))
+    return "\n".join(search_command(replace(search, seed=seed)) for seed in seeds)

@@ -12,7 +12,7 @@ from nas.results.report.gather import Gathered, Trial
 from nas.results.report.trials import interval
 from nas.results.words import duration
 from nas.search.judging.audit import LEVELS, audit
-from nas.search.plan import BASELINES
+from nas.search.search import BASELINES
 
 MOST_CHECKED = 4_000
 """Predictions drawn against what came of them."""
@@ -38,7 +38,7 @@ def curves_card(gathered: Gathered) -> Card:
     if not shown:
         return Card(name, heading, sentence, empty="No network has been trained for an epoch yet.")
     views = []
-    for budget in gathered.plan.budgets:
+    for budget in gathered.search.budgets:
         if own := [trial for trial in shown if trial.record.budget == budget]:
             views.append(View((_curves(gathered, own, budget),), label=f"{budget:,}"))
     return Card(name, heading, sentence, tuple(views))
@@ -59,8 +59,8 @@ def _curves(gathered: Gathered, own: Sequence[Trial], budget: int) -> Figure:
     layout = {
         "xaxis": {
             "title": {"text": "epoch"},
-            "dtick": math.ceil(gathered.plan.epochs / 15),
-            "range": [0.7, gathered.plan.epochs + 0.6],
+            "dtick": math.ceil(gathered.search.epochs / 15),
+            "range": [0.7, gathered.search.epochs + 0.6],
         },
         "yaxis": PERCENT,
     }
@@ -95,7 +95,7 @@ def _stopped_curves(stopped: Sequence[Trial]) -> list[Any]:
     owners: list[Trial | None] = []
     x: list[float | None] = []
     y: list[float | None] = []
-    last = [trial.run.plan.epochs for trial in stopped]
+    last = [trial.run.search.epochs for trial in stopped]
     for trial, stop, end in zip(stopped, at_stop, last, strict=True):
         owners += [trial, trial, None]
         x += [stop, end, None]
@@ -134,9 +134,9 @@ def audit_card(gathered: Gathered) -> Card:
         "Known for trainings that came to their last epoch: those that went on, and a share of those given up that "
         "went on all the same to check."
     )
-    if gathered.plan.stop == "none":
+    if gathered.search.stop == "none":
         return Card(name, heading, sentence, empty="Every training ran to its last epoch (<code>--stop none</code>).")
-    found = [audit(run.plan, run.records) for run in gathered.runs]
+    found = [audit(run.search, run.records) for run in gathered.runs]
     spent, full = (sum(each[key] for each in found) for key in ("epochs_spent", "epochs_in_full"))
     if not full:
         return Card(name, heading, sentence, empty="No network has been trained yet.")
@@ -144,9 +144,9 @@ def audit_card(gathered: Gathered) -> Card:
         sum(each[key] for each in found) for key in ("stopped", "resumed", "audited", "false_stops")
     )
     html = (
-        f"<p>Rule <b>{escape(gathered.plan.stop)}</b>: {stopped} trainings stopped, {resumed} went on later; {spent:,} "
-        f"of {full:,} epochs were spent ({spent / full:.0%}). Audited: {audited} given up went on all the same, and "
-        f"{wrong} of them beat what they had to beat.</p>"
+        f"<p>Rule <b>{escape(gathered.search.stop)}</b>: {stopped} trainings stopped, {resumed} went on later; "
+        f"{spent:,} of {full:,} epochs were spent ({spent / full:.0%}). Audited: {audited} given up went on all the "
+        f"same, and {wrong} of them beat what they had to beat.</p>"
     )
     if not sum(each["predictions"] for each in found):
         html += "<p class=quiet>No prediction can be checked yet: no predicted training has come to its last epoch.</p>"
@@ -175,7 +175,7 @@ def _checked(gathered: Gathered) -> Figure:
             "title": {"text": "epoch"},
             "thickness": 10,
             "len": 0.8,
-            "dtick": math.ceil(gathered.plan.epochs / 8),
+            "dtick": math.ceil(gathered.search.epochs / 8),
             "outlinewidth": 0,
         },
     }
@@ -264,14 +264,14 @@ def timeline_card(gathered: Gathered) -> Card:
 
     def row(run: Any, worker: int) -> str:
         worker_name = f"worker {worker}" if worker >= 0 else "no worker"
-        return f"seed {run.plan.seed} · {worker_name}" if gathered.has_seeds else worker_name
+        return f"seed {run.search.seed} · {worker_name}" if gathered.has_seeds else worker_name
 
-    rows = sorted({(run.plan.seed, span.worker): row(run, span.worker) for run, span in spans}.items())
+    rows = sorted({(run.search.seed, span.worker): row(run, span.worker) for run, span in spans}.items())
     data = []
     for state, shade in STATES.items():
         own = [(run, span) for run, span in spans if _shown_state(span.state) == state]
         if own:
-            indices = [gathered.index.get((run.plan.seed, *span.trial)) for run, span in own]
+            indices = [gathered.index.get((run.search.seed, *span.trial)) for run, span in own]
             data.append(
                 {
                     "type": "bar", "orientation": "h", "name": state, "meta": "trials", "hoverinfo": "text",

@@ -9,7 +9,8 @@ import numpy as np
 from nas.errors import UserError
 from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour, of_trials
 from nas.results.report.gather import Gathered
-from nas.search.strategies import STRATEGIES, FullGreedySampler
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.greedy_full import FullGreedySampler
 
 
 def walk_card(gathered: Gathered) -> Card:
@@ -25,7 +26,7 @@ def walk_card(gathered: Gathered) -> Card:
     if not walkers:
         return Card(name, heading, sentence, empty="No strategy of this search keeps a log of its walk; greedy does.")
     views = []
-    for budget in gathered.plan.budgets:
+    for budget in gathered.search.budgets:
         figures = tuple(figure for walker in walkers if (figure := _steps(gathered, walker, budget)))
         if figures:
             views.append(View(figures, _told(gathered, walkers, budget), f"{budget:,}"))
@@ -50,7 +51,7 @@ def _steps(gathered: Gathered, walker: str, budget: int) -> Figure | None:
         numbers, values = [t.record.number for t in own], [round(t.record.value, 5) for t in own]
         best = np.maximum.accumulate([trial.record.accuracy if trial.record.is_measured else 0.0 for trial in own])
         shade = f"$s{len(data) // 2 % SERIES}" if gathered.has_seeds else colour(gathered.strategies, walker)
-        label = f"seed {run.plan.seed}" if gathered.has_seeds else walker
+        label = f"seed {run.search.seed}" if gathered.has_seeds else walker
         symbols = ["circle-open" if trial.record.stopped else "circle" for trial in own]
         marker = {"size": 7, "color": shade, "symbol": symbols}
         line = {"width": 0.5, "color": shade}
@@ -79,7 +80,7 @@ def _told(gathered: Gathered, walkers: Sequence[str], budget: int) -> str:
                 lines = study.sampler.explain(study)
             except UserError as error:
                 lines = [str(error)]
-            seed = f", seed {run.plan.seed}" if gathered.has_seeds else ""
+            seed = f", seed {run.search.seed}" if gathered.has_seeds else ""
             items = "".join(f"<li>{escape(line)}</li>" for line in lines)
             summary = f"<summary>{escape(walker)}{seed}: {len(lines)} steps in words</summary>"
             parts.append(f"<details>{summary}<ol>{items}</ol></details>")

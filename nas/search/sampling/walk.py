@@ -14,11 +14,11 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.strategies.base import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import draw_within, fit
-from nas.space.space import Knob, Settings, Value
+from nas.space.space import Knob, Knobs, Value
 
 IDLE_RESTARTS = 10
 """Restarts in a row that meet nothing new, after which a walk ends: it has seen all that it can reach."""
@@ -70,7 +70,7 @@ class WalkSampler(FeasibleSampler):
         """The walk from the first network on, until it meets nothing new. It must depend on its arguments, `self.seed`
         and the outcomes alone, and ask for networks within budget alone."""
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """The first network that the walk asks for and the study does not have."""
         if target.parameters < self.budget.parameters:
             return self.fitted(self._best(study), target, rng)
@@ -83,7 +83,7 @@ class WalkSampler(FeasibleSampler):
         """The settings of a point."""
         return dict(zip(self._names, point, strict=True))
 
-    def point(self, settings: Settings) -> Point:
+    def point(self, settings: Knobs) -> Point:
         """The point of some settings."""
         return tuple(settings[name] for name in self._names)
 
@@ -160,7 +160,7 @@ class WalkSampler(FeasibleSampler):
             return self.point(first.params)
         return self.fit(self.point(self._beginnings[0]))
 
-    def _best(self, study: Study) -> Settings:
+    def _best(self, study: Study) -> Knobs:
         trials = told(study)
         return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
 

@@ -18,11 +18,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.search.journal import first_of
+from nas.search.notes import first_of
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, fit
-from nas.space.space import Knob, Searchable, Settings, Value
+from nas.space.space import Knob, Knobs, Searchable, Value
 
 ATTEMPTS = 30
 """How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
@@ -48,7 +48,7 @@ class FeasibleSampler(BaseSampler, ABC):
         *,
         seed: int,
         below: float = 0.25,
-        starts: Sequence[Settings] = (),
+        starts: Sequence[Knobs] = (),
     ) -> None:
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
@@ -63,10 +63,10 @@ class FeasibleSampler(BaseSampler, ABC):
         self._identities: dict[int, str] = {}
 
     @abstractmethod
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Settings:
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """Settings to try next, within the target; `fitted` makes any settings so."""
 
-    def fitted(self, settings: Settings, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
+    def fitted(self, settings: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
         """The settings, whose numbers need not be among the options' own, snapped to the options and fitted."""
         return fit(self.space, {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}, target, rng)
 
@@ -105,7 +105,7 @@ class FeasibleSampler(BaseSampler, ABC):
         return fresh or settings
 
     def _varied_until_new(
-        self, settings: Settings, target: Budget, seen: set[str], rng: np.random.Generator
+        self, settings: Knobs, target: Budget, seen: set[str], rng: np.random.Generator
     ) -> dict[str, Value] | None:
         for attempt in range(ATTEMPTS):
             if attempt >= ATTEMPTS // 2:
@@ -133,7 +133,7 @@ class FeasibleSampler(BaseSampler, ABC):
                     found.setdefault(self.space.identity(settings), settings)
         return found
 
-    def _varied(self, settings: Settings, changes: int, rng: np.random.Generator) -> dict[str, Value]:
+    def _varied(self, settings: Knobs, changes: int, rng: np.random.Generator) -> dict[str, Value]:
         """The settings with that many knobs drawn again."""
         chosen = rng.permutation(len(self.space.knobs))[:changes]
         fresh = draw(self.space, rng)

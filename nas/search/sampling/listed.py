@@ -7,7 +7,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.strategies.base import distribution
+from nas.search.sampling.feasible import distribution
 from nas.space.space import Knob
 
 

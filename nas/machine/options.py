@@ -1,0 +1,179 @@
+"""Options as frozen dataclasses whose fields say what they mean, what they may be and what they are unless said.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Asked:
+        trials: int = option("networks a strategy and budget", default=200, least=1)
+
+        def __post_init__(self) -> None:
+            check(self)
+
+From the fields derive the checks, the flags of a command (`nas.cli.flags`), the arguments of a Python function
+(`nas.api`), the command that repeats what was done (`words`) and what differs between two (`differences`).
+"""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from nas.errors import UserError
+
+Names = Sequence[str] | Callable[[], Sequence[str]]
+"""Names to choose from, or what finds them."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field says of itself. Numbers lie from `least` or above `above`, and up to `most` or below `below`.
+
+    `flag` is its name on the command line ("": that of the field; None: it has none), `metavar` what stands for its
+    value there, `parse` reads it from text (raises UserError); `positional` options have no dashes; `repeats` says
+    whether it belongs to the command that repeats what was done; `gathers` several words, given at once or again and
+    again.
+    """
+
+    meaning: str
+    choices: Names = ()
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    flag: str | None = ""
+    metavar: str = ""
+    parse: Callable[[str], Any] | None = None
+    positional: bool = False
+    repeats: bool = True
+    gathers: Literal["", "words", "again"] = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names to choose from."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it has a range."""
+        return any(end is not None for end in (self.least, self.above, self.most, self.below))
+
+
+def option(meaning: str, *, default: Any = MISSING, choices: Names = (), **about: Any) -> Any:
+    """A field with its meaning and the rest of an `Option`. Without a default it has to be given."""
+    return field(default=default, metadata={"option": Option(meaning, choices, **about)})
+
+
+def described(kind: Any) -> dict[str, tuple[Field[Any], Option]]:
+    """The fields of a dataclass (or of an instance) that are options, by name, in their order."""
+    return {f.name: (f, f.metadata["option"]) for f in fields(kind) if "option" in f.metadata}
+
+
+def kinds(annotation: Any) -> tuple[Any, ...]:
+    """What an annotation allows besides None: (int,) of `int | None`, (tuple[str, ...],) of that."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(member for member in members if member is not type(None))
+
+
+def is_listed(annotation: Any) -> bool:
+    """Whether values are tuples."""
+    return any(get_origin(kind) in (tuple, Sequence) for kind in kinds(annotation))
+
+
+def as_tuples(options: Any) -> None:
+    """Where tuples belong, other sequences and single values become tuples; for `__post_init__`."""
+    for name, (described_field, _) in described(options).items():
+        value = getattr(options, name)
+        if value is not None and is_listed(described_field.type) and not isinstance(value, tuple):
+            listed = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+            object.__setattr__(options, name, listed)
+
+
+def check(options: Any, error: type[UserError] = UserError) -> None:
+    """Raises `error` naming the first option that is not what it may be. None passes where it is the default."""
+    for name, (described_field, about) in described(options).items():
+        value = getattr(options, name)
+        if value is None and described_field.default is None:
+            continue
+        listed = is_listed(described_field.type)
+        if isinstance(value, tuple) != listed:
+            raise error(f"{name} must be {'a list' if listed else 'one value'} but got {value!r:.80}")
+        for one in value if listed else (value,):
+            _check_one(name, one, about, described_field.type, error)
+
+
+def _check_one(name: str, value: Any, about: Option, annotation: Any, error: type[UserError]) -> None:
+    if about.names and value not in about.names:
+        raise error(f"{name} must be of {', '.join(about.names)} but got {value!r:.80}")
+    if about.is_number:
+        _check_number(name, value, about, whole=float not in _leaves(annotation), error=error)
+
+
+def _leaves(annotation: Any) -> tuple[Any, ...]:
+    return tuple(leaf for kind in kinds(annotation) for leaf in (get_args(kind)[:1] if is_listed(kind) else (kind,)))
+
+
+def _check_number(name: str, value: Any, about: Option, *, whole: bool, error: type[UserError]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise error(f"{name} must be a {'whole ' if whole else ''}number but got {value!r:.80}")
+    if not abs(value) <= sys.float_info.max:  # true of nan, inf and whole numbers beyond any float
+        raise error(f"{name} must be a finite number but got {value!r:.80}")
+    low = -math.inf if about.least is None else about.least
+    high = math.inf if about.most is None else about.most
+    above = -math.inf if about.above is None else about.above
+    below = math.inf if about.below is None else about.below
+    if not (low <= value <= high and above < value < below):
+        raise error(f"{name} must be {bounds(about)} but got {value!r}")
+
+
+def bounds(about: Option) -> str:
+    """The range in words: "at least 0 and below 1"."""
+    ends = (("above", about.above), ("at least", about.least), ("below", about.below), ("at most", about.most))
+    return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+
+
+def differences(stored: Any, asked: Any) -> list[str]:
+    """What differs between two dataclasses of one kind, option by option, in words. Fields that are not compared are
+    passed over, those whose metadata have "changed" are told by these words alone."""
+    found = []
+    for f in fields(asked):
+        before, now = getattr(stored, f.name), getattr(asked, f.name)
+        if not f.compare or before == now:
+            continue
+        if "changed" in f.metadata:
+            found.append(f.metadata["changed"])
+        elif is_dataclass(before) and is_dataclass(now):
+            found += differences(before, now)
+        else:
+            found.append(f"{f.name} was {text(before)}, now {text(now)}")
+    return found
+
+
+def text(value: Any) -> str:
+    """A value as a flag takes it: lists with commas, "none" for an empty one."""
+    return ",".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def words(options: Any, without: Sequence[str] = ()) -> list[str]:
+    """The options as words of a command line, those that are unset or `without` left out, positional ones first."""
+    placed: list[str] = []
+    flagged: list[str] = []
+    for name, (described_field, about) in described(options).items():
+        value = getattr(options, name)
+        is_idle = value is None or (described_field.default is False and not value)
+        if about.flag is None or not about.repeats or is_idle or name in without:
+            continue
+        if about.positional:
+            placed += map(str, value) if isinstance(value, tuple) else [str(value)]
+            continue
+        flag = (about.flag or name).replace("_", "-")
+        if isinstance(value, bool):
+            flagged.append(f"--{flag}" if value else f"--no-{flag}")
+        elif about.gathers and not value:
+            continue
+        elif about.gathers == "words":
+            flagged += [f"--{flag}", *value]
+        elif about.gathers == "again":
+            flagged += [word for one in value for word in (f"--{flag}", one)]
+        else:
+            flagged += [f"--{flag}", text(value)]
+    return placed + flagged

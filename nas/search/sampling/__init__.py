@@ -1,0 +1,1 @@
+"""What strategies share: proposals within budget by construction, walks that are replayed."""

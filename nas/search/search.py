@@ -1,0 +1,257 @@
+"""What can be asked of a search, what was decided, and the folder in which it runs.
+
+RUN/settings.json   what was decided: the same command continues, another is refused
+    journal.log     Optuna's storage: one study a strategy and budget
+    pareto.json     the result, rewritten after every trial
+    weights/        the state of each training, and the weights of the networks on the front
+    workers/        logs and pulses of the worker processes
+    data.npz        only where arrays were given instead of a data set
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from nas.errors import UserError
+from nas.machine.folders import WorkFolder
+from nas.machine.options import as_tuples, check, differences, option, words
+from nas.machine.process import check_device, parse_seconds
+from nas.search.strategies import STRATEGIES
+from nas.space.budget import Budget, parse_count, parse_counts
+from nas.space.space import Architecture
+from nas.stopping.rules import RULES, default_threshold
+from nas.training.recipe import AUGMENTATIONS, Recipe, changed, recipe_values
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+BASELINES = "baselines"
+"""The study of networks that nobody searched for."""
+
+ARRAYS = "arrays"
+"""What images are called that were given from Python, without a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
+
+    dataset: str | None = option(
+        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class; on the command line "
+        "cifar100 if it is on disk or can be downloaded, else digits",
+        default=None,
+        metavar="NAME|PATH",
+    )
+    arrays: "tuple[npt.NDArray[Any], npt.NDArray[Any]] | None" = option(
+        "images [N, H, W] or [N, H, W, C] and labels [N] instead of a data set", default=None, flag=None
+    )
+    image_size: int | None = option("scale images to this many pixels a side", default=None, metavar="PIXELS")
+    validation_share: float | None = option(
+        "share of the training images that is set aside; 0.1, or 0.2 below 10,000 images", default=None, metavar="SHARE"
+    )
+    augmentation: Sequence[str] | None = option(
+        "augmentations of training images, or none; what suits the data set",
+        default=None,
+        choices=AUGMENTATIONS,
+        flag="augment",
+        metavar="NAME[,NAME]",
+    )
+    space: str | type[Architecture] = option(
+        "a shipped search space or a .py file", default="mixed", metavar="NAME|FILE"
+    )
+    budget: int | Sequence[int] = option(
+        "most parameters of a network; several budgets are searched side by side (1K,10K,1M)",
+        least=1,
+        parse=parse_counts,
+        metavar="N[,N…]",
+    )
+    max_macs: int | None = option(
+        "most multiply-adds a network (15M); no cap", default=None, least=1, parse=parse_count, metavar="N"
+    )
+    strategies: Sequence[str] = option(
+        "how networks are proposed", default=("tpe", "greedy"), choices=lambda: tuple(STRATEGIES), metavar="NAME[,NAME]"
+    )
+    trials: int = option("networks per strategy and budget", default=200, least=1)
+    epochs: int | None = option("epochs a trial; 12, or 3 below 10,000 images", default=None, least=1)
+    below: float = option(
+        "share of the trials that aim below the budget, for the front", default=0.25, least=0, most=1, metavar="SHARE"
+    )
+    stop: str = option(
+        "rule by which hopeless trainings are stopped early",
+        default="extrapolate",
+        choices=tuple(RULES),
+        metavar="RULE",
+    )
+    stop_threshold: float | None = option(
+        "extrapolate: chance of joining the front below which a training is given up; 4 / trials, at most 0.2",
+        default=None,
+        least=0,
+        most=1,
+        metavar="CHANCE",
+    )
+    audit: float | None = option(
+        "share of the trainings given up that go on in the end, to check the predictions; 0.05",
+        default=None,
+        least=0,
+        most=1,
+        metavar="SHARE",
+    )
+    warm_start: str | Path | None = option(
+        "begin with the best networks of another run's nearest budget, rescaled", default=None, metavar="RUN"
+    )
+    seed: int = option("seed of every random choice", default=0, least=0)
+    out: str | Path | None = option("run folder; in runs/, named after the search", default=None, metavar="DIR")
+    baselines: bool | None = option(
+        "train a ResNet, a MobileNetV2 and a VGG scaled to each budget too; if strategies are compared", default=None
+    )
+    workers: int | None = option("training processes; GPUs, or cores", default=None, least=1, repeats=False)
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
+    time_limit: float | None = option(
+        "seconds after which the search stops (90s, 30m, 2h)",
+        default=None,
+        above=0,
+        repeats=False,
+        parse=parse_seconds,
+        metavar="TIME",
+    )
+
+    def __post_init__(self) -> None:
+        as_tuples(self)
+        object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
+        check(self)
+        check_device(self.device)
+        if not self.strategies or not self.budgets:
+            raise UserError("a search needs at least one budget and one strategy")
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets, ascending, each once."""
+        return self.budget if isinstance(self.budget, tuple) else (self.budget,)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
+    the strategies' trials, at every budget. `starts` are the knobs with which the search at each budget begins, if any;
+    `validation_images` follows from the data set, the share and the seed."""
+
+    what: ClassVar[str] = "search"
+    folders: ClassVar[tuple[str, ...]] = ("weights", "workers")
+
+    dataset: str
+    data_checksum: str
+    image_size: int | None
+    validation_share: float | None
+    augmentation: tuple[str, ...]
+    space: str
+    space_class: str
+    space_checksum: str
+    budgets: tuple[int, ...]
+    max_macs: int | None
+    strategies: tuple[str, ...]
+    baselines: tuple[str, ...]
+    trials: int
+    epochs: int
+    below: float
+    seed: int
+    recipe: Recipe
+    stop: str = "none"
+    stop_threshold: float | None = None
+    audit: float = 0.0
+    starts: tuple[list[dict[str, Any]], ...] = ()
+    validation_images: int = field(default=0, compare=False)
+
+    def budget(self, parameters: int) -> Budget:
+        """The budget of one study."""
+        return Budget(parameters, self.max_macs)
+
+    def starts_at(self, budget: int) -> list[dict[str, Any]]:
+        """Knobs with which the studies of one budget begin, before the space's default."""
+        return self.starts[self.budgets.index(budget)] if self.starts else []
+
+    @property
+    def threshold(self) -> float:
+        """The chance of joining the front below which a training is given up."""
+        if self.stop_threshold is not None:
+            return self.stop_threshold
+        return default_threshold(self.trials * len(self.budgets))
+
+    @property
+    def studies(self) -> tuple[tuple[str, int], ...]:
+        """(strategy, budget) of every study, in the order in which they take turns."""
+        strategies = (*self.strategies, *([BASELINES] if self.baselines else []))
+        return tuple((strategy, budget) for budget in self.budgets for strategy in strategies)
+
+    def trials_of(self, strategy: str) -> int:
+        """Trials of one study."""
+        return len(self.baselines) if strategy == BASELINES else self.trials
+
+    @property
+    def all_trials(self) -> int:
+        """Trials of every study together."""
+        return sum(self.trials_of(strategy) for strategy, _ in self.studies)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON values; of the recipe all but epochs and augmentation, which have fields of their own."""
+        own = {name: value for name, value in recipe_values(self.recipe).items() if name not in _IN_BOTH}
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {"recipe": own}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """See `nas.machine.folders.Settings`."""
+        values = {f.name: content[f.name] for f in fields(cls)}
+        recipe = changed(Recipe(), values["recipe"] | {name: values[name] for name in _IN_BOTH})
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values | lists | {"recipe": recipe})
+
+    def differences(self, asked: Self) -> list[str]:
+        """See `nas.machine.folders.Settings`."""
+        return list(dict.fromkeys(differences(self, asked)))
+
+    def asked(self, out: Path | None = None) -> SearchOptions:
+        """The options that ask for this search, every one written out. The run of a warm start is not known: RUN; nor
+        are arrays given from Python: ARRAYS."""
+        same = {f.name for f in fields(SearchOptions)} & {f.name for f in fields(self)}
+        return SearchOptions(
+            **{name: getattr(self, name) for name in same}
+            | {
+                "dataset": "ARRAYS" if self.dataset == ARRAYS else self.dataset,
+                "budget": self.budgets,
+                "baselines": bool(self.baselines),
+                "audit": None if self.stop == "none" else self.audit,
+                "warm_start": "RUN" if self.starts else None,
+                "out": out,
+            }
+        )
+
+    def command(self, out: Path | None = None, seeds: int = 1) -> str:
+        """The command of this search, or of several with seeds from its own on."""
+        several = ["--seeds", str(seeds)] if seeds > 1 else []
+        return shlex.join(["nas", "search", *words(self.asked(out)), *several])
+
+
+_IN_BOTH = ("epochs", "augmentation")
+"""What a search and its recipe both say."""
+
+
+def run_folder(path: str | Path) -> WorkFolder[Search]:
+    """The folder of a search."""
+    return WorkFolder(Path(path), Search)
+
+
+def arrays_file(folder: WorkFolder[Search]) -> Path:
+    """Arrays given through the Python API."""
+    return folder / "data.npz"
+
+
+def weights_file(folder: WorkFolder[Search], network: str) -> Path:
+    """State of the training of the network with this fingerprint."""
+    return folder / "weights" / f"{network}.pt"
+
+
+def worker_file(folder: WorkFolder[Search], slot: int, kind: str) -> Path:
+    """Log or pulse of the worker in a slot."""
+    return folder / "workers" / f"{slot}.{kind}"

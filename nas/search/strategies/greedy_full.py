@@ -1,0 +1,361 @@
+"""Projected finite-difference greedy search: climb along the surface of networks that use the budget.
+
+At the network q, with accuracy A and parameters N as functions of the ordered knobs, in notches (see `notch`):
+
+    differences    dA_i = A(q + e_i) - A(q), dN_i = N(q + e_i) - N(q), for every ordered knob i
+    projection     ort(dA) = dA - (<dA, dN> / <dN, dN>) dN
+    step           q + eta * ort(dA) / |ort(dA)|, rounded to the lattice and fitted to the budget
+
+A difference is taken backward where the knob is at its last option or the notch would leave the budget. Every trial of
+a search has the same seed, batches and augmentation, so the two sides of a difference are a pair.
+
+What the bare method lacks, and without which it walks at random: a noise floor, below which no difference counts and no
+step is taken; knobs that are no numbers, moved by exchange; and restarts where earlier outcomes promise most.
+"""
+
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations, count
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from optuna.study import Study
+
+from nas.search.sampling.walk import (
+    IDLE_RESTARTS,
+    Outcome,
+    Point,
+    Walk,
+    WalkSampler,
+    exchanges,
+    moved,
+    notch,
+    replaced,
+)
+from nas.space.draw import draw_within
+from nas.space.space import Knob, Value
+
+Vector = npt.NDArray[np.float64]
+
+PROBES = 3
+"""Triples of nearly equal networks by which the first start measures the noise; each later one adds a triple."""
+
+FINE = 0.8
+"""Notches that a triple may span: a width and its next two options down, if they are as near as this."""
+
+RESTART_DRAWS = 8
+RESTART_PAIRS = 24
+LENGTHS = (2.0, 4.0, 8.0)
+"""Steps in notches: the next is tried while the last one gained; half the first where that did not."""
+
+
+def project(accuracy: Vector, parameters: Vector) -> Vector:
+    """The part of the accuracy's gradient along the surface of equal parameters."""
+    square = float(parameters @ parameters)
+    return accuracy - (accuracy @ parameters / square if square else 0.0) * parameters
+
+
+@dataclass
+class _Memory:
+    """What a walk has learnt: every outcome it was sent, the noise, and its log."""
+
+    outcomes: dict[Point, Outcome] = field(default_factory=dict)
+    networks: dict[str, Outcome] = field(default_factory=dict)
+    triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
+    metric: Literal["accuracy", "log-loss"] = "accuracy"
+    log: list[str] = field(default_factory=list)
+
+    def value(self, point: Point) -> float:
+        """In the chosen metric, larger is better; -inf where the trial failed."""
+        return _value(self.outcomes[point], self.metric)
+
+    def noise(self, metric: str) -> float:
+        """Standard deviation of a value, from the triples of nearly equal networks; 0 where there is none. Triples that
+        hold a prediction count only while there are no others."""
+        squares = []
+        measured = [(share, outcomes) for share, outcomes in self.triples if all(o.measured for o in outcomes)]
+        for share, outcomes in measured or self.triples:
+            low, middle, high = (_value(outcome, metric) for outcome in outcomes)
+            off = middle - (1 - share) * low - share * high
+            squares.append(off**2 / (1 + (1 - share) ** 2 + share**2))
+        squares = [square for square in squares if math.isfinite(square)]
+        return math.sqrt(sum(squares) / len(squares)) if squares else 0.0
+
+    @property
+    def floor(self) -> float:
+        """What two values must differ by to count: the standard error of a difference."""
+        return math.sqrt(2) * self.noise(self.metric)
+
+    def choose_metric(self) -> None:
+        """The one whose noise is smaller against the spread of the values so far."""
+        shares = {}
+        for metric in ("accuracy", "log-loss"):
+            values = [v for o in self.outcomes.values() if math.isfinite(v := _value(o, metric))]
+            spread = float(np.std(values)) if len(values) > 1 else 0.0
+            shares[metric] = self.noise(metric) / spread if spread else math.inf
+        self.metric = "log-loss" if shares["log-loss"] < shares["accuracy"] else "accuracy"
+        if math.isfinite(shares["log-loss"]):
+            self.log.append(
+                f"values are compared by validation {self.metric}: its noise is {shares[self.metric]:.0%} of the "
+                f"spread between networks (accuracy {shares['accuracy']:.0%}, log-loss {shares['log-loss']:.0%})"
+            )
+
+
+def _value(outcome: Outcome, metric: str) -> float:
+    value = -outcome.log_loss if metric == "log-loss" else outcome.accuracy
+    return -math.inf if math.isnan(value) else value
+
+
+Steps = Generator[Sequence[Point], list[Outcome], Point]
+"""A part of a walk; returns where it ends."""
+
+Gradient = Generator[Sequence[Point], list[Outcome], dict[int, float] | None]
+"""A part of a walk; returns a slope for each ordered knob, None where no difference beats the floor."""
+
+
+class FullGreedySampler(WalkSampler):
+    """Differences, projection, step, while steps gain; then exchanges of single knobs; then a restart.
+
+    A gradient takes a full set of differences: as many networks as there are ordered knobs."""
+
+    def walk(self, start: Point) -> Walk:
+        """Restart after restart."""
+        self._memory = _Memory()
+        centre = start
+        idle = 0
+        for restart in count(1):
+            known = len(self._memory.networks)
+            yield from self._look([centre])
+            self._say(f"start {restart} at {self._described(centre)}")
+            yield from self._probe(centre, restart)
+            rounds, gained = 0, True
+            while gained:
+                climbed = yield from self._climb(centre)
+                exchanged = yield from self._exchange(climbed, restart, rounds)
+                gained, centre, rounds = exchanged != centre, exchanged, rounds + 1
+            self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
+            idle = idle + 1 if len(self._memory.networks) == known else 0
+            if idle == IDLE_RESTARTS:
+                return
+            centre = self._restart(restart)
+
+    def explain(self, study: Study) -> list[str]:
+        """The walk so far in words: starts, noise, gradients, projections, steps, exchanges."""
+        if not study.get_trials(deepcopy=False):
+            return []
+        self._walk = None
+        self._first_unknown(self._outcomes(study), self.seen(study), self._beginning(study))
+        return list(self._memory.log)
+
+    def _look(self, points: Iterable[Point]) -> Walk:
+        """Asks for the outcomes of those networks that are not known yet."""
+        points, memory = list(points), self._memory
+        unknown = {self.identity(p): p for p in points if self.identity(p) not in memory.networks}
+        if unknown:
+            outcomes = yield list(unknown.values())
+            memory.networks.update(zip(unknown, outcomes, strict=True))
+        memory.outcomes.update({point: memory.networks[self.identity(point)] for point in points})
+
+    def _probe(self, centre: Point, restart: int) -> Walk:
+        """Measures the noise: how far the middle of three nearly equal networks lies off the line of the others."""
+        memory = self._memory
+        wanted = PROBES if restart == 1 else 1
+        for i in self.rng("probe", restart).permutation(len(self.space.knobs)):
+            knob = self.space.knobs[i]
+            index = knob.options.index(centre[i])
+            if wanted == 0 or knob.role != "width" or index < 2:
+                continue
+            triple = [replaced(centre, {int(i): option}) for option in knob.options[index - 2 : index + 1]]
+            low, middle, high = (2 * math.log2(float(point[i])) for point in triple)
+            if high - low <= FINE and all(map(self.admits, triple)):
+                yield from self._look(triple)
+                share = (middle - low) / (high - low)
+                memory.triples.append((share, tuple(memory.outcomes[point] for point in triple)))
+                wanted -= 1
+        if not memory.triples:
+            self._say("noise: not measured, for no width has two options near enough; every gain counts")
+            return
+        if restart == 1:
+            memory.choose_metric()
+        self._say(
+            f"noise: {self._shown(memory.noise(memory.metric), sign='')} a value, by {len(memory.triples)} triples of "
+            f"nearly equal networks; floor {self._shown(memory.floor, sign='')}"
+        )
+
+    def _climb(self, centre: Point) -> Steps:
+        """Steps along the projected gradient while they gain more than the floor."""
+        while True:
+            gradient = yield from self._gradient(centre)
+            if gradient is None:
+                return centre
+            stepped = yield from self._step(centre, gradient)
+            if stepped == centre:
+                return centre
+            centre = stepped
+
+    def _gradient(self, centre: Point) -> Gradient:
+        """The projected gradient by full differences: n + 1 networks. None where no difference beats the floor."""
+        pairs = self._pairs(centre)
+        yield from self._look(point for pair in pairs.values() for point in pair)
+        value = self._memory.value
+        accuracy = {i: value(upper) - value(lower) for i, (lower, upper) in pairs.items()}
+        accuracy = {i: a if abs(a) > self._memory.floor and math.isfinite(a) else 0.0 for i, a in accuracy.items()}
+        parameters = {i: self.parameters(upper) - self.parameters(lower) for i, (lower, upper) in pairs.items()}
+        return self._projected(accuracy, parameters)
+
+    def _pairs(self, centre: Point) -> dict[int, tuple[Point, Point]]:
+        """By ordered knob: the networks below and above its difference, one of which is the centre."""
+        pairs = {}
+        for i, knob in enumerate(self.space.knobs):
+            if knob.role == "choice":
+                continue
+            for by in (1, -1):
+                option = notch(knob, centre[i], by)
+                if option is not None and self.admits(other := replaced(centre, {i: option})):
+                    pairs[i] = (centre, other) if by > 0 else (other, centre)
+                    break
+        return pairs
+
+    def _projected(self, accuracy: Mapping[int, float], parameters: Mapping[int, float]) -> dict[int, float] | None:
+        names = [self._names[i] for i in accuracy]
+        if not any(accuracy.values()):
+            self._say("gradient: no difference of an ordered knob beats the floor")
+            return None
+        along = project(np.array(list(accuracy.values())), np.array([parameters[i] for i in accuracy], dtype=float))
+        shown = zip(names, accuracy.values(), parameters.values(), along, strict=True)
+        self._say(
+            "gradient a notch, and its projection along equal parameters: "
+            + "; ".join(f"{name} {self._shown(a)} for {n:+,} → {self._shown(o)}" for name, a, n, o in shown if a or o)
+        )
+        return dict(zip(accuracy, map(float, along), strict=True)) if np.linalg.norm(along) > 0 else None
+
+    def _step(self, centre: Point, gradient: Mapping[int, float]) -> Steps:
+        """The longest of the steps tried that still gained on the one before."""
+        norm = math.sqrt(sum(slope**2 for slope in gradient.values()))
+
+        def target(length: float) -> Point:
+            moves = {i: moved(self.space.knobs[i], centre[i], length * slope / norm) for i, slope in gradient.items()}
+            return self.fit(replaced(centre, moves))
+
+        best = centre
+        for length in LENGTHS:
+            yield from self._look([target(length)])
+            if not self._gains(best, target(length), f"step of {length:g} notches"):
+                break
+            best = target(length)
+        if best == centre:
+            short = target(LENGTHS[0] / 2)
+            yield from self._look([short])
+            if self._gains(centre, short, f"step of {LENGTHS[0] / 2:g} notch"):
+                return short
+        return best
+
+    def _exchange(self, centre: Point, restart: int, rounds: int) -> Steps:
+        """Single knobs moved and fitted, the most promising first; each gain is taken at once."""
+        tried: set[tuple[int, Value]] = set()
+        rng = self.rng("exchange", restart, rounds)
+        while True:
+            before = len(self._memory.networks)
+            for move in self._ranked([m for m in exchanges(self.space.knobs, centre) if m not in tried], centre, rng):
+                tried.add(move)
+                target = self.fit(replaced(centre, {move[0]: move[1]}))
+                if self.identity(target) == self.identity(centre):
+                    continue
+                yield from self._look([target])
+                if self._gains(centre, target, "exchange"):
+                    tried.add((move[0], centre[move[0]]))
+                    centre = target
+                    break
+                if len(self._memory.networks) > before:
+                    break  # something was learnt: rank anew
+            else:
+                return centre
+
+    def _ranked(
+        self, moves: list[tuple[int, Value]], centre: Point, rng: np.random.Generator
+    ) -> list[tuple[int, Value]]:
+        """The moves, the most promising first, ties in random order."""
+        promise = self._promise([replaced(centre, {i: option}) for i, option in moves])
+        order = np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable")
+        return [moves[i] for i in order]
+
+    def _restart(self, restart: int) -> Point:
+        """Of some random networks, and some two moves away from the best one, that which promises most."""
+        rng = self.rng("restart", restart)
+        points = [self.point(draw_within(self.space, self.budget, rng)) for _ in range(RESTART_DRAWS)]
+        best = max(self._memory.outcomes, key=self._memory.value)
+        moves = list(exchanges(self.space.knobs, best))
+        pairs = list(combinations(range(len(moves)), 2))
+        for index in rng.permutation(len(pairs))[:RESTART_PAIRS]:
+            points.append(self.fit(replaced(best, dict(moves[i] for i in pairs[index]))))
+        fresh = [point for point in points if point not in self._memory.outcomes] or points
+        return fresh[int(np.argmax(self._promise(fresh)))]
+
+    def _promise(self, points: Sequence[Point]) -> Vector:
+        """A quadratic ridge regression's forecast over all outcomes so far: what one start learns, the next keeps."""
+        known = [(point, value) for point in self._memory.outcomes if math.isfinite(value := self._memory.value(point))]
+        if len(known) < 2 or not points:
+            return np.zeros(len(points))
+        features = np.array([self._features(point) for point in (*(point for point, _ in known), *points)])
+        features -= features[: len(known)].mean(axis=0)
+        ordered = [i for i, knob in enumerate(self._feature_knobs) if knob.role != "choice"]
+        squares = features[:, ordered] ** 2
+        features = np.hstack([features, squares - squares[: len(known)].mean(axis=0)])
+        values = np.array([value for _, value in known])
+        inputs = features[: len(known)]
+        weights = np.linalg.solve(inputs.T @ inputs + np.eye(inputs.shape[1]), inputs.T @ (values - values.mean()))
+        forecast: Vector = features[len(known) :] @ weights
+        return forecast
+
+    @cached_property
+    def _feature_knobs(self) -> list[Knob]:
+        """The knob of each feature."""
+        return [knob for knob in self.space.knobs for _ in range(len(knob.options) if knob.role == "choice" else 1)]
+
+    def _features(self, point: Point) -> list[float]:
+        """Notches of the ordered knobs, an indicator for each option of the choices."""
+        if point in self._known_features:
+            return self._known_features[point]
+        features: list[float] = []
+        for knob, option in zip(self.space.knobs, point, strict=True):
+            if knob.role == "width":
+                features.append(2 * math.log2(float(option)))
+            elif knob.role == "ordered":
+                features.append(knob.options.index(option))
+            else:
+                features += [float(option == other) for other in knob.options]
+        self._known_features[point] = features
+        return features
+
+    @cached_property
+    def _known_features(self) -> dict[Point, list[float]]:
+        return {}
+
+    def _gains(self, centre: Point, target: Point, move: str) -> bool:
+        """Whether the target beats the centre by more than the floor; says so."""
+        gain = self._memory.value(target) - self._memory.value(centre)
+        taken = gain > self._memory.floor
+        if math.isnan(gain) or math.isinf(gain):
+            self._say(f"{move}: a training failed, {'taken' if taken else 'left'}")
+            return taken
+        changes = ", ".join(
+            f"{name} {before} → {after}"
+            for name, before, after in zip(self._names, centre, target, strict=True)
+            if before != after
+        )
+        self._say(f"{move} ({changes}): {self._shown(gain)}, {'taken' if taken else 'left'}")
+        return taken
+
+    def _described(self, point: Point) -> str:
+        return f"{self.parameters(point):,} parameters, {self._shown(self._memory.value(point), sign='')}"
+
+    def _shown(self, value: float, sign: str = "+") -> str:
+        if self._memory.metric == "accuracy":
+            return f"{100 * value:{sign}.2f} points"
+        return f"{value:{sign}.4f} nats"
+
+    def _say(self, line: str) -> None:
+        self._memory.log.append(line)
