@@ -5,8 +5,9 @@
     result = nas.search(budget=10_000, dataset="digits", trials=20)
     print(nas.parameters(result.network()))
 
-Importing nas is cheap: torch and Optuna are loaded by `nas.search`, when it runs, by `nas.to_module` and by
-`nas.CurvePruner`.
+What the commands do, Python has as functions with the same options: `nas.search`, `nas.confirm`, `nas.report`,
+`nas.train`, `nas.table`, `nas.export`. Importing nas is cheap: these, `nas.to_module` and `nas.CurvePruner` load torch
+and Optuna when they are first used.
 """
 
 import importlib
@@ -37,12 +38,11 @@ from nas.space.space import Architecture, knob, width_knob
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nas.api import Result, search
+    from nas.api import Result, confirm, export, report, search, table, train
     from nas.network.module import to_module
     from nas.search.judging.pruner import CurvePruner
 
-_HEAVY = {
-    "Result": "nas.api",
+_HEAVY = dict.fromkeys(("Result", "confirm", "export", "report", "table", "train"), "nas.api") | {
     "to_module": "nas.network.module",
     "CurvePruner": "nas.search.judging.pruner",
 }
@@ -72,13 +72,18 @@ __all__ = [
     "SqueezeExcitation",
     "Subsample",
     "UserError",
+    "confirm",
+    "export",
     "knob",
     "macs",
     "output_shape",
     "parameters",
     "peak_activation",
+    "report",
     "search",
+    "table",
     "to_module",
+    "train",
     "width_knob",
 ]
 

@@ -1,38 +1,48 @@
-"""`nas.search`: the main job as one function, the same that the command line calls."""
+"""What nas does, as functions of Python: each takes the options of the command of its name.
+
+`nas.search(budget=10_000, dataset="digits")` is `nas search --budget 10000 --dataset digits`; where a command prints, a
+function returns. The command line calls the same functions.
+"""
 
 import inspect
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
 from nas.machine.folders import WorkFolder
-from nas.machine.process import check_device
-from nas.network.folds import parameters
+from nas.machine.options import described, explained
+from nas.machine.process import default_workers
 from nas.network.layers import Layer
 from nas.network.serial import from_json
-from nas.results.scaling import scaling, warm_starts
+from nas.results.confirming.confirm import confirm as _confirm
+from nas.results.export.export import Exported, check_packages, check_place, export_network
+from nas.results.export.exportable import exportables
+from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
+from nas.results.report import write_report
+from nas.results.scaling import warm_starts
+from nas.results.table import table as _table
+from nas.results.trainings import train as _train
 from nas.search.baselines import feasible_baselines
-from nas.search.compare import courses
 from nas.search.front import read_result
 from nas.search.journal import common_failure, open_storage, open_study, read_records, read_run
-from nas.search.search import BASELINES, Search, arrays_file, run_folder
+from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.greedy_full import FullGreedySampler
 from nas.search.studies import open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
-from nas.space.space import Architecture, Space, bind, load_architecture, space_checksum, space_file
-from nas.stopping.rules import RULES
-from nas.training.recipe import AUGMENTATIONS
+from nas.space.space import Architecture, Space, bind, load_architecture, space_file
 from nas.training.recipes import recipe_for
+
+P = ParamSpec("P")
+Options = TypeVar("Options")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -62,195 +72,66 @@ class Result:
 class Silent:
     """A view that shows nothing."""
 
-    def begin(self, folder: WorkFolder[Search], plan: Search, workers: int) -> None:
+    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
         """Nothing."""
 
     def update(self, snapshot: object) -> None:
         """Nothing."""
 
 
-def search(
-    *,
-    budget: int | Sequence[int],
-    trials: int = 200,
-    dataset: str | None = None,
-    arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
-    space: str | type[Architecture] = "mixed",
-    strategies: Sequence[str] = ("tpe", "greedy"),
-    baselines: bool | None = None,
-    epochs: int | None = None,
-    max_macs: int | None = None,
-    seed: int = 0,
-    below: float = 0.25,
-    stop: str = "extrapolate",
-    stop_threshold: float | None = None,
-    audit: float = 0.05,
-    warm_start: str | Path | None = None,
-    out: str | Path | None = None,
-    workers: int | None = None,
-    device: str = "auto",
-    time_limit: float | None = None,
-    image_size: int | None = None,
-    validation_share: float | None = None,
-    augmentation: Sequence[str] | None = None,
-    view: View | None = None,
-) -> Result:
-    """Searches for the most accurate networks with at most `budget` parameters and returns the Pareto front.
+def run_search(asked: SearchOptions, view: View | None = None) -> Result:
+    """Searches for the most accurate networks within a budget and returns the Pareto front.
 
-    The data are a data set as `--dataset` takes it, or `arrays=(images, labels)`: training images [N, H, W] or
-    [N, H, W, C] and labels [N], of which a validation split is set aside. `trials` are per strategy and budget.
-    With `baselines` (the default where strategies are compared) a ResNet, a MobileNetV2 and a VGG scaled to each budget
-    are trained beside them. `epochs` defaults to 12 from 10,000 images on and to 3 below. `time_limit` is in seconds.
-    `stop` is the rule by which trainings are stopped early ("extrapolate", "median", "halving" or "none"; see
-    `nas.stopping.rules`), `stop_threshold` the chance of joining the front below which "extrapolate" gives a training
-    up (4 divided by a strategy's trials, at most 0.2), `audit` the share of those trainings that go on in the end all
-    the same, to check the predictions.
-    With `warm_start`, a run folder, the studies begin with the best networks of its nearest budget, rescaled.
-    An interrupted search goes on when it is called again with the same arguments.
+    The data are a data set, or `arrays=(images, labels)`, of which a validation split is set aside. An interrupted
+    search goes on when it is called again with the same arguments.
 
     Raises UserError (BudgetError, SpaceError, DataError, RunError) for what cannot be done, before anything is run.
     """
-    budgets = (budget,) if isinstance(budget, int) else tuple(sorted(set(budget)))
-    _check(budgets, trials, strategies, epochs, below, seed, workers, time_limit, device)
-    _check_stopping(stop, stop_threshold, audit)
-    if unknown := [name for name in augmentation or () if name not in AUGMENTATIONS]:
-        raise UserError(f"augmentation must be of {', '.join(AUGMENTATIONS)} but got {', '.join(unknown)}")
-    data = _load(dataset, arrays, seed, validation_share, image_size)
-    file, class_name = _locate(space)
-    bound = bind(load_architecture(file, class_name), data.shape, data.classes)
-    recipe = recipe_for(len(data.train.images))
-    limits = [Budget(parameters_cap, max_macs) for parameters_cap in budgets]
+    data = _load(asked)
+    file, class_name = _locate(asked.space)
+    space = bind(load_architecture(file, class_name), data.shape, data.classes)
+    limits = [Budget(parameters, asked.max_macs) for parameters in asked.budgets]
     for limit in limits:
-        check_satisfiable(bound, limit, bound.name)
-    strategies = tuple(dict.fromkeys(strategies))
-    wanted = len(strategies) > 1 if baselines is None else baselines
-    chosen = data.augmentation if augmentation is None else tuple(augmentation)
-    plan = Search(
-        dataset=data.name if arrays else _absolute(dataset or data.name),
-        data_checksum=data.checksum,
-        image_size=image_size,
-        validation_share=validation_share,
-        augmentation=chosen,
-        space=str(space) if isinstance(space, str) and not space.endswith(".py") else str(file),
-        space_class=bound.architecture.__name__,
-        space_checksum=space_checksum(file),
-        budgets=budgets,
-        max_macs=max_macs,
-        strategies=strategies,
+        check_satisfiable(space, limit, space.name)
+    wanted = len(set(asked.strategies)) > 1 if asked.baselines is None else asked.baselines
+    search = decided(
+        asked,
+        data=data,
+        space=space,
+        file=file,
+        recipe=recipe_for(len(data.train.images)),
         baselines=feasible_baselines(limits, data.shape, data.classes) if wanted else (),
-        trials=trials,
-        epochs=epochs or recipe.epochs,
-        below=below,
-        seed=seed,
-        recipe=replace(recipe, epochs=epochs or recipe.epochs, augmentation=chosen),
-        stop=stop,
-        stop_threshold=None if stop == "none" else stop_threshold,
-        audit=0.0 if stop == "none" else audit,
-        validation_images=len(data.validation.labels),
-        starts=() if warm_start is None else warm_starts(read_run(run_folder(Path(warm_start)))[1], budgets, bound),
+        starts=() if asked.warm_start is None else _starts(Path(asked.warm_start), asked.budgets, space),
     )
-    folder = run_folder(Path(out) if out else default_folder(plan))
-    folder.enter(plan)
-    if arrays:
-        np.savez(arrays_file(folder), x_train=arrays[0], y_train=arrays[1], x_test=arrays[0][:0], y_test=arrays[1][:0])
-    return _run(plan, folder, bound, workers, device, time_limit, view or Silent())
-
-
-def _run(
-    plan: Search,
-    folder: WorkFolder[Search],
-    space: Space,
-    workers: int | None,
-    device: str,
-    time_limit: float | None,
-    view: View,
-) -> Result:
+    folder = run_folder(asked.out or default_folder(search))
+    folder.enter(search)
+    if asked.arrays:
+        x, y = asked.arrays
+        np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
     storage = open_storage(folder)
-    studies = {key: open_study(storage, *key) for key in plan.studies}
-    count = min(workers or default_workers(device), plan.all_trials)
-    supervisor = Supervisor(plan, folder, space, studies, count, device, view, time_limit)
+    studies = {key: open_study(storage, *key) for key in search.studies}
+    workers = min(asked.workers or default_workers(asked.device), search.all_trials)
+    supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view or Silent(), asked.time_limit)
     ending = supervisor.run()
-    failure = common_failure(read_records(plan, studies), at_least=1)
+    failure = common_failure(read_records(search, studies), at_least=1)
     return Result(folder.path, ending, read_result(folder.path), failure)
 
 
-def explain(run: Path, strategy: str) -> list[str]:
-    """What a strategy that walks did in a run, step by step in words. Raises RunError for any other strategy."""
-    folder = run_folder(run)
-    plan = folder.read()
-    if strategy not in plan.strategies:
-        raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(plan.strategies)}")
-    if not issubclass(STRATEGIES[strategy], FullGreedySampler):
-        raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
-    data = read_result(run)["data"]
-    space = space_of(plan, tuple(data["shape"]), data["classes"])
-    lines = []
-    for (name, budget), study in open_studies(plan, folder, space).items():
-        if name == strategy:
-            assert isinstance(study.sampler, FullGreedySampler)
-            lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study))]
-    return lines
-
-
-def scaling_laws(run: Path, most: int) -> dict[str, Any]:
-    """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `nas.results.scaling`).
-    Raises RunError for a run of one budget."""
-    plan, records = read_run(run_folder(run))
-    data = read_result(run)["data"]
-    return scaling(records, space_of(plan, tuple(data["shape"]), data["classes"]), most)
-
-
-def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
-    """Best-so-far curves of the runs as one HTML file. Raises RunError if it cannot be written."""
-    from nas.results.pages.comparison import comparison_page
-
-    found, baselines = [], dict[int, dict[str, list[float]]]()
-    for folder in map(run_folder, runs):
-        plan, records = read_run(folder)
-        found += courses(plan, records)
-        for record in records:
-            if record.strategy == BASELINES and record.is_measured:
-                own = baselines.setdefault(record.budget, {}).setdefault(str(record.knobs["network"]), [])
-                own.append(record.accuracy)
-    if not found:
-        raise RunError("the runs have not finished a trial yet; there is nothing to draw")
-    title = f"Best validation accuracy so far, {Path(plan.dataset).stem}, {Path(plan.space).stem} space"
-    try:
-        file.write_text(comparison_page(found, baselines, title))
-    except OSError as error:
-        raise RunError(f"{file} cannot be written: {error.strerror}; give --html another file") from error
-
-
-def default_folder(plan: Search) -> Path:
+def default_folder(search: Search) -> Path:
     """Where a search goes by default: named after what it searches, so that the same command finds it again."""
-    budgets = "-".join(map(str, plan.budgets))
-    name = f"{Path(plan.dataset).stem}-{plan.space_class.lower()}-{budgets}-{plan.trials}x{plan.epochs}-seed{plan.seed}"
-    return Path("runs") / name
+    what = f"{Path(search.dataset).stem}-{search.space_class.lower()}-{'-'.join(map(str, search.budgets))}"
+    return Path("runs") / f"{what}-{search.trials}x{search.epochs}-seed{search.seed}"
 
 
-def default_workers(device: str) -> int:
-    """One a GPU, or one a core that we may use."""
-    if device != "cpu" and Path("/dev/nvidia0").exists():
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _load(
-    dataset: str | None,
-    arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
-    seed: int,
-    validation_share: float | None,
-    image_size: int | None,
-) -> SearchData:
-    if (dataset is None) == (arrays is None):
+def _load(asked: SearchOptions) -> SearchData:
+    if (asked.dataset is None) == (asked.arrays is None):
         raise UserError("give either dataset=… or arrays=(images, labels)")
-    if arrays is not None:
-        return array_search_data(*arrays, seed=seed, validation_share=validation_share)
-    assert dataset is not None
-    return load_search_data(dataset, seed=seed, validation_share=validation_share, image_size=image_size)
+    if asked.arrays is not None:
+        return array_search_data(*asked.arrays, seed=asked.seed, validation_share=asked.validation_share)
+    assert asked.dataset is not None
+    return load_search_data(
+        asked.dataset, seed=asked.seed, validation_share=asked.validation_share, image_size=asked.image_size
+    )
 
 
 def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
@@ -266,44 +147,79 @@ def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
     return Path(file).resolve(), space.__name__
 
 
-def _absolute(dataset: str) -> str:
-    return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
+def _starts(run: Path, budgets: tuple[int, ...], space: Space) -> tuple[list[dict[str, Any]], ...]:
+    return warm_starts(read_run(run_folder(run))[1], budgets, space)
 
 
-def _check(
-    budgets: tuple[int, ...],
-    trials: int,
-    strategies: Sequence[str],
-    epochs: int | None,
-    below: float,
-    seed: int,
-    workers: int | None,
-    time_limit: float | None,
-    device: str,
-) -> None:
-    check_device(device)
-    if not budgets or min(budgets) < 1:
-        raise UserError(f"budget must be at least 1 parameter but got {budgets}")
-    unknown = [name for name in strategies if name not in STRATEGIES]
-    if unknown or not strategies:
-        raise UserError(f"strategies must be of {', '.join(STRATEGIES)} but got {', '.join(unknown) or 'none'}")
-    for name, value in (("trials", trials), ("epochs", epochs), ("workers", workers)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1 but got {value}")
-    if not 0 <= below <= 1:
-        raise UserError(f"below must be a share between 0 and 1 but got {below}")
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more but got {seed}")
-    if time_limit is not None and time_limit <= 0:
-        raise UserError(f"the time limit must be above 0 seconds but got {time_limit}")
+def explain(run: Path, strategy: str) -> list[str]:
+    """What a strategy that walks did in a run, step by step in words. Raises RunError for any other strategy."""
+    folder = run_folder(run)
+    search = folder.read()
+    if strategy not in search.strategies:
+        raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(search.strategies)}")
+    if not issubclass(STRATEGIES[strategy], FullGreedySampler):
+        raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
+    data = read_result(run)["data"]
+    space = space_of(search, tuple(data["shape"]), data["classes"])
+    lines = []
+    for (name, budget), study in open_studies(search, folder, space).items():
+        if name == strategy:
+            assert isinstance(study.sampler, FullGreedySampler)
+            lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study))]
+    return lines
 
 
-def _check_stopping(stop: str, threshold: float | None, audit: float) -> None:
-    if stop not in RULES:
-        raise UserError(f"stop must be of {', '.join(RULES)} but got {stop!r}")
-    for name, value in (("stop threshold", threshold), ("audit", audit)):
-        if value is not None and not 0 <= value <= 1:
-            raise UserError(f"the {name} must be between 0 and 1 but got {value}")
+def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
+    """Writes trained networks as folders that need nas no more; returns each folder, what was written, and in words
+    where the weights come from.
+
+    Raises UserError where a package is missing, a place cannot be used, or there are no trained networks.
+    """
+    check_packages()
+    budgets = asked.budget if isinstance(asked.budget, tuple) else None
+    found = {Path(asked.to) / name: each for name, each in exportables(Path(asked.source), budgets).items()}
+    for to in found:
+        check_place(to)
+    return [(to, export_network(each.network, each.weights, each.card, to), each.origin) for to, each in found.items()]
 
 
-__all__ = ["Result", "parameters", "search"]
+@dataclass(frozen=True)
+class Report:
+    """A report that was written: the HTML file, and its plots as pictures where they were asked for."""
+
+    file: Path
+    pictures: tuple[Path, ...] = ()
+
+
+def run_report(asked: ReportOptions) -> Report:
+    """Writes a search, finished or running, as one HTML file that opens without a network.
+
+    Raises RunError where there is no run, or a file cannot be written, UserError where pictures cannot be drawn.
+    """
+    file = write_report(Path(asked.run), Path(asked.out) if asked.out else None)
+    if not asked.png:
+        return Report(file)
+    from nas.results.report.pictures import write_pictures
+
+    return Report(file, tuple(write_pictures(Path(asked.run), Path(asked.png))))
+
+
+def _takes(options: Callable[P, Options], run: Callable[[Options], R]) -> Callable[P, R]:
+    """A function that takes the options as its own arguments: `_takes(SearchOptions, run_search)(budget=10_000)`."""
+
+    def called(*arguments: P.args, **keywords: P.kwargs) -> R:
+        return run(options(*arguments, **keywords))
+
+    meanings = "\n".join(f"    {name}: {explained(*about)}" for name, about in described(options).items())
+    called.__name__ = called.__qualname__ = options.__name__.removesuffix("Options").lower()
+    called.__doc__ = f"{inspect.getdoc(run)}\n\nArguments:\n{meanings}"
+    called.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    return called
+
+
+search = _takes(SearchOptions, run_search)
+train = _takes(TrainOptions, _train)
+table = _takes(TableOptions, _table)
+confirm = _takes(ConfirmOptions, _confirm)
+export = _takes(ExportOptions, run_export)
+report = _takes(ReportOptions, run_report)

@@ -16,22 +16,28 @@ import torch
 from searching import write_data, write_space
 
 from nas.api import search
-from nas.cli.flags import build_parser
-from nas.cli.main import main
+from nas.cli.main import build_parser, main
 from nas.data.load import load_test
 from nas.errors import DataError, RunError, SpaceError
 from nas.network.layers import Flatten, Layer, Linear, Sequence
-from nas.results.confirm import Confirmation, confirm, interval, read_confirmed
+from nas.results.confirming.confirm import confirm
+from nas.results.confirming.confirmed import interval, read_confirmed
+from nas.results.confirming.racing import Candidate, Entrant, dropped
 from nas.results.export.exportable import UserError, exportables
-from nas.results.racing import Candidate, Entrant, dropped
+from nas.results.options import ConfirmOptions
 from nas.results.report.whole import report_html
-from nas.training.recipe import Recipe, changed, parse_changes
+from nas.training.recipe import changed, parse_changes
 from nas.training.recipes import named_recipe
 from nas.training.train import Epoch
-from nas.training.training import Metrics, training_folder
+from nas.training.training import Metrics, read_metrics, training_folder
 
 LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))
-RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=0.03, warmup_steps=0, average_share=0.0)
+CHANGES = {"epochs": 2, "batch_size": 32, "learning_rate": 0.03, "warmup_steps": 0}
+
+
+def confirmed(run: Path, **options: Any) -> dict[str, Any]:
+    """What a confirmation of two epochs comes to, on the CPU."""
+    return confirm(ConfirmOptions(run, changes=CHANGES, device="cpu", **options))
 
 
 def candidate(label: str, budget: int, kind: Any) -> Candidate:
@@ -119,8 +125,7 @@ def trained(run: Path) -> dict[str, float]:
 
 
 def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(run: Path):
-    confirmation = Confirmation(run, RECIPE, seeds=2)
-    content = confirm(confirmation, workers=2, device="cpu")
+    content = confirmed(run, seeds=2, workers=2)
     found = [budget for entry in content["networks"] if entry["kind"] == "found" for budget in entry["budgets"]]
     baselines = {entry["label"] for entry in content["networks"] if entry["kind"] == "baseline"}
     assert found == [300, 900]
@@ -149,20 +154,20 @@ def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is
     without_test_split(run)
     with pytest.raises(DataError):
         load_test(str(run.parent / "data.npz"))
-    again = confirm(confirmation, workers=2, device="cpu")
+    again = confirmed(run, seeds=2, workers=2)
     assert again == content  # neither trained nor read again
     assert trained(run) == before
 
 
 def test_a_network_more_is_tested_by_one_more_reading(run: Path):
-    first = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    first = confirmed(run, seeds=1, baselines=False, workers=1)
     assert first["test_reads"] == 1
     assert [entry["test"]["low"] for entry in first["networks"]] == [None] * len(first["networks"])
-    more = confirm(Confirmation(run, RECIPE, seeds=1, top=2, baselines=False), workers=1, device="cpu")
+    more = confirmed(run, seeds=1, top=2, baselines=False, workers=1)
     assert more["test_reads"] == 2
     assert len(more["networks"]) > len(first["networks"])
     assert len(more["commands"]) == 2
-    fewer = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    fewer = confirmed(run, seeds=1, baselines=False, workers=1)
     assert fewer["test_reads"] == 2
     assert {entry["network"]: entry["test"] for entry in fewer["networks"]} == {
         entry["network"]: entry["test"] for entry in more["networks"]
@@ -170,28 +175,29 @@ def test_a_network_more_is_tested_by_one_more_reading(run: Path):
 
 
 def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path):
-    two = confirm(Confirmation(run, RECIPE, seeds=2, baselines=False), workers=1, device="cpu")
-    one = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    two = confirmed(run, seeds=2, baselines=False, workers=1)
+    one = confirmed(run, seeds=1, baselines=False, workers=1)
     assert one["networks"] == two["networks"]
     assert (one["seeds"], one["test_reads"]) == (2, 1)
     flags = build_parser().parse_args(shlex.split(one["commands"][0])[1:])
     assert (flags.run, flags.seeds, flags.top, flags.baselines) == (str(run), 2, 1, False)
-    assert changed(named_recipe("final", 192), parse_changes(flags.set)) == replace(RECIPE, augmentation=())
+    base = named_recipe("final", 192)
+    assert changed(base, parse_changes(flags.changes)) == changed(base, CHANGES | {"augmentation": ()})
 
 
 def test_one_budget_of_several_can_be_confirmed(run: Path):
-    content = confirm(Confirmation(run, RECIPE, seeds=1, baselines=False, budgets=(300,)), workers=1, device="cpu")
+    content = confirmed(run, seeds=1, baselines=False, budget=(300,), workers=1)
     assert [entry["budgets"] for entry in content["networks"]] == [[300]]
     assert "--budget 300" in content["commands"][0]
     with pytest.raises(UserError, match=r"has not searched within 7; its budgets are 300, 900"):
-        confirm(Confirmation(run, RECIPE, seeds=1, budgets=(7,)), workers=1, device="cpu")
+        confirmed(run, seeds=1, budget=(7,), workers=1)
 
 
 def test_a_space_that_now_makes_other_networks_is_refused(run: Path):
     space = run.parent / "tiny.py"
     space.write_text(space.read_text().replace("stage(self.kind, self.blocks", "stage(self.kind, 3"))
     with pytest.raises(SpaceError, match="makes another network of the knobs of random"):
-        confirm(Confirmation(run, RECIPE, seeds=1), workers=1, device="cpu")
+        confirmed(run, seeds=1, workers=1)
     assert not (run / "confirmed").exists()
     assert "Layer tables are missing: the space makes another network" in report_html(run)
 
@@ -205,7 +211,7 @@ def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path
         out=tmp_path / "run", workers=1, device="cpu",
     )  # fmt: skip
     with pytest.raises(RunError, match="searched arrays given from Python, which have no test split; save them"):
-        confirm(Confirmation(tmp_path / "run", RECIPE, seeds=1), workers=1, device="cpu")
+        confirmed(tmp_path / "run", seeds=1, workers=1)
     assert sorted(path.name for path in (tmp_path / "run").glob("confirm*")) == []
 
 
@@ -238,14 +244,14 @@ def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(
     assert parts["test_reads"] == 1
     for path in sorted((tmp_path / "whole" / "confirmed").iterdir()):
         unbroken, killed = training_folder(path), training_folder(run / "confirmed" / path.name)
-        assert same_but_for_time(killed.read_metrics()) == same_but_for_time(unbroken.read_metrics())
+        assert same_but_for_time(read_metrics(killed)) == same_but_for_time(read_metrics(unbroken))
 
 
 def test_other_settings_a_run_without_networks_and_nonsense_are_refused_in_one_line(run: Path, tmp_path: Path):
-    confirm(Confirmation(run, RECIPE, seeds=1, baselines=False), workers=1, device="cpu")
+    confirmed(run, seeds=1, baselines=False, workers=1)
     with pytest.raises(RunError, match="was confirmed with another recipe: epochs was 2, now 3"):
-        confirm(Confirmation(run, replace(RECIPE, epochs=3), seeds=1, baselines=False), workers=1, device="cpu")
-    with pytest.raises(UserError, match="seeds and top must be at least 1 but got 0 and 1"):
-        confirm(Confirmation(run, RECIPE, seeds=0), workers=1, device="cpu")
-    with pytest.raises(RunError, match="is no run folder"):
-        confirm(Confirmation(tmp_path / "nowhere", RECIPE, seeds=1), workers=1, device="cpu")
+        confirm(ConfirmOptions(run, changes=CHANGES | {"epochs": 3}, seeds=1, device="cpu"))
+    with pytest.raises(UserError, match="seeds must be at least 1 but got 0"):
+        confirmed(run, seeds=0, workers=1)
+    with pytest.raises(RunError, match="is no folder of a search"):
+        confirmed(tmp_path / "nowhere", seeds=1, workers=1)

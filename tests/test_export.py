@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 import nas.results.export.predict
 from nas.api import search
+from nas.cli.flags import read_options
 from nas.cli.main import build_parser, main
 from nas.data.arrays import centre_square
 from nas.data.augment import DeviceData, normalised
@@ -53,8 +54,8 @@ from nas.network.serial import fingerprint, from_json
 from nas.network.source import torch_source
 from nas.results.export.card import Card, Measured, Preprocessing
 from nas.results.export.export import MismatchError, difference, export_network, onnx_model
-from nas.results.export.exportable import search_command, training_command
-from nas.search.search import Search, run_folder, weights_file
+from nas.results.trainings import training_command
+from nas.search.search import Search, SearchOptions, run_folder, weights_file
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.named import Torchvision, to_stored
@@ -515,10 +516,12 @@ PLAN = Search(
 
 def test_the_command_of_a_search_says_all_that_its_plan_does():
     for plan in (PLAN, replace(PLAN, augmentation=(), max_macs=None, image_size=None, baselines=("resnet",))):
-        flags = build_parser().parse_args(shlex.split(search_command(plan))[1:])
+        asked = read_options(SearchOptions, build_parser().parse_args(shlex.split(plan.command())[1:]))
+        assert asked == plan.asked()
+        flags = build_parser().parse_args(shlex.split(plan.command())[1:])
         assert (flags.budget, flags.trials, flags.epochs, flags.seed) == ((1_000, 20_000), 7, 5, 3)
         assert (flags.dataset, flags.image_size, flags.validation_share) == ("digits", plan.image_size, 0.3)
-        assert tuple(n for n in flags.augment if n != "none") == plan.augmentation
+        assert flags.augmentation == plan.augmentation
         assert (flags.space, flags.max_macs, flags.strategies) == ("mixed", plan.max_macs, ("tpe", "random"))
         assert flags.baselines == bool(plan.baselines)
         assert (flags.stop, flags.stop_threshold, flags.audit, flags.below) == ("extrapolate", 0.1, 0.2, 0.5)
@@ -537,7 +540,7 @@ def test_the_command_of_a_training_leads_to_its_recipe():
         command = shlex.split(training_command(digits_plan(SMALL, recipe, model), images=200))
         assert command[2 : 2 + len(words)] == words
         flags = build_parser().parse_args(command[1:])
-        assert changed(recipe_for(200), parse_changes(flags.set)) == recipe
+        assert changed(recipe_for(200), parse_changes(flags.changes)) == recipe
         assert (flags.dataset, flags.images, flags.seed, flags.recipe) == ("digits", 200, 0, "search")
 
 

@@ -250,7 +250,7 @@ def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, 
 
 
 def test_the_command_is_the_one_that_made_the_run(made: Path):
-    from nas.cli.flags import build_parser
+    from nas.cli.main import build_parser
 
     flags = build_parser().parse_args(command(gather(made)).split()[1:])
     search = plan_of(12)

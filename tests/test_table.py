@@ -68,7 +68,7 @@ SWEPT = [
 
 def test_a_sweep_trains_every_combination_of_its_values(sweep: Path):
     assert sorted(path.name for path in (sweep / "out").iterdir()) == sorted(SWEPT)
-    recipes = [training_folder(sweep / "out" / name).read().training for name in SWEPT]
+    recipes = [training_folder(sweep / "out" / name).read().recipe for name in SWEPT]
     assert [(recipe.dropout, recipe.augmentation) for recipe in recipes] == [
         (0.0, ()),
         (0.0, ("crop", "flip")),
@@ -312,7 +312,7 @@ def test_the_steps_of_a_ladder_keep_the_changes_of_those_before(tmp_path: Path, 
     assert all(0 <= line["test_accuracy"] <= 1 for line in lines)
     names = ["as-it-was", "stochastic-gradient-descent", "wider-with-dropout"]
     searches = [training_folder(tmp_path / "out" / f"{name}-seed0").read() for name in names]
-    found = [(r.optimiser, r.learning_rate, r.dropout, r.batch_size, r.epochs) for r in (p.training for p in searches)]
+    found = [(r.optimiser, r.learning_rate, r.dropout, r.batch_size, r.epochs) for r in (p.recipe for p in searches)]
     assert found == [("adam", 0.001, 0.0, 16, 1), ("sgd", 0.1, 0.0, 16, 1), ("sgd", 0.1, 0.5, 16, 1)]
     assert [metrics(tmp_path, f"{name}-seed0")["test_reads"] for name in names] == [1, 1, 1]
     code, again, _ = run([*arguments, "--json"], capsys)
@@ -393,8 +393,8 @@ def test_steps_that_cannot_be_trained_are_refused_in_one_line(
         ("--ladder nowhere.toml", "nowhere.toml cannot be read: No such file or directory"),
         ("mixed nowhere", "no model or space is named 'nowhere': `nas models` lists the models; spaces are "),
         ("mixed --recipe s3", "augmentation 'randaugment' needs images of 3 channels but these have 1; leave it out"),
-        ("mixed --seeds 0", "--seeds must be at least 1 but got 0"),
-        ("mixed --workers 0", "--workers must be at least 1 but got 0"),
+        ("mixed --seeds 0", "seeds must be at least 1 but got 0"),
+        ("mixed --workers 0", "workers must be at least 1 but got 0"),
         ("mixed --html nowhere/a.html", "nowhere/a.html cannot be written: there is no folder nowhere; give --html an"),
         ("mixed --html .", ". cannot be written: it is a folder; give --html another file"),
         (

@@ -1,22 +1,41 @@
-"""What every command says before it begins."""
+"""What commands say to people: on stderr, since stdout is for data."""
 
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nas.results.trainings import OnEpoch
 
 WIDE = 160
 """Columns of a wide table where there is no terminal to say."""
 
 
 def terminal_console() -> "Console":
-    """Writes to stderr; stdout is for data. As wide as the terminal, or WIDE where there is none ($COLUMNS wins)."""
+    """Writes to stderr. As wide as the terminal, or WIDE where there is none ($COLUMNS wins)."""
     from rich.console import Console
 
     console = Console(stderr=True)
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=True, width=WIDE)
+
+
+def say(console: "Console", line: str) -> None:
+    """Prints a line as it is, however long."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_json(content: Any) -> None:
+    """Prints JSON to stdout."""
+    print(json.dumps(content, indent=2))
+
+
+def saying_epochs(console: "Console") -> "OnEpoch":
+    """What tells of every epoch of a training in a line."""
+    from nas.cli.terminal_networks import training_line
+
+    return lambda label, metrics, epochs: say(console, f"{label}: {training_line(metrics, epochs)}")
 
 
 def default_dataset(asked: str | None, console: "Console") -> str:

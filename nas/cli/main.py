@@ -3,23 +3,23 @@
 Exit codes: 0 done; 1 ran but has no answer; 2 wrong use; 130 interrupted. JSON goes to stdout, all else to stderr.
 """
 
+import argparse
 import os
 import select
 import sys
 from collections.abc import Sequence
 
-from nas.cli import cli_networks, cli_runs, cli_training
-from nas.cli.flags import build_parser
+from nas import __version__
+from nas.cli.commands import COMMANDS
+from nas.cli.flags import Parser
 from nas.errors import EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError
-
-COMMANDS = cli_runs.COMMANDS | cli_networks.COMMANDS | cli_training.COMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     flags = build_parser().parse_args(arguments)
     try:
-        code = COMMANDS[flags.name](flags)
+        code = COMMANDS[flags.command].run(flags)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -32,6 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_WRONG_USE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its flags and an example."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="nas",
+        description="Finds the best small image classifiers under a hard parameter budget.",
+        epilog="example:\n  nas search --budget 100000 --trials 200",
+        formatter_class=plain,
+    )
+    parser.add_argument("--version", action="version", version=f"nas {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, dest="command", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        says = command.SUMMARY[0].upper() + command.SUMMARY[1:] + "."
+        example = f"example:\n  {command.EXAMPLE}"
+        own = commands.add_parser(name, help=command.SUMMARY, description=says, epilog=example, formatter_class=plain)
+        command.add_flags(own)
+    return parser
 
 
 def _reader_has_left() -> bool:

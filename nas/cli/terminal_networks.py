@@ -77,7 +77,7 @@ def recipe_table(recipe: "Recipe") -> Table:
     table.add_column("meaning")
     for described in fields(recipe):
         value = _option_text(getattr(recipe, described.name))
-        table.add_row(described.name, value, described.metadata["meaning"])
+        table.add_row(described.name, value, described.metadata["option"].meaning)
     return table
 
 

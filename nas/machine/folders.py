@@ -1,8 +1,10 @@
 """Folders that hold one piece of work: claimed for its settings, locked, never left with half a file in them."""
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +121,12 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise RunError(f"{file} cannot be read: it is no JSON object; choose another --out")
     return content
+
+
+def slug(text: str) -> str:
+    """The text as a file name that people can read; long ones end in a hash."""
+    name = re.sub(r"[^A-Za-z0-9.=-]+", "-", text).strip("-")
+    return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def check_file(path: Path, flag: str) -> None:

@@ -27,6 +27,7 @@ Names = Sequence[str] | Callable[[], Sequence[str]]
 @dataclass(frozen=True)
 class Option:
     """What a field says of itself. Numbers lie from `least` or above `above`, and up to `most` or below `below`.
+    `unset` is what holds where nothing is said and the default does not tell.
 
     `flag` is its name on the command line ("": that of the field; None: it has none), `metavar` what stands for its
     value there, `parse` reads it from text (raises UserError); `positional` options have no dashes; `repeats` says
@@ -36,6 +37,7 @@ class Option:
 
     meaning: str
     choices: Names = ()
+    unset: str = ""
     least: float | None = None
     above: float | None = None
     most: float | None = None
@@ -68,6 +70,15 @@ def described(kind: Any) -> dict[str, tuple[Field[Any], Option]]:
     return {f.name: (f, f.metadata["option"]) for f in fields(kind) if "option" in f.metadata}
 
 
+def explained(described_field: Field[Any], about: Option) -> str:
+    """The meaning of an option, what it may be, and its default, in one line."""
+    default = described_field.default
+    tells = default is not MISSING and default is not None and default is not False and default != ()
+    holds = about.unset or (text(default) if tells else "")
+    names = f": {', '.join(about.names)}" if about.names else ""
+    return about.meaning + names + (f" (default: {holds})" if holds else "")
+
+
 def kinds(annotation: Any) -> tuple[Any, ...]:
     """What an annotation allows besides None: (int,) of `int | None`, (tuple[str, ...],) of that."""
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
@@ -92,7 +103,8 @@ def check(options: Any, error: type[UserError] = UserError) -> None:
     """Raises `error` naming the first option that is not what it may be. None passes where it is the default."""
     for name, (described_field, about) in described(options).items():
         value = getattr(options, name)
-        if value is None and described_field.default is None:
+        is_unset = value is None and described_field.default is None
+        if is_unset or isinstance(described_field.type, str):  # annotated in quotes: checked where it is used
             continue
         listed = is_listed(described_field.type)
         if isinstance(value, tuple) != listed:
@@ -157,6 +169,7 @@ def words(options: Any, without: Sequence[str] = ()) -> list[str]:
     """The options as words of a command line, those that are unset or `without` left out, positional ones first."""
     placed: list[str] = []
     flagged: list[str] = []
+    gathered: list[str] = []
     for name, (described_field, about) in described(options).items():
         value = getattr(options, name)
         is_idle = value is None or (described_field.default is False and not value)
@@ -171,9 +184,9 @@ def words(options: Any, without: Sequence[str] = ()) -> list[str]:
         elif about.gathers and not value:
             continue
         elif about.gathers == "words":
-            flagged += [f"--{flag}", *value]
+            gathered += [f"--{flag}", *value]  # they would swallow what follows
         elif about.gathers == "again":
             flagged += [word for one in value for word in (f"--{flag}", one)]
         else:
             flagged += [f"--{flag}", text(value)]
-    return placed + flagged
+    return placed + flagged + gathered

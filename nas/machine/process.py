@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import UserError
@@ -40,6 +41,16 @@ def check_device(asked: str) -> None:
     """Raises UserError for what is no name of a device."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", asked):
         raise UserError(f"device must be auto, cpu, cuda or cuda:N but got {asked!r}")
+
+
+def default_workers(device: str) -> int:
+    """One a GPU, or one a core that we may use."""
+    if device != "cpu" and Path("/dev/nvidia0").exists():
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0))
 
 
 def parse_seconds(text: str) -> float:

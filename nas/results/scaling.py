@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scipy import stats
@@ -11,8 +12,10 @@ from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
 from nas.search.baselines import rebuilt
-from nas.search.journal import Record
-from nas.search.search import BASELINES
+from nas.search.front import read_result
+from nas.search.journal import Record, read_run
+from nas.search.search import BASELINES, run_folder
+from nas.search.studies import space_of
 from nas.space.space import Space, Value
 
 BEST = 3
@@ -167,3 +170,11 @@ def warm_starts(records: Sequence[Record], budgets: Sequence[int], space: Space)
         nearest = max((other for other in best if other <= budget), default=min(best))
         starts.append([dict(record.knobs) for record in best[nearest]])
     return tuple(starts)
+
+
+def scaling_laws(run: Path, most: int) -> dict[str, Any]:
+    """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `scaling`). Raises
+    RunError for a run of one budget."""
+    search, records = read_run(run_folder(run))
+    data = read_result(run)["data"]
+    return scaling(records, space_of(search, tuple(data["shape"]), data["classes"]), most)

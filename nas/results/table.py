@@ -1,125 +1,27 @@
-"""Several trainings side by side: models with one recipe, a sweep over its values, or a ladder of changes.
+"""Several trainings side by side, a line for each network and recipe, a seed a training (`nas table`).
 
 DIR/NAME-seedN/     a training folder each, as nas/training/training.py describes it
 """
 
-import hashlib
-import itertools
 import json
 import re
-import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nas.errors import RecipeError, RunError, UserError
-from nas.machine.folders import WorkFolder
+from nas.errors import RunError, UserError
+from nas.machine.folders import WorkFolder, slug
+from nas.machine.options import described
+from nas.machine.process import default_workers
+from nas.results.entries import Entry, check_entries, entries, read_ladder
+from nas.results.networks import is_stored
+from nas.results.options import TableOptions
+from nas.results.trainings import OnEpoch, decided, load, test, with_data
 from nas.space.named import published
-from nas.training.recipe import LISTS, Recipe, changed, parse_changes
-from nas.training.recipes import named_recipe, read_toml
+from nas.training.several import train_all
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one line of a table is to train: the model as it is called, the knobs of its space, and a recipe.
-
-    `varied` are the values by which the line differs from others of a sweep.
-    """
-
-    label: str
-    model: str
-    knobs: tuple[str, ...]
-    recipe: Recipe
-    varied: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-
-def entries(models: Sequence[str], recipe: Recipe, vary: Sequence[str]) -> list[Entry]:
-    """Every model ("cifar_resnet blocks=9 norm=False") with every combination of the values in `vary`
-    ("dropout=0,0.15"; lists inside a value with plus signs, "augmentation=none,crop+flip")."""
-    sweeps = [_sweep(text) for text in vary]
-    found = []
-    for model in models:
-        name, *knobs = _words(model)
-        for combination in itertools.product(*sweeps):
-            varied = {assignment.partition("=")[0]: assignment.partition("=")[2] for assignment in combination}
-            changes = parse_changes(_listed(assignment) for assignment in combination)
-            label = " ".join((model, *combination))
-            found.append(Entry(label, name, tuple(knobs), changed(recipe, changes), varied))
-    return found
-
-
-def _listed(assignment: str) -> str:
-    """A value of a sweep as --set takes it: only lists have plus signs in the place of commas."""
-    return assignment.replace("+", ",") if assignment.partition("=")[0] in LISTS else assignment
-
-
-def _words(model: str) -> list[str]:
-    """Name and knobs; a path may have spaces in it."""
-    if not model.strip():
-        raise UserError("a model must have a name but got ''; `nas models` lists the models")
-    if Path(model).exists():
-        return [model]
-    try:
-        return shlex.split(model)
-    except ValueError as error:
-        raise UserError(f"a model is a name and knobs, as a shell reads them, but got {model!r}: {error}") from error
-
-
-def _sweep(text: str) -> list[str]:
-    name, equals, values = text.partition("=")
-    if not equals or not all(values.split(",")):
-        raise RecipeError(f"--vary must be NAME=VALUE,VALUE but got {text!r}")
-    return [f"{name}={value}" for value in values.split(",")]
-
-
-def read_ladder(path: Path, images: int, overrides: Mapping[str, Any]) -> list[Entry]:
-    """The steps of a ladder file, each of which keeps the changes of those before it.
-
-        model = "torchvision:resnet18"      # until a step names another
-        recipe = "s2"
-        [[step]]
-        label = "stochastic gradient descent"
-        changes = { optimiser = "sgd", learning_rate = 0.1 }
-
-    `overrides` are changes of every step's recipe, applied last. Raises RecipeError for files that are not like this.
-    """
-    content = read_toml(path)
-    _expect_keys(path, content, {"model", "recipe", "step"})
-    if not isinstance(content["step"], list) or not content["step"]:
-        raise RecipeError(f"{path} needs at least one [[step]]")
-    model, recipe, found = str(content["model"]), named_recipe(str(content["recipe"]), images), []
-    for number, step in enumerate(content["step"], start=1):
-        where = f"{path}, step {number}"
-        _expect_keys(where, step, {"label"}, {"model", "changes"})
-        model, changes = str(step.get("model", model)), step.get("changes", {})
-        if not isinstance(changes, dict):
-            raise RecipeError(f'{where}: changes must be a table like {{ optimiser = "sgd" }} but is {changes!r:.80}')
-        name, *knobs = _words(model)
-        try:
-            recipe = changed(recipe, changes)
-            found.append(Entry(str(step["label"]), name, tuple(knobs), changed(recipe, overrides)))
-        except RecipeError as error:
-            raise RecipeError(f"{where}: {error}") from error
-    return found
-
-
-def _expect_keys(where: object, content: Any, needed: set[str], allowed: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-    keys = set(content) if isinstance(content, dict) else set()
-    if missing := needed - keys:
-        raise RecipeError(f"{where} needs {', '.join(sorted(missing))}")
-    if unknown := keys - needed - allowed:
-        raise RecipeError(
-            f"{where}: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(needed | allowed))}"
-        )
-
-
-def slug(text: str) -> str:
-    """The text as a file name that people can read; long ones end in a hash."""
-    name = re.sub(r"[^A-Za-z0-9.=-]+", "-", text).strip("-")
-    return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -151,6 +53,104 @@ class Line:
 
 
 MEASURES = ("lowest_loss", "last_loss", "accuracy", "test_accuracy", "seconds")
+
+
+def table(asked: TableOptions, on_epoch: OnEpoch | None = None) -> list[Line]:
+    """Trains several networks, or one in several ways, `workers` at a time, and returns a line for each, folders of
+    finished trainings first. With `test` the test split is read in the end, once.
+
+    Raises UserError for what cannot be done, before anything is trained.
+    """
+    models = to_train(asked)
+    lines = load_lines(Path(model) for model in asked.models if model not in models)
+    if lines and not models and not asked.ladder:
+        _check_nothing_to_train(asked)
+        return lines
+    return lines + _trained(asked, models, on_epoch)
+
+
+def to_train(asked: TableOptions) -> list[str]:
+    """The models that are asked for, those aside that are folders of trainings, which are shown as they are."""
+    return [model for model in asked.models if not (is_stored(model) and _holds_trainings(Path(model)))]
+
+
+def _holds_trainings(path: Path) -> bool:
+    return path.is_dir() and not (path / "pareto.json").exists()
+
+
+def _check_nothing_to_train(asked: TableOptions) -> None:
+    """Complains of options that would change nothing, where trainings are only shown."""
+    idle = [
+        f"--{(about.flag or name).replace('_', '-')}"
+        for name, (described_field, about) in described(asked).items()
+        if not about.positional and getattr(asked, name) != described_field.default
+    ]
+    if idle:
+        names = ", ".join(idle)
+        raise UserError(f"{names}: finished trainings are only shown; name a model to train as well, or leave it out")
+
+
+def _check_asked(asked: TableOptions, models: Sequence[str]) -> None:
+    if asked.ladder and (models or asked.vary):
+        raise UserError("--ladder names its models and changes itself; leave out models and --vary")
+    if asked.ladder and asked.recipe != TableOptions().recipe:
+        raise UserError(f"--ladder names its recipe itself; leave out --recipe {asked.recipe}")
+    if not asked.ladder and not models:
+        raise UserError("name at least one model, training folder, or --ladder FILE; `nas models` lists the models")
+
+
+def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | None) -> list[Line]:
+    _check_asked(asked, models)
+    groups = _begun(with_data(asked, models), models)
+    labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
+
+    def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
+        if on_epoch:
+            on_epoch(labels[folder.path], metrics, folder.read().recipe.all_epochs)
+
+    every = [folder for _, folders in groups for folder in folders]
+    workers = asked.workers or default_workers(asked.device)
+    failures = train_all(every, workers=workers, device=asked.device, on_epoch=show)
+    if asked.test:
+        test([folder for folder in every if folder.path not in failures], asked.device)
+    return [
+        Line(
+            entry.label,
+            tuple(read_metrics(folder) for folder in folders if folder.path not in failures),
+            tuple(failures[folder.path].reason for folder in folders if folder.path in failures),
+            entry.varied,
+            folders[0].read().dataset,
+        )
+        for entry, folders in groups
+    ]
+
+
+def _begun(asked: TableOptions, models: Sequence[str]) -> list[tuple[Entry, list[WorkFolder[Training]]]]:
+    """Every line and the folders of its trainings, a seed each. All are checked before the settings of the first are
+    written."""
+    begun: list[tuple[WorkFolder[Training], Training]] = []
+    groups: list[tuple[Entry, list[WorkFolder[Training]]]] = []
+    for seed in range(asked.seed, asked.seed + asked.seeds):
+        data = load(asked, seed)
+        found = _entries(asked, models, len(data.train.images))
+        groups = groups or [(entry, []) for entry in found]
+        for (entry, folders), own in zip(groups, found, strict=True):
+            training = decided(asked, own.model, own.knobs, own.recipe, data, seed)
+            folder = training_folder(Path(asked.out) / f"{slug(entry.label)}-seed{seed}")
+            begun.append((folder, training))
+            folders.append(folder)
+    for folder, training in begun:
+        folder.enter(training)
+    return groups
+
+
+def _entries(asked: TableOptions, models: Sequence[str], images: int) -> list[Entry]:
+    if asked.ladder:
+        found = read_ladder(Path(asked.ladder), images, asked.all_changes)
+    else:
+        found = entries(models, asked.decided(images), asked.vary)
+    check_entries(found)
+    return found
 
 
 def line_values(line: Line) -> dict[str, Any]:
@@ -229,12 +229,12 @@ def load_lines(folders: Iterable[Path]) -> list[Line]:
         for inner in own:
             folder = training_folder(inner)
             training = folder.read()
-            known = seen.setdefault(json.dumps(asdict(training)), inner)
+            known = seen.setdefault(json.dumps(training.to_json()), inner)
             if known.resolve() == inner.resolve() and known is not inner:
                 raise RunError(f"{inner} is asked for twice; leave one out")
             if known is not inner:
                 raise RunError(f"{known} and {inner} hold the same training with the same seed; leave one out")
-            key = json.dumps(asdict(replace(training, seed=0)))
+            key = json.dumps(replace(training, seed=0).to_json())
             groups.setdefault(key, []).append(folder)
     return [_loaded_line(group) for group in groups.values()]
 
@@ -247,15 +247,3 @@ def _loaded_line(folders: Sequence[WorkFolder[Training]]) -> Line:
         tuple(f"{folder.path} has not finished" for folder in folders if folder not in finished),
         dataset=folders[0].read().dataset,
     )
-
-
-def check_entries(found: Sequence[Entry]) -> None:
-    """Raises UserError where two lines are the same or would share a folder."""
-    lines: dict[str, str] = {}
-    for entry in found:
-        name = slug(entry.label)
-        if lines.get(name) == entry.label:
-            raise UserError(f"{entry.label!r} is asked for twice; leave one out")
-        if name in lines:
-            raise UserError(f"{lines[name]!r} and {entry.label!r} would share the folder {name}; change a label")
-        lines[name] = entry.label

@@ -10,7 +10,7 @@ RUN/settings.json   what was decided: the same command continues, another is ref
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,12 +20,14 @@ from nas.machine.options import as_tuples, check, differences, option, words
 from nas.machine.process import check_device, parse_seconds
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, parse_count, parse_counts
-from nas.space.space import Architecture
+from nas.space.space import Architecture, Space, space_checksum
 from nas.stopping.rules import RULES, default_threshold
 from nas.training.recipe import AUGMENTATIONS, Recipe, changed, recipe_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from nas.data.load import SearchData
 
 BASELINES = "baselines"
 """The study of networks that nobody searched for."""
@@ -39,9 +41,9 @@ class SearchOptions:
     """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
 
     dataset: str | None = option(
-        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class; on the command line "
-        "cifar100 if it is on disk or can be downloaded, else digits",
+        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class",
         default=None,
+        unset="on the command line cifar100 if it is on disk or can be downloaded, else digits",
         metavar="NAME|PATH",
     )
     arrays: "tuple[npt.NDArray[Any], npt.NDArray[Any]] | None" = option(
@@ -49,11 +51,15 @@ class SearchOptions:
     )
     image_size: int | None = option("scale images to this many pixels a side", default=None, metavar="PIXELS")
     validation_share: float | None = option(
-        "share of the training images that is set aside; 0.1, or 0.2 below 10,000 images", default=None, metavar="SHARE"
+        "share of the training images that is set aside",
+        default=None,
+        unset="0.1, or 0.2 below 10,000 images",
+        metavar="SHARE",
     )
     augmentation: Sequence[str] | None = option(
-        "augmentations of training images, or none; what suits the data set",
+        "augmentations of training images, or none",
         default=None,
+        unset="what suits the data set",
         choices=AUGMENTATIONS,
         flag="augment",
         metavar="NAME[,NAME]",
@@ -68,13 +74,13 @@ class SearchOptions:
         metavar="N[,N…]",
     )
     max_macs: int | None = option(
-        "most multiply-adds a network (15M); no cap", default=None, least=1, parse=parse_count, metavar="N"
+        "most multiply-adds a network (15M)", default=None, unset="no cap", least=1, parse=parse_count, metavar="N"
     )
     strategies: Sequence[str] = option(
         "how networks are proposed", default=("tpe", "greedy"), choices=lambda: tuple(STRATEGIES), metavar="NAME[,NAME]"
     )
     trials: int = option("networks per strategy and budget", default=200, least=1)
-    epochs: int | None = option("epochs a trial; 12, or 3 below 10,000 images", default=None, least=1)
+    epochs: int | None = option("epochs a trial", default=None, unset="12, or 3 below 10,000 images", least=1)
     below: float = option(
         "share of the trials that aim below the budget, for the front", default=0.25, least=0, most=1, metavar="SHARE"
     )
@@ -85,15 +91,17 @@ class SearchOptions:
         metavar="RULE",
     )
     stop_threshold: float | None = option(
-        "extrapolate: chance of joining the front below which a training is given up; 4 / trials, at most 0.2",
+        "extrapolate: chance of joining the front below which a training is given up",
         default=None,
+        unset="4 / trials, at most 0.2",
         least=0,
         most=1,
         metavar="CHANCE",
     )
     audit: float | None = option(
-        "share of the trainings given up that go on in the end, to check the predictions; 0.05",
+        "share of the trainings given up that go on in the end, to check the predictions",
         default=None,
+        unset="0.05",
         least=0,
         most=1,
         metavar="SHARE",
@@ -102,11 +110,13 @@ class SearchOptions:
         "begin with the best networks of another run's nearest budget, rescaled", default=None, metavar="RUN"
     )
     seed: int = option("seed of every random choice", default=0, least=0)
-    out: str | Path | None = option("run folder; in runs/, named after the search", default=None, metavar="DIR")
+    out: str | Path | None = option("run folder", default=None, unset="in runs/, named after the search", metavar="DIR")
     baselines: bool | None = option(
-        "train a ResNet, a MobileNetV2 and a VGG scaled to each budget too; if strategies are compared", default=None
+        "train a ResNet, a MobileNetV2 and a VGG scaled to each budget too",
+        default=None,
+        unset="if strategies are compared",
     )
-    workers: int | None = option("training processes; GPUs, or cores", default=None, least=1, repeats=False)
+    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
     device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
     time_limit: float | None = option(
         "seconds after which the search stops (90s, 30m, 2h)",
@@ -119,8 +129,8 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         as_tuples(self)
-        object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check(self)
+        object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check_device(self.device)
         if not self.strategies or not self.budgets:
             raise UserError("a search needs at least one budget and one strategy")
@@ -232,6 +242,52 @@ class Search:
         several = ["--seeds", str(seeds)] if seeds > 1 else []
         return shlex.join(["nas", "search", *words(self.asked(out)), *several])
 
+
+def decided(
+    asked: SearchOptions,
+    *,
+    data: "SearchData",
+    space: Space,
+    file: Path,
+    recipe: Recipe,
+    baselines: tuple[str, ...],
+    starts: tuple[list[dict[str, Any]], ...],
+) -> Search:
+    """What is searched where that is asked: of these data, in this space from that file, trained with the recipe as
+    far as the options do not say otherwise, beside these baselines, begun with those knobs."""
+    named = isinstance(asked.space, str) and not asked.space.endswith(".py")
+    augmentation = data.augmentation if asked.augmentation is None else tuple(asked.augmentation)
+    epochs = asked.epochs or recipe.epochs
+    dataset = asked.dataset or data.name
+    stops = asked.stop != "none"
+    audit = DEFAULT_AUDIT if asked.audit is None else asked.audit
+    return Search(
+        dataset=str(Path(dataset).resolve()) if asked.arrays is None and Path(dataset).exists() else dataset,
+        data_checksum=data.checksum,
+        image_size=asked.image_size,
+        validation_share=asked.validation_share,
+        augmentation=augmentation,
+        space=str(asked.space) if named else str(file),
+        space_class=space.architecture.__name__,
+        space_checksum=space_checksum(file),
+        budgets=asked.budgets,
+        max_macs=asked.max_macs,
+        strategies=tuple(dict.fromkeys(asked.strategies)),
+        baselines=baselines,
+        trials=asked.trials,
+        epochs=epochs,
+        below=asked.below,
+        seed=asked.seed,
+        recipe=replace(recipe, epochs=epochs, augmentation=augmentation),
+        stop=asked.stop,
+        stop_threshold=asked.stop_threshold if stops else None,
+        audit=audit if stops else 0.0,
+        validation_images=len(data.validation.labels),
+        starts=starts,
+    )
+
+
+DEFAULT_AUDIT = 0.05
 
 _IN_BOTH = ("epochs", "augmentation")
 """What a search and its recipe both say."""

@@ -1,6 +1,7 @@
 """Networks with their weights, where searches and trainings have left them."""
 
 import json
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from nas.data.augment import DeviceData
 from nas.data.load import SearchData
 from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
+from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
 from nas.network.serial import from_json
-from nas.results.commands import export_command, search_command, training_command
-from nas.results.confirm import read_confirmed
+from nas.results.confirming.confirmed import read_confirmed
 from nas.results.export.card import Card, Measured, Preprocessing
+from nas.results.options import ExportOptions
+from nas.results.trainings import training_command
 from nas.results.words import times
 from nas.search.front import pareto_file, read_result
 from nas.search.search import Search, run_folder, weights_file
@@ -128,7 +131,7 @@ def _of_confirmed(
         if own.split == "test":
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
-    commands = (search_command(search, folder.path), *confirmed["commands"], export_command(folder.path, budget))
+    commands = (search.command(folder.path), *confirmed["commands"], _command(folder.path, budget))
     card = replace(training.card, measured=tuple(measured), commands=commands)
     return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
 
@@ -170,7 +173,7 @@ def _searched(
         data_checksum=data.checksum,
         measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
         recipe=recipe_values(search.recipe),
-        commands=(search_command(search, source if source.is_dir() else source.parent), export_command(source, budget)),
+        commands=(search.command(source if source.is_dir() else source.parent), _command(source, budget)),
     )
 
 
@@ -194,7 +197,7 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
         data_checksum=data.checksum,
         measured=tuple(measured),
         recipe=recipe_values(recipe),
-        commands=(training_command(training, len(data.train.labels)), export_command(folder.path)),
+        commands=(training_command(training, len(data.train.labels)), _command(folder.path)),
     )
     return Exportable(with_dropout(network, recipe.dropout), weights, card, f"weights of {folder.path}")
 
@@ -202,3 +205,8 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
 def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:
     found = DeviceData.of(data, torch.device("cpu"), ())
     return Preprocessing(*data.shape, tuple(found.mean.tolist()), tuple(found.deviation.tolist()), input_size)
+
+
+def _command(source: Path, budget: int | None = None) -> str:
+    """The command of the export."""
+    return shlex.join(["nas", "export", *words(ExportOptions(source, budget=budget, to="DIR"))])

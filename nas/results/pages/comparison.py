@@ -1,13 +1,17 @@
 """The comparison of strategies as one HTML page that opens without a network: best so far against what it cost."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from nas.search.compare import COSTS, Cost, Course
+from nas.errors import RunError
+from nas.search.compare import COSTS, Cost, Course, courses
+from nas.search.journal import read_run
+from nas.search.search import BASELINES, run_folder
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 POINTS = 200
@@ -42,6 +46,25 @@ def comparison_page(courses: Sequence[Course], baselines: dict[int, dict[str, li
     )
     page: str = figure.to_html(include_plotlyjs=True, full_html=True)
     return page
+
+
+def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
+    """Best-so-far curves of the runs as one HTML file. Raises RunError if it cannot be written."""
+    found, baselines = [], dict[int, dict[str, list[float]]]()
+    for folder in map(run_folder, runs):
+        search, records = read_run(folder)
+        found += courses(search, records)
+        for record in records:
+            if record.strategy == BASELINES and record.is_measured:
+                own = baselines.setdefault(record.budget, {}).setdefault(str(record.knobs["network"]), [])
+                own.append(record.accuracy)
+    if not found:
+        raise RunError("the runs have not finished a trial yet; there is nothing to draw")
+    title = f"Best validation accuracy so far, {Path(search.dataset).stem}, {Path(search.space).stem} space"
+    try:
+        file.write_text(comparison_page(found, baselines, title))
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror}; give --html another file") from error
 
 
 def _band(own: Sequence[Course], cost: Cost, colour: str, *, legend: bool) -> list[Any]:

@@ -12,7 +12,7 @@ from optuna.study import Study
 
 from nas.errors import UserError
 from nas.network.layers import Layer
-from nas.results.confirm import read_confirmed
+from nas.results.confirming.confirmed import read_confirmed
 from nas.results.report.folders import run_folders
 from nas.search.baselines import rebuilt, studied
 from nas.search.compare import check_comparable

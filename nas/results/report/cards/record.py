@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields, replace
 from html import escape
 
-from nas.results.commands import search_command
 from nas.results.pages.theme import Card, View
 from nas.results.report.checklist import Answer, checklist
 from nas.results.report.gather import Gathered, Trial
@@ -149,5 +148,5 @@ def command(gathered: Gathered) -> str:
     seeds = sorted(run.search.seed for run in gathered.runs)
     search = replace(gathered.search, strategies=gathered.strategies)
     if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return search_command(replace(search, seed=seeds[0]), seeds=len(seeds))
-    return "\n".join(search_command(replace(search, seed=seed)) for seed in seeds)
+        return replace(search, seed=seeds[0]).command(seeds=len(seeds))
+    return "\n".join(replace(search, seed=seed).command() for seed in seeds)

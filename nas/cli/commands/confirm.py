@@ -1,0 +1,32 @@
+"""The command `nas confirm`."""
+
+import argparse
+from pathlib import Path
+
+from nas.cli.console import print_json, say, saying_epochs, terminal_console
+from nas.cli.flags import add_json, add_options, read_options
+from nas.errors import EXIT_DONE, EXIT_NO_ANSWER
+from nas.results.options import ConfirmOptions
+
+SUMMARY = "train the winners of a search in full, with several seeds, and test them once"
+EXAMPLE = "nas confirm runs/digits-mixed-10000-100000-20x4-seed0 --epochs 20 --seeds 3"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Every option of a confirmation."""
+    add_options(parser, ConfirmOptions)
+    add_json(parser)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Trains, tests, and prints what it came to."""
+    from nas.cli.terminal_networks import confirmed_table
+    from nas.results.confirming.confirm import confirm
+
+    asked, console = read_options(ConfirmOptions, flags), terminal_console()
+    content = confirm(asked, saying_epochs(console))
+    if flags.json:
+        print_json(content)
+    console.print(confirmed_table(content))
+    say(console, f"result: {Path(asked.run) / 'confirmed.json'}")
+    return EXIT_DONE if any(entry["test"] for entry in content["networks"]) else EXIT_NO_ANSWER

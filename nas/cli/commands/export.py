@@ -1,0 +1,27 @@
+"""The command `nas export`."""
+
+import argparse
+
+from nas.cli.console import say, terminal_console
+from nas.cli.flags import add_options, read_options
+from nas.errors import EXIT_DONE
+from nas.results.options import ExportOptions
+
+SUMMARY = "write trained networks as folders that need nas no more: torch source, weights, ONNX, a card, predict.py"
+EXAMPLE = "nas export runs/digits-mixed-10000-100000-20x4-seed0 --budget 10K --to exported"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Every option of an export."""
+    add_options(parser, ExportOptions)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Writes the folders and says what is in each."""
+    from nas.api import run_export
+
+    console = terminal_console()
+    for to, exported, origin in run_export(read_options(ExportOptions, flags)):
+        apart = f"ONNX within {exported.difference:.0e} of torch"
+        say(console, f"{to}: {exported.parameters:,} parameters; {origin}; {apart}")
+    return EXIT_DONE

@@ -1,0 +1,31 @@
+"""The command `nas show`."""
+
+import argparse
+from pathlib import Path
+
+from nas.cli.console import say, terminal_console
+from nas.errors import EXIT_DONE
+
+SUMMARY = "show a finished or running search"
+EXAMPLE = "nas show runs/digits-mixed-100000-200x3-seed0"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The run, and a strategy."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--strategy", metavar="NAME", help="tell what this strategy did, step by step (greedy)")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Prints the run, or what a strategy did in it."""
+    console = terminal_console()
+    if flags.strategy is None:
+        from nas.cli.runs import print_run
+
+        print_run(Path(flags.run), console)
+        return EXIT_DONE
+    from nas.api import explain
+
+    for line in explain(Path(flags.run), flags.strategy):
+        say(console, line)
+    return EXIT_DONE

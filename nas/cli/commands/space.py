@@ -1,0 +1,39 @@
+"""The command `nas space`."""
+
+import argparse
+
+from nas.cli.console import print_json, terminal_console
+from nas.cli.flags import add_json, number
+from nas.cli.shapes import add_shape_flags, shape_and_classes
+from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, UserError
+from nas.space.budget import Budget, parse_count
+
+SUMMARY = "describe a search space: knobs, sizes, what is feasible"
+EXAMPLE = "nas space mixed --budget 100000 --dataset digits"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The space, a budget, the images."""
+    parser.add_argument("space", nargs="?", default="mixed", metavar="SPACE", help="name or .py file (default: mixed)")
+    parser.add_argument("--budget", type=number(parse_count), metavar="N", help="most parameters of a network")
+    parser.add_argument("--max-macs", type=number(parse_count), metavar="N", help="most multiply-adds of a network")
+    add_shape_flags(parser)
+    add_json(parser)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Prints the survey; no answer where the budget cannot be met."""
+    from nas.space.named import SMALL_IMAGES
+    from nas.space.space import bind, load_architecture, space_file
+    from nas.space.survey import survey, survey_json, survey_table
+
+    shape, classes = shape_and_classes(flags)
+    space = bind(load_architecture(space_file(flags.space)), shape or SMALL_IMAGES, classes or 100)
+    if flags.max_macs and not flags.budget:
+        raise UserError("--max-macs needs --budget")
+    found = survey(space, Budget(flags.budget, flags.max_macs) if flags.budget else None)
+    if flags.json:
+        print_json(survey_json(found))
+    else:
+        terminal_console().print(survey_table(found))
+    return EXIT_DONE if found.satisfiable is not False else EXIT_NO_ANSWER

@@ -1,0 +1,201 @@
+"""What can be asked of trainings, tables, confirmations, exports and reports: options of commands and of Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import UserError
+from nas.machine.options import as_tuples, check, option, text
+from nas.machine.process import check_device
+from nas.space.budget import parse_count, parse_counts
+from nas.training.recipe import Recipe, changed, parse_changes
+from nas.training.recipes import named_recipe
+
+Changes = Mapping[str, Any] | Sequence[str]
+"""Changes of a recipe: {"dropout": 0.5}, or ["dropout=0.5"]."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network."""
+
+    model: str = option(
+        "a model of `nas models`, torchvision:NAME, scaled:NAME@PARAMETERS, a space (name or .py file), a pareto.json, "
+        "or a run folder",
+        positional=True,
+    )
+    knobs: Sequence[str] = option(
+        "knobs of a space, KNOB=VALUE",
+        default=(),
+        unset="the rest stay at defaults",
+        positional=True,
+        metavar="KNOB=VALUE",
+    )
+    _: KW_ONLY
+    select: str | None = option(
+        "which network of a pareto.json: fingerprint (its beginning does) or most parameters",
+        default=None,
+        metavar="FINGERPRINT|N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """On what networks are trained."""
+
+    dataset: str | None = option(
+        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class",
+        default=None,
+        unset="that of the search that found the network; on the command line else cifar100, or digits",
+        metavar="NAME|PATH",
+    )
+    image_size: int | None = option("scale images to this many pixels a side", default=None, metavar="PIXELS")
+    validation_share: float | None = option(
+        "share of the training images that is set aside",
+        default=None,
+        unset="0.1, or 0.2 below 10,000 images",
+        metavar="SHARE",
+    )
+    images: int | None = option(
+        "training images to use, drawn by class", default=None, unset="all", parse=parse_count, metavar="N"
+    )
+    seed: int = option("seed of every random choice", default=0, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """How networks are trained, and where."""
+
+    recipe: str = option("one of `nas recipes`, or a .toml file", default="final", metavar="NAME|FILE")
+    changes: Changes = option(
+        "changes of the recipe",
+        default=(),
+        unset="lists with commas, augmentation=crop,flip or none or auto",
+        flag="set",
+        metavar="NAME=VALUE",
+        gathers="words",
+    )
+    epochs: int | None = option("the same as --set epochs=N", default=None)
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.changes, Mapping):
+            object.__setattr__(self, "changes", tuple(f"{name}={text(to)}" for name, to in self.changes.items()))
+        as_tuples(self)
+        check(self)
+        check_device(self.device)
+
+    @property
+    def all_changes(self) -> dict[str, Any]:
+        """The changes of the recipe, those epochs among them. Raises RecipeError, UserError where they contradict each
+        other."""
+        changes = parse_changes(map(str, self.changes))
+        if self.epochs is None:
+            return changes
+        if changes.get("epochs", self.epochs) != self.epochs:
+            raise UserError(f"--epochs says {self.epochs} and --set epochs={changes['epochs']}; leave out one of them")
+        return changes | {"epochs": self.epochs}
+
+    def decided(self, images: int) -> Recipe:
+        """The recipe for that many training images. Raises RecipeError."""
+        return changed(named_recipe(self.recipe, images), self.all_changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(RecipeOptions, DataOptions):
+    """What single trainings and tables of them have in common."""
+
+    pretrained: bool = option("begin with ImageNet weights (torchvision's models)", default=False)
+    test: bool = option(
+        "in the end read the test split, once; the result is kept with the training", default=False, repeats=False
+    )
+
+
+@dataclass(frozen=True)
+class TrainOptions(TrainingOptions, NetworkOptions):
+    """Everything that can be asked of one training. Raises UserError for what cannot be."""
+
+    _: KW_ONLY
+    out: str | Path | None = option(
+        "folder of the training",
+        default=None,
+        unset="in trained/, named after the model and the recipe",
+        metavar="DIR",
+        repeats=False,
+    )
+
+
+@dataclass(frozen=True)
+class TableOptions(TrainingOptions):
+    """Everything that can be asked of several trainings side by side. Raises UserError for what cannot be."""
+
+    models: Sequence[str] = option(
+        'models as of `nas train`, knobs in quotes ("cifar_resnet blocks=9 norm=False"), or folders of trainings',
+        default=(),
+        positional=True,
+        metavar="MODEL",
+    )
+    _: KW_ONLY
+    vary: Sequence[str] = option(
+        "train with each of these values of the recipe",
+        default=(),
+        unset="several: with every combination",
+        metavar="NAME=V,V",
+        gathers="again",
+    )
+    ladder: str | Path | None = option(
+        "train the steps of a .toml file, each with the changes so far", default=None, metavar="FILE"
+    )
+    seeds: int = option("trainings a line, of different seeds", default=1, least=1)
+    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1)
+    out: str | Path = option("folder of the trainings", default="trained", metavar="DIR")
+
+
+@dataclass(frozen=True)
+class ConfirmOptions(RecipeOptions):
+    """Everything that can be asked of a confirmation. Raises UserError for what cannot be."""
+
+    run: str | Path = option("run folder of a search", positional=True)
+    _: KW_ONLY
+    front: bool = option("every network of the Pareto front instead of the best of each budget", default=False)
+    top: int = option("best networks of each budget", default=1, least=1, metavar="K")
+    budget: int | Sequence[int] | None = option(
+        "of these budgets alone", default=None, unset="all", least=1, parse=parse_counts, metavar="N[,N…]"
+    )
+    baselines: bool = option("a ResNet, a MobileNetV2 and a VGG scaled to each budget too", default=True)
+    seeds: int = option("trainings of each network", default=3, least=1)
+    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Everything that can be asked of an export."""
+
+    source: str | Path = option("run folder of a search, its pareto.json, or the folder of a training", positional=True)
+    _: KW_ONLY
+    budget: int | Sequence[int] | None = option(
+        "most parameters; of a search the best network within each is exported",
+        default=None,
+        unset="the budgets of the search",
+        least=1,
+        parse=parse_counts,
+        metavar="N[,N…]",
+    )
+    to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
+
+    def __post_init__(self) -> None:
+        as_tuples(self)
+        check(self)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Everything that can be asked of a report."""
+
+    run: str | Path = option("run folder, or a folder of run folders that differ in their seed", positional=True)
+    _: KW_ONLY
+    out: str | Path | None = option("the HTML file", default=None, unset="RUN/report.html", metavar="FILE")
+    png: str | Path | None = option(
+        "write the plots as PNG files too, into this folder (needs Kaleido and Chrome)", default=None, metavar="DIR"
+    )
