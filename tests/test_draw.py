@@ -3,9 +3,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from drawn import shipped
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import shipped
 
 from nas.errors import BudgetError
 from nas.network.folds import Cost

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from drawn import shipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from PIL import Image
 from safetensors.torch import load_file
-from strategies import shipped
 from torch import Tensor, nn
 
 import nas.results.export.predict

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from drawn import Drawn, drawn_networks
 from hypothesis import given, settings
-from strategies import Drawn, drawn_networks
 from torch import nn
 
 from nas.network.blocks import classifier, stage, stem

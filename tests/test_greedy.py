@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 import pytest
+from drawn import shipped
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import shipped
 
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.sampling.feasible import suggest

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategies import shipped
+from drawn import shipped
 from torch import nn
 from torchvision import models
 

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from strategies import shipped
+from drawn import shipped
 from torch import Tensor, nn
 
 from nas.network.layers import (

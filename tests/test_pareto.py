@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
+from drawn import layer_trees
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from records import PLAN, SPACE, record
-from strategies import layer_trees
 
 from nas.errors import RunError
 from nas.network.folds import cost, output_shape, peak_activation

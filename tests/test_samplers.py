@@ -9,12 +9,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from drawn import shipped
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
 from optuna.trial import TrialState
-from strategies import shipped
 
 from nas.errors import BudgetError
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape

@@ -3,9 +3,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from drawn import Drawn, drawn_networks, layer_trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Drawn, drawn_networks, layer_trees
 
 from nas.network.layers import (
     KINDS,

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from strategies import IMAGES, shipped, shipped_class
+from drawn import IMAGES, shipped, shipped_class
 
 from nas.errors import SpaceError
 from nas.network.folds import Cost, output_shape
