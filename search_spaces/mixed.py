@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, Kind, Shortcut, classifier, stage, stem
+from nas.network.blocks import BLOCKS, WIDTHS, Shortcut, classifier, stage, stem
 from nas.network.layers import Function, Layer, Sequence, Shape, Statistic
 from nas.space.space import Architecture, knob, width_knob
-
-KINDS = ("conv", "basic", "bottleneck", "inverted", "depthwise")
 
 
 @dataclass(frozen=True)
@@ -23,19 +21,19 @@ class Mixed(Architecture):
     halve: str = knob("2 3", "1 2", "1 3", "1 2 3", "stem 2", "stem 3", "stem 2 3")
     activation: Function = knob("relu", "silu", "hardswish")
     shortcut: Shortcut = knob("projection", "pad", "none")
-    kind1: Kind = knob(*KINDS, default="basic")
+    kind1: str = knob(*BLOCKS, default="basic")
     blocks1: int = knob(1, 2, 3, 4)
     width1: int = width_knob(*WIDTHS[2:], default=16)
     kernel1: int = knob(3, 5, 7)
     expansion1: int = knob(1, 2, 3, 4, 6)
     excitation1: bool = knob(False, True)
-    kind2: Kind = knob(*KINDS, default="depthwise")
+    kind2: str = knob(*BLOCKS, default="depthwise")
     blocks2: int = knob(1, 2, 3, 4, default=3)
     width2: int = width_knob(*WIDTHS[2:], default=32)
     kernel2: int = knob(3, 5, 7, default=5)
     expansion2: int = knob(1, 2, 3, 4, 6, default=2)
     excitation2: bool = knob(False, True)
-    kind3: Kind = knob(*KINDS, default="depthwise")
+    kind3: str = knob(*BLOCKS, default="depthwise")
     blocks3: int = knob(1, 2, 3, 4, default=3)
     width3: int = width_knob(*WIDTHS[2:], default=60)
     kernel3: int = knob(3, 5, 7, default=5)

@@ -1,12 +1,14 @@
 """Building blocks that the shipped search spaces share, as layer trees.
 
-Convolutions carry no bias where a batch norm follows, unless asked for. Builders are cached: equal arguments give the
-same object.
+Convolutions carry no bias where a batch norm follows, unless asked for. Convolutions and blocks are cached: equal
+arguments give the same object.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from nas.errors import SpaceError
 from nas.network.folds import ShapeError, output_shape
 from nas.network.layers import (
     Activation,
@@ -29,7 +31,6 @@ from nas.network.layers import (
 )
 
 Shortcut = Literal["projection", "pad", "none"]
-Kind = Literal["conv", "basic", "bottleneck", "inverted", "depthwise"]
 
 
 @lru_cache(maxsize=100_000)
@@ -47,111 +48,111 @@ def conv_norm(
     return Sequence((*layers, Activation(function)) if function else tuple(layers))
 
 
-def shortcut_around(body: Sequence, inputs: int, outputs: int, stride: int, transition: Shortcut) -> Layer:
-    """The body with a shortcut: identity where the shape stays, else the chosen transition ("none": no shortcut)."""
-    if inputs == outputs and stride == 1:
-        return Residual(body, Identity())
-    if transition == "projection":
-        return Residual(body, conv_norm(inputs, outputs, 1, stride))
-    return Residual(body, Subsample(inputs, outputs, stride)) if transition == "pad" else body
+class Block(NamedTuple):
+    """What is asked of a block: kinds that have no use for one of these ignore it."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    expansion: int = 1
+    excitation: bool = False
+    function: Function = "relu"
+    transition: Shortcut = "projection"
+
+    def norm(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Sequence:
+        """`conv_norm` with the block's activation."""
+        return conv_norm(inputs, outputs, kernel, stride, groups, self.function)
+
+    def gate(self, channels: int) -> list[Layer]:
+        """A squeeze-excitation gate at a quarter of the channels where one is asked for, else nothing."""
+        return [SqueezeExcitation(channels, max(1, channels // 4))] if self.excitation else []
+
+    def around(self, body: Sequence) -> Layer:
+        """The body with a shortcut: identity where the shape stays, else the transition ("none": no shortcut)."""
+        if self.inputs == self.outputs and self.stride == 1:
+            return Residual(body, Identity())
+        if self.transition == "projection":
+            return Residual(body, conv_norm(self.inputs, self.outputs, 1, self.stride))
+        return Residual(body, Subsample(self.inputs, self.outputs, self.stride)) if self.transition == "pad" else body
 
 
-@lru_cache(maxsize=100_000)
-def plain_block(inputs: int, outputs: int, kernel: int, stride: int, excitation: bool, function: Function) -> Sequence:
+Builder = Callable[[Block], Sequence]
+
+BLOCKS: dict[str, Builder] = {}
+"""The kinds of block, in the order in which the spaces offer them: a function here that is marked `kind_of_block` is
+one, by its name. It has to give (outputs, height / stride, width / stride), rounded up."""
+
+
+def kind_of_block(builder: Builder) -> Builder:
+    """Marks a kind of block; equal blocks are built once."""
+    return BLOCKS.setdefault(builder.__name__, lru_cache(maxsize=100_000)(builder))
+
+
+@kind_of_block
+def conv(block: Block) -> Sequence:
     """k x k convolution, norm, activation, optional gate; no shortcut."""
-    return sequence([conv_norm(inputs, outputs, kernel, stride, 1, function), *_gate(outputs, excitation)])
+    return sequence([block.norm(block.inputs, block.outputs, block.kernel, block.stride), *block.gate(block.outputs)])
 
 
-@lru_cache(maxsize=100_000)
-def basic_block(
-    inputs: int, outputs: int, kernel: int, stride: int, excitation: bool, function: Function, transition: Shortcut
-) -> Sequence:
+@kind_of_block
+def basic(block: Block) -> Sequence:
     """Two k x k convolutions around a shortcut (He et al. 2015)."""
-    body = sequence(
-        [
-            conv_norm(inputs, outputs, kernel, stride, 1, function),
-            conv_norm(outputs, outputs, kernel),
-            *_gate(outputs, excitation),
-        ]
-    )
-    return sequence([shortcut_around(body, inputs, outputs, stride, transition), Activation(function)])
+    body = [
+        block.norm(block.inputs, block.outputs, block.kernel, block.stride),
+        conv_norm(block.outputs, block.outputs, block.kernel),
+        *block.gate(block.outputs),
+    ]
+    return sequence([block.around(sequence(body)), Activation(block.function)])
 
 
-@lru_cache(maxsize=100_000)
-def bottleneck_block(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int,
-    reduction: int,
-    excitation: bool,
-    function: Function,
-    transition: Shortcut,
-) -> Sequence:
-    """1x1 down to outputs / reduction, k x k, 1x1 up, around a shortcut (He et al. 2015)."""
-    inner = max(1, outputs // reduction)
-    body = sequence(
-        [
-            conv_norm(inputs, inner, 1, 1, 1, function),
-            conv_norm(inner, inner, kernel, stride, 1, function),
-            conv_norm(inner, outputs, 1),
-            *_gate(outputs, excitation),
-        ]
-    )
-    return sequence([shortcut_around(body, inputs, outputs, stride, transition), Activation(function)])
+@kind_of_block
+def bottleneck(block: Block) -> Sequence:
+    """1x1 down to outputs / expansion, k x k, 1x1 up, around a shortcut (He et al. 2015)."""
+    inner = max(1, block.outputs // block.expansion)
+    body = [
+        block.norm(block.inputs, inner),
+        block.norm(inner, inner, block.kernel, block.stride),
+        conv_norm(inner, block.outputs, 1),
+        *block.gate(block.outputs),
+    ]
+    return sequence([block.around(sequence(body)), Activation(block.function)])
 
 
-@lru_cache(maxsize=100_000)
-def inverted_block(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int,
-    expansion: int,
-    excitation: bool,
-    function: Function,
-    transition: Shortcut,
-) -> Sequence:
+@kind_of_block
+def inverted(block: Block) -> Sequence:
     """1x1 up by the expansion, depthwise k x k, 1x1 down without activation (Sandler et al. 2018).
 
     At expansion 1 the first 1x1 is left out: a depthwise-separable convolution.
     """
-    inner = inputs * expansion
-    body = sequence(
-        [
-            *([conv_norm(inputs, inner, 1, 1, 1, function)] if expansion > 1 else []),
-            conv_norm(inner, inner, kernel, stride, inner, function),
-            *_gate(inner, excitation),
-            conv_norm(inner, outputs, 1),
-        ]
-    )
-    return sequence([shortcut_around(body, inputs, outputs, stride, transition)])
+    inner = block.inputs * block.expansion
+    body = [
+        *([block.norm(block.inputs, inner)] if block.expansion > 1 else []),
+        block.norm(inner, inner, block.kernel, block.stride, inner),
+        *block.gate(inner),
+        conv_norm(inner, block.outputs, 1),
+    ]
+    return sequence([block.around(sequence(body))])
 
 
-@lru_cache(maxsize=100_000)
-def depthwise_block(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int,
-    expansion: int,
-    excitation: bool,
-    function: Function,
-    transition: Shortcut,
-) -> Sequence:
+@kind_of_block
+def depthwise(block: Block) -> Sequence:
     """Depthwise k x k, 1x1 up by the expansion, activation, 1x1 down, around a shortcut (Liu et al. 2022, "ConvNeXt").
 
     At expansion 1 only one 1x1 follows the depthwise convolution.
     """
-    wide = outputs * expansion
-    pointwise = [conv_norm(inputs, wide, 1, 1, 1, function), *_gate(wide, excitation), conv_norm(wide, outputs, 1)]
-    single = [conv_norm(inputs, outputs, 1, 1, 1, function), *_gate(outputs, excitation)]
-    body = sequence([conv_norm(inputs, inputs, kernel, stride, inputs), *(pointwise if expansion > 1 else single)])
-    return sequence([shortcut_around(body, inputs, outputs, stride, transition)])
+    wide = block.outputs * block.expansion
+    body = [
+        conv_norm(block.inputs, block.inputs, block.kernel, block.stride, block.inputs),
+        block.norm(block.inputs, wide),
+        *block.gate(wide),
+        *([conv_norm(wide, block.outputs, 1)] if block.expansion > 1 else []),
+    ]
+    return sequence([block.around(sequence(body))])
 
 
 def stage(
-    kind: Kind,
+    kind: str,
     blocks: int,
     inputs: int,
     outputs: int,
@@ -164,19 +165,13 @@ def stage(
     transition: Shortcut = "projection",
     name: str = "",
 ) -> Sequence:
-    """`blocks` blocks of one kind, the first of which changes width and resolution."""
-
-    def block(block_inputs: int, block_stride: int) -> Sequence:
-        match kind:
-            case "conv":
-                return plain_block(block_inputs, outputs, kernel, block_stride, excitation, function)
-            case "basic":
-                return basic_block(block_inputs, outputs, kernel, block_stride, excitation, function, transition)
-        builder = {"bottleneck": bottleneck_block, "inverted": inverted_block, "depthwise": depthwise_block}[kind]
-        return builder(block_inputs, outputs, kernel, block_stride, expansion, excitation, function, transition)
-
-    rest = block(outputs, 1) if blocks > 1 else None
-    return sequence([block(inputs, stride), *([rest] * (blocks - 1) if rest else [])], name)
+    """`blocks` blocks of one kind, the first of which changes width and resolution. Raises SpaceError for a kind that
+    is none of `BLOCKS`."""
+    if kind not in BLOCKS:
+        raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
+    first = Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition)
+    rest = [BLOCKS[kind](first._replace(inputs=outputs, stride=1))] * (blocks - 1) if blocks > 1 else []
+    return sequence([BLOCKS[kind](first), *rest], name)
 
 
 def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu") -> Sequence:
@@ -204,11 +199,6 @@ def flat_classifier(trunk: Layer, shape: Shape, classes: int, hidden: int | None
         inputs = 1
     between: list[Layer] = [] if hidden is None else [Linear(inputs, hidden), Activation("relu")]
     return Sequence((Flatten(), *between, Linear(hidden or inputs, classes)), "head")
-
-
-def _gate(channels: int, excitation: bool) -> list[Layer]:
-    """A squeeze-excitation gate at a quarter of the channels, or nothing."""
-    return [SqueezeExcitation(channels, max(1, channels // 4))] if excitation else []
 
 
 WIDTHS: tuple[int, ...] = (

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nas.network.blocks import classifier, conv_norm, inverted_block, stage, stem
+from nas.network.blocks import Block, classifier, conv_norm, inverted, stage, stem
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.budget import Budget
 from nas.space.draw import fit, smallest
@@ -55,10 +55,9 @@ class MobileNetV2(Architecture):
         width = self.stem
         for s, (expansion, blocks, stride) in enumerate(self.BLOCKS, start=1):
             outputs: int = getattr(self, f"width{s}")
-            for block in range(blocks):
-                layers.append(
-                    inverted_block(width, outputs, 3, stride if block == 0 else 1, expansion, False, "relu", "none")
-                )
+            for repeated in range(blocks):
+                block = Block(width, outputs, 3, 1 if repeated else stride, expansion, transition="none")
+                layers.append(inverted(block))
                 width = outputs
         return Sequence((*layers, conv_norm(width, self.last, 1, 1, 1, "relu"), classifier(self.last, classes)))
 
