@@ -14,7 +14,7 @@ import numpy.typing as npt
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
-from nas.stopping.curves import Curve, Extrapolator, Prediction
+from nas.stopping.extrapolator import Curve, Extrapolator, Prediction
 from nas.stopping.rules import Extrapolate, default_threshold, is_checked, to_resume
 
 Array = npt.NDArray[np.float64]

@@ -28,7 +28,7 @@ from scipy import stats
 from tables import TableError, number, read_rows
 
 from nas.errors import EXIT_WRONG_USE
-from nas.stopping.curves import Extrapolator
+from nas.stopping.extrapolator import Extrapolator
 
 Array = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from nas.search.journal import Audited, Predicted, Record
 from nas.search.judging.audit import audit
 from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.search import BASELINES
-from nas.stopping.curves import Curve, Prediction
-from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median, make_rule
+from nas.stopping.extrapolator import Curve, Prediction
+from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median
 
 SURE_LOW, SURE_HIGH, UNSURE = Prediction(0.2, 0.01), Prediction(0.9, 0.01), Prediction(0.5, 0.2)
 LONG = replace(PLAN, epochs=8, stop="extrapolate", audit=0.0)
@@ -26,7 +26,14 @@ def rival(last: float, epochs: int = 8) -> Curve:
 @pytest.mark.parametrize("name", RULES)
 def test_without_rivals_every_rule_goes_on(name: str) -> None:
     for length in range(1, 8):
-        assert make_rule(name, 8).judge(rival(0.3, length), UNSURE, []).goes_on
+        assert RULES[name](8).judge(rival(0.3, length), UNSURE, []).goes_on
+
+
+def test_every_rule_says_its_meaning_in_a_line_and_is_of_those_that_a_search_takes() -> None:
+    for name, rule in RULES.items():
+        assert rule.name == name
+        assert 0 < len(rule.meaning) <= 100
+        assert replace(LONG, stop=name).stop == name
 
 
 def test_extrapolate_stops_what_will_hardly_beat_the_best_measured_rival() -> None:
@@ -64,7 +71,7 @@ def test_the_rungs_of_halving_and_the_checks_of_the_others_are_where_they_say() 
     assert not Median(8).checks(1)
     assert Extrapolate(100).checks(20)
     assert not Extrapolate(100).checks(21)
-    assert not any(make_rule("none", 9).checks(epoch) for epoch in range(1, 10))
+    assert not any(RULES["none"](9).checks(epoch) for epoch in range(1, 10))
 
 
 def trained(width: int, accuracy: float, *, strategy: str = "tpe", number: int = 0, epochs: int = 8) -> Record:

@@ -111,7 +111,7 @@ def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: Bas
 
 class Predicted(NamedTuple):
     """What was predicted after an epoch: Student's t of the last epoch's accuracy (see
-    `nas.stopping.curves.Prediction`), and the chance by which the training was judged."""
+    `nas.stopping.extrapolator.Prediction`), and the chance by which the training was judged."""
 
     epoch: int
     mean: float

@@ -5,14 +5,14 @@ a small network is never judged against a large one. A training that is stopped 
 want it back when more is known.
 """
 
-import math
 import statistics
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from nas.stopping.curves import Curve, Prediction
+    from nas.stopping.extrapolator import Curve, Prediction
 
 THRESHOLD = 0.02
 """Chance of joining the front below which a training is not worth its epochs, in a search of `NETWORKS` networks:
@@ -55,90 +55,84 @@ class Verdict:
     is_worthy: bool
     chance: float
 
-    def goes_on_above(self, bar: float) -> bool:
+    def goes_on_above(self, least_chance: float) -> bool:
         """Whether a training that was taken up again goes on: at once, or while no other makes better use of the next
         epoch (see `to_resume`)."""
-        return self.goes_on or (self.is_worthy and self.chance >= bar)
+        return self.goes_on or (self.is_worthy and self.chance >= least_chance)
 
 
 def to_resume(verdicts: Sequence[Verdict], *, nothing_new: bool) -> tuple[int | None, float]:
     """Which of the frozen trainings should go on now, if one should: the first of those with the largest chance among
     those that go on at once or, where no new network is left to try, that are worth it. Also the chance of the next
-    best, or of a new network: as long as its own is not below that bar, no other makes better use of the next epoch."""
+    best, or of a new network: as long as its own is not below that, no other makes better use of the next epoch."""
     going = [(v.chance, -i) for i, v in enumerate(verdicts) if v.goes_on or (nothing_new and v.is_worthy)]
     going.sort(reverse=True)
     second = going[1][0] if len(going) > 1 else 0.0
     return (-going[0][1] if going else None), second if nothing_new else max(second, EAGER)
 
 
-class Rule(Protocol):
-    """A rule. `resumes` says whether what it stopped may go on."""
+@dataclass(frozen=True)
+class Rule(ABC):
+    """A rule for trainings of `epochs` epochs. `name` is what `--stop` takes, `meaning` says in a line what it does,
+    `resumes` whether what it stopped may go on. `threshold` is the chance of joining the front below which a training
+    is not worth its epochs; only rules that predict have use for it."""
 
+    epochs: int
+    threshold: float = THRESHOLD
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
     resumes: ClassVar[bool]
 
+    @abstractmethod
     def checks(self, epoch: int) -> bool:
         """Whether trainings are judged after this epoch."""
 
+    @abstractmethod
     def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
-        """Of a training that has not come to its last epoch, with the prediction of its value there, against its
-        rivals, itself not among them."""
+        """What to do with a training that has not come to its last epoch, given the prediction of its value there and
+        its rivals, itself not among them."""
 
 
-class Never:
-    """Every training goes to its last epoch."""
-
-    resumes: ClassVar[bool] = False
-
-    def checks(self, epoch: int) -> bool:
-        """Never."""
-        return False
-
-    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
-        """Goes on."""
-        return Verdict(True, True, 1.0)
-
-
-class Extrapolate:
-    """By the predicted chance to end above every rival that has come to its last epoch: freeze and thaw.
+class Extrapolate(Rule):
+    """Freeze and thaw, by the predicted chance to end above every rival that has come to its last epoch.
 
     A training goes on at once while that is likely (`EAGER`). It is frozen when it is not, and goes on when nothing
     better is left to do with the next epoch, unless the chance is below the threshold. The first networks have no such
     rival and go on.
     """
 
-    resumes: ClassVar[bool] = True
-
-    def __init__(self, epochs: int, threshold: float = THRESHOLD) -> None:
-        self.epochs, self.threshold = epochs, threshold
+    name = "extrapolate"
+    meaning = "freezes what will hardly end above every rival; goes on with it when nothing better is left to do"
+    resumes = True
 
     def checks(self, epoch: int) -> bool:
         """See `is_checked`."""
         return is_checked(epoch)
 
     def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
-        """By the chance of joining the front."""
+        """Goes by the chance of joining the front."""
         measured = [rival.values[-1] for rival in rivals if len(rival.values) == self.epochs]
         chance = prediction.chance_above(max(measured)) if measured else 1.0
         return Verdict(chance >= max(EAGER, self.threshold), chance >= self.threshold, chance)
 
 
-class Median:
+class Median(Rule):
     """Stops what is below the median of its rivals at the same epoch (Golovin et al. 2017), but not in its first epoch
     nor before `STARTUP` rivals have come to their last. Stopped is stopped."""
 
-    resumes: ClassVar[bool] = False
-    STARTUP = 5
-    WARMUP = 1
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    name = "median"
+    meaning = "stops for good what is below the median of its rivals at the same epoch"
+    resumes = False
+    STARTUP: ClassVar = 5
+    WARMUP: ClassVar = 1
 
     def checks(self, epoch: int) -> bool:
         """After every epoch but the first."""
         return epoch > self.WARMUP
 
     def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
-        """By its best value so far."""
+        """Goes by its best value so far."""
         epoch = len(curve.values)
         complete = sum(len(rival.values) == self.epochs for rival in rivals)
         if complete < self.STARTUP or not self.checks(epoch):
@@ -149,22 +143,24 @@ class Median:
         return Verdict(goes_on, False, _share_below(best, values))
 
 
-class Halving:
+class Halving(Rule):
     """Asynchronous successive halving with promotion (Li et al. 2020): at epochs 1, 3, 9, … only the best third of what
     has come so far goes on; what is stopped goes on when it belongs to the best third later."""
 
-    resumes: ClassVar[bool] = True
-    REDUCTION = 3
-
-    def __init__(self, epochs: int) -> None:
-        self.rungs = {self.REDUCTION**k for k in range(math.ceil(math.log(epochs, self.REDUCTION)) + 1)}
+    name = "halving"
+    meaning = "at epochs 1, 3, 9, … goes on with the best third of what has come so far"
+    resumes = True
+    REDUCTION: ClassVar = 3
 
     def checks(self, epoch: int) -> bool:
-        """At the rungs."""
-        return epoch in self.rungs
+        """At the rungs, which are the powers of `REDUCTION`."""
+        rung = 1
+        while rung < epoch:
+            rung *= self.REDUCTION
+        return rung == epoch
 
     def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
-        """By its place at the rung."""
+        """Goes by its place at the rung."""
         epoch = len(curve.values)
         values = [rival.values[epoch - 1] for rival in rivals if len(rival.values) >= epoch]
         above = sum(value > curve.values[-1] for value in values)
@@ -173,18 +169,24 @@ class Halving:
         return Verdict(goes_on, goes_on, _share_below(curve.values[-1], values))
 
 
-RULES: dict[str, Callable[[int, float], Rule]] = {
-    "extrapolate": Extrapolate,
-    "median": lambda epochs, threshold: Median(epochs),
-    "halving": lambda epochs, threshold: Halving(epochs),
-    "none": lambda epochs, threshold: Never(),
-}
-"""What `--stop` takes: names, and what makes the rule for trainings of that many epochs and a threshold."""
+class Never(Rule):
+    """Every training goes to its last epoch."""
+
+    name = "none"
+    meaning = "trains every network to its last epoch"
+    resumes = False
+
+    def checks(self, epoch: int) -> bool:
+        """Never."""
+        return False
+
+    def judge(self, curve: "Curve", prediction: "Prediction", rivals: "Sequence[Curve]") -> Verdict:
+        """Goes on."""
+        return Verdict(True, True, 1.0)
 
 
-def make_rule(name: str, epochs: int, threshold: float = THRESHOLD) -> Rule:
-    """The rule of that name. Raises KeyError for a name that is not in `RULES`."""
-    return RULES[name](epochs, threshold)
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Extrapolate, Median, Halving, Never)}
+"""The rules, by the names that `--stop` takes."""
 
 
 def _share_below(value: float, values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from nas.results.report.gather import Gathered, Trial
 from nas.results.words import describe, duration, layer_text
 from nas.search.journal import Record
 from nas.search.search import BASELINES
-from nas.stopping.curves import Prediction
+from nas.stopping.extrapolator import Prediction
 
 TABLE_BYTES = 2_000_000
 """Most that all layer tables may take in the page; those of the front come first, then the most accurate."""

@@ -12,7 +12,7 @@ from scipy import stats
 
 from nas.search.journal import Record
 from nas.search.search import BASELINES, Search
-from nas.stopping.curves import Prediction
+from nas.stopping.extrapolator import Prediction
 
 LEVELS = (50, 80, 95)
 """Intervals, in percent."""

@@ -12,8 +12,8 @@ import numpy as np
 from nas.search.journal import Record
 from nas.search.search import BASELINES, Search
 from nas.seeds import derive_seed
-from nas.stopping.curves import Curve, Extrapolator, Prediction, cut, robust_range
-from nas.stopping.rules import Verdict, make_rule, to_resume
+from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, cut, robust_range
+from nas.stopping.rules import RULES, Verdict, to_resume
 
 Rows = Sequence[Sequence[float]]
 """A training so far: an epoch a row, as in `Record.curve`."""
@@ -34,7 +34,7 @@ class Judge:
         self._known = list(longest.values())
         self._curves = {key: curve(record) for key, record in self._networks.items()}
         self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], search.epochs)
-        self.rule = make_rule(search.stop, search.epochs, search.threshold)
+        self.rule = RULES[search.stop](search.epochs, search.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""

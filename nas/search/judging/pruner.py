@@ -6,7 +6,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.stopping.curves import Curve, Extrapolator, cut, robust_range
+from nas.stopping.extrapolator import Curve, Extrapolator, cut, robust_range
 from nas.stopping.rules import THRESHOLD
 
 LARGEST = 1e100

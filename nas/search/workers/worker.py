@@ -31,7 +31,7 @@ from nas.search.search import run_folder, weights_file, worker_file
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail, trial_key
 from nas.seeds import derive_seed
-from nas.stopping.rules import make_rule
+from nas.stopping.rules import RULES
 from nas.training.train import train
 
 
@@ -90,7 +90,7 @@ class Worker:
         curve: list[list[float]] = []
         seconds: list[float] = []
         first_judged = self._first_judged(trial, reported)
-        rule = make_rule(self.claims.search.stop, self.claims.search.epochs)
+        rule = RULES[self.claims.search.stop](self.claims.search.epochs)
         stopped = None
         try:
             for epoch in train(
