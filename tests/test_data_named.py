@@ -7,8 +7,11 @@ import http.server
 import pickle
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +20,9 @@ import pytest
 import torchvision.datasets
 
 from nas.data.load import load_search_data, load_test
-from nas.data.named import CIFAR100_URL, cifar100_on_disk
+from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
+from nas.training.recipe import AUGMENTATIONS
 
 CIFAR = torchvision.datasets.CIFAR100
 FASHION = torchvision.datasets.FashionMNIST
@@ -103,8 +107,40 @@ def offline(monkeypatch) -> None:
     point_torchvision_to(address, monkeypatch)
 
 
+def test_the_names_are_known_without_a_heavy_library():
+    code = "import sys, nas.data.sets; print(*nas.data.sets.DATA_SETS, {'torch', 'numpy'} & set(sys.modules) or '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(DATA_SETS)
+    assert {"cifar10", "cifar100", "digits", "fashion-mnist"} <= set(DATA_SETS)
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_named_data_set_says_what_it_is_and_what_suits_it(name):
+    assert 0 < len(DATA_SETS[name].meaning) <= 80
+    assert set(DATA_SETS[name].augmentation) <= set(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_named_data_set_is_read_or_says_where_its_files_belong(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    try:
+        train, test = (DATA_SETS[name].read(part, tmp_path, False) for part in ("train", "test"))
+    except DataError as error:
+        told = str(error)
+    else:
+        told = ""
+        assert train.class_names == test.class_names
+        assert 0 < len(test.labels) < len(train.labels)
+    assert not told or told.startswith(f"{name} is not in {tmp_path} and cannot be downloaded: ")
+    assert not told or "Put its files there by hand" in told
+
+
+def no_network(*arguments: object, **options: object) -> None:
+    raise OSError("no network")
+
+
 def test_the_probed_address_is_the_one_torchvision_downloads_from():
-    assert CIFAR.url == CIFAR100_URL
+    assert CIFAR.url == cifar100.URL
 
 
 def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(published, tmp_path, capsys):
@@ -116,7 +152,7 @@ def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(published, 
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
     assert first.checksum == again.checksum
-    assert cifar100_on_disk(directory)
+    assert cifar100.is_on_disk(directory)
 
 
 def test_cifar100_is_read_with_its_fine_labels_and_channels_last(published, tmp_path):

@@ -1,6 +1,6 @@
 """Data sets: what a search may see, and the test split that only the final commands read.
 
-A data set is a name in NAMED, a .npz file, or a folder of images a class. A name wins over a file of the same name
+A data set is a name in DATA_SETS, a .npz file, or a folder of images a class. A name wins over a file of the same name
 in the current folder; write ./digits for the folder.
 """
 
@@ -18,30 +18,11 @@ import numpy.typing as npt
 from nas.data import MANY_IMAGES
 from nas.data.arrays import LabelledImages, check_image_size, check_trainable, divide, labelled_images, resized
 from nas.data.files import FOLDER_LAYOUTS, Part, read_folder, read_npz
-from nas.data.named import NAMED, cifar100_on_disk, cifar100_reachable, read_named
+from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
-
-__all__ = [
-    "NAMED",
-    "DataReport",
-    "SearchData",
-    "Split",
-    "array_search_data",
-    "choose_default",
-    "describe",
-    "load_search_data",
-    "load_test",
-    "shared_images",
-]
 
 LARGEST_VALIDATION_SHARE = 0.5
 SMALLEST_AUGMENTED_SIDE = 20
-KNOWN_AUGMENTATION: dict[str, tuple[str, ...]] = {
-    "cifar100": ("crop", "flip"),
-    "cifar10": ("crop", "flip"),
-    "fashion-mnist": ("crop", "flip"),
-    "digits": (),
-}
 
 ARRAYS = "arrays"
 """What images are called that were given from Python, without a name."""
@@ -123,7 +104,7 @@ def load_search_data(
     _check_division(seed, validation_share)
     data = _read(dataset, "train", image_size=image_size, directory=directory, progress=progress)
     check_trainable(data, dataset)
-    augmentation = KNOWN_AUGMENTATION[dataset] if dataset in NAMED else _augmentation(data.images)
+    augmentation = DATA_SETS[dataset].augmentation if dataset in DATA_SETS else _augmentation(data.images)
     divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=validation_share)
     return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
 
@@ -154,18 +135,18 @@ def array_search_data(
 
 
 def choose_default(
-    directory: Path | None = None, *, reachable: Callable[[], bool] = cifar100_reachable
+    directory: Path | None = None, *, reachable: Callable[[], bool] = cifar100.is_reachable
 ) -> tuple[str, str | None]:
     """The data set to use where none is asked for, and what to tell the user about it.
 
     ("cifar100", None) if it is on disk or `reachable()` says that it can be downloaded, else ("digits", notice).
     """
     place = _directory(directory)
-    if cifar100_on_disk(place) or reachable():
+    if cifar100.is_on_disk(place) or reachable():
         return "cifar100", None
     return "digits", (
         f"CIFAR-100 is neither in {place} nor downloadable, so the small embedded digits (1,797 images of 8x8) are "
-        f"used instead. For the real thing go online or put cifar-100-python.tar.gz in {place}."
+        f"used instead. For the real thing go online or put {cifar100.ARCHIVE} in {place}."
     )
 
 
@@ -201,8 +182,8 @@ def _read(
     dataset: str, part: Part, *, image_size: int | None, directory: Path | None, progress: bool
 ) -> LabelledImages:
     check_image_size(image_size)
-    if dataset in NAMED:
-        data = read_named(dataset, part, _directory(directory), progress=progress)
+    if dataset in DATA_SETS:
+        data = DATA_SETS[dataset].read(part, _directory(directory), progress)
     elif os.path.isfile(dataset) and dataset.lower().endswith(".npz"):
         data = read_npz(Path(dataset), part)
     elif os.path.isdir(dataset):
@@ -219,13 +200,13 @@ def _unknown(dataset: str) -> DataError:
         "is a file but not a .npz" if os.path.isfile(dataset) else "is no known name and no such file or folder exists"
     )
     return DataError(
-        f"data set '{dataset}' {found}. Give one of {', '.join(NAMED)}, a .npz file with x_train, y_train, x_test and "
-        f"y_test, or an image folder ({FOLDER_LAYOUTS})."
+        f"data set '{dataset}' {found}. Give one of {', '.join(DATA_SETS)}, a .npz file with x_train, y_train, x_test "
+        f"and y_test, or an image folder ({FOLDER_LAYOUTS})."
     )
 
 
 def _name(dataset: str) -> str:
-    if dataset in NAMED:
+    if dataset in DATA_SETS:
         return dataset
     path = Path(dataset).resolve()
     return path.name if path.is_dir() else path.stem

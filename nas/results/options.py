@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.data.sets import DATA_SETS
 from nas.errors import UserError
 from nas.machine.options import as_tuples, check, option, text
 from nas.machine.process import check_device
@@ -45,7 +46,7 @@ class DataOptions:
     """On what networks are trained."""
 
     dataset: str | None = option(
-        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class",
+        f"{', '.join(DATA_SETS)}, a .npz file, or a folder of images a class",
         default=None,
         unset="that of the search that found the network; on the command line else cifar100, or digits",
         metavar="NAME|PATH",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from nas.data.sets import DATA_SETS
 from nas.errors import UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import as_tuples, check, differences, option, words
@@ -41,7 +42,7 @@ class SearchOptions:
     """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
 
     dataset: str | None = option(
-        "cifar100, cifar10, fashion-mnist, digits, a .npz file, or a folder of images a class",
+        f"{', '.join(DATA_SETS)}, a .npz file, or a folder of images a class",
         default=None,
         unset="on the command line cifar100 if it is on disk or can be downloaded, else digits",
         metavar="NAME|PATH",

@@ -1,0 +1,115 @@
+"""Data sets that torchvision downloads on first use."""
+
+import contextlib
+import http.client
+import io
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.data.arrays import LabelledImages, labelled_images
+from nas.data.files import Part
+from nas.errors import DataError
+
+SILENCE_SECONDS = 60  # a download that sends nothing for so long has failed
+
+
+def _none_damaged(directory: Path) -> list[Path]:
+    return []
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set of torchvision: our name for it and that of its class there, and where in the folder of downloads its
+    files lie, or the archive that holds them. `damaged` finds unpacked files that torchvision takes for whole though
+    they are not, which it would never repair."""
+
+    name: str
+    torchvision: str
+    place: str
+    damaged: Callable[[Path], list[Path]] = _none_damaged
+
+    def read(self, part: Part, directory: Path, progress: bool) -> LabelledImages:
+        """The training or the test part, read from `directory`, where it is downloaded first if it is not there intact;
+        one process downloads at a time and the others wait for it. `progress` shows a bar on stderr. DataError: it is
+        not there and cannot be downloaded.
+        """
+        found = self._on_disk(part, directory)
+        if found is None:
+            with self._errors_told(directory), _one_process_at_a_time(directory):
+                found = self._on_disk(part, directory) or self._downloaded(part, directory, progress)
+        return labelled_images(
+            np.asarray(found.data),
+            np.asarray(found.targets),
+            tuple(found.classes),
+            x_name=f"the {part} part of {self.name}",
+            y_name=f"the labels of {self.name}",
+        )
+
+    def _loaded(self, part: Part, directory: Path, download: bool) -> Any:
+        import torchvision.datasets
+
+        kind = getattr(torchvision.datasets, self.torchvision)
+        return kind(directory, train=part == "train", download=download)
+
+    def _on_disk(self, part: Part, directory: Path) -> Any:
+        """The data set as torchvision loads it, or None where it is missing or damaged."""
+        if self.damaged(directory):
+            return None
+        try:
+            return self._loaded(part, directory, download=False)
+        except (RuntimeError, OSError):
+            return None
+
+    def _downloaded(self, part: Part, directory: Path, progress: bool) -> Any:
+        for file in self.damaged(directory):
+            file.unlink()
+        with _quiet(progress), _stalled_downloads_fail():
+            return self._loaded(part, directory, download=True)
+
+    @contextlib.contextmanager
+    def _errors_told(self, directory: Path) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise DataError(
+                f"{self.name} is not in {directory} and cannot be downloaded: {reason}. Put its files there "
+                f"by hand ({directory / self.place}), or give --dataset a .npz file or an image folder, or --dataset "
+                "digits."
+            ) from error
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(directory: Path) -> Iterator[None]:
+    """Holds a lock in `directory` that ends with the process, so that none reads what another is unpacking."""
+    import fcntl
+
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".download.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _quiet(progress: bool) -> Iterator[None]:
+    """Keeps torchvision off stdout, and off stderr too where no progress is wanted."""
+    people = sys.stderr if progress else io.StringIO()
+    with contextlib.redirect_stdout(people), contextlib.redirect_stderr(people):
+        yield
+
+
+@contextlib.contextmanager
+def _stalled_downloads_fail() -> Iterator[None]:
+    """Gives torchvision's requests, which have no time limit, one: a silent host fails instead of hanging."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
