@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from nas.data.augment import CHUNK, DeviceData, DeviceSplit, Mixing, normalised, training_batches
+from nas.data.augmentations import AUGMENTATIONS, ROWS
 from nas.data.load import SearchData, Split
 from nas.errors import UserError
 
 CPU = torch.device("cpu")
-EVERYTHING = ("crop", "flip", "vertical-flip", "cutout", "erasing", "randaugment", "colour-jitter", "grayscale")
-COLOURED = ("randaugment", "colour-jitter", "grayscale")
+EVERYTHING = tuple(AUGMENTATIONS)
+COLOURED = tuple(name for name, about in AUGMENTATIONS.items() if about.needs_colours)
+DRAWN_AT_ONCE = tuple(name for name, about in AUGMENTATIONS.items() if about.step == "transforms")
 
 
 def data_of(images: np.ndarray, augmentation: tuple[str, ...] = ()) -> DeviceData:
@@ -47,6 +49,12 @@ def pixels(data: DeviceData, seed: int = 0) -> np.ndarray:
     """One epoch's images of one channel as whole 0-255 values again, [N, H, W]."""
     images = torch.cat([images for images, _ in epoch(data, seed=seed)])
     return (images * data.deviation + data.mean).round().long()[:, 0].numpy()
+
+
+def test_every_augmentation_says_its_meaning_and_draws_numbers_of_its_own():
+    assert all(about.meaning.endswith(".") for about in AUGMENTATIONS.values())
+    drawn = [row for about in AUGMENTATIONS.values() for row in range(ROWS[-1])[about.rows]]
+    assert sorted(drawn) == list(range(ROWS[-1]))
 
 
 def test_training_images_have_mean_0_and_deviation_1_in_every_channel():
@@ -298,7 +306,7 @@ def test_a_tenth_of_the_images_turn_gray_and_the_others_stay_as_they_are():
     assert 30 < gray < 90
 
 
-@pytest.mark.parametrize("name", ["randaugment", "colour-jitter"])
+@pytest.mark.parametrize("name", DRAWN_AT_ONCE)
 def test_chunks_of_a_batch_are_transformed_each_with_its_own_draw(name: str):
     images = np.repeat(random_images(1), 4 * CHUNK, axis=0)
     data = data_of(images, (name,))
@@ -357,7 +365,7 @@ def test_every_augmentation_changes_images_but_neither_their_order_nor_the_data_
     assert torch.equal(data.train.images, torch.from_numpy(images.astype(np.uint8)))
 
 
-@pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in ("randaugment", "colour-jitter")])
+@pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in DRAWN_AT_ONCE])
 def test_images_of_a_batch_are_augmented_each_in_its_own_way(name: str):
     data = data_of(np.repeat(random_images(1), 64, axis=0), (name,))
     [(images, _)] = epoch(data, batch_size=64)

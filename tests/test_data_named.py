@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torchvision.datasets
 
+from nas.data.augmentations import AUGMENTATIONS
 from nas.data.load import load_search_data, load_test
 from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
-from nas.training.recipe import AUGMENTATIONS
 
 CIFAR = torchvision.datasets.CIFAR100
 FASHION = torchvision.datasets.FashionMNIST

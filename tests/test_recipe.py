@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data import MANY_IMAGES
+from nas.data.augmentations import AUGMENTATIONS
 from nas.errors import RecipeError
-from nas.training.recipe import AUGMENTATIONS, Recipe, changed, parse_changes, recipe_values
+from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
 from nas.training.recipes import RECIPES, named_recipe, recipe_for
 from nas.training.schedule import best_epoch, gives_up, learning_rate
 
@@ -324,7 +325,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     stop = schedule in ("constant", "multi-step", "plateau") and draw(st.booleans())
     restarts = not stop and draw(st.booleans())
     shares = st.lists(st.floats(0, 1, exclude_min=True), min_size=1, max_size=4, unique=True)
-    augmentation = st.none() | st.lists(st.sampled_from(AUGMENTATIONS), unique=True).map(tuple)
+    augmentation = st.none() | st.lists(st.sampled_from(list(AUGMENTATIONS)), unique=True).map(tuple)
     return Recipe(
         epochs=draw(some),
         batch_size=draw(some),

@@ -1,15 +1,15 @@
 """Batches straight out of the uint8 data set: selection, augmentation and normalisation as batched tensor code.
 
-The order is: crop and flips, randaugment, colour-jitter, grayscale, normalisation, cutout, erasing, mixing.
+The order is: augmentations of places, transforms, pixels; normalisation; augmentations of images; mixing.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nas.data.augmentations import AUGMENTATIONS, Augmentation, Places, Step, rows_to_draw
 from nas.data.load import SearchData, Split
 from nas.errors import UserError
 
@@ -34,8 +34,7 @@ class DeviceSplit:
 @dataclass(frozen=True, eq=False)
 class DeviceData:
     """Training and validation split on the device, the channel statistics [C] (of 0–255 values) of the former, and
-    the augmentations that make sense: of "crop", "flip", "vertical-flip", "cutout", "erasing", "randaugment",
-    "colour-jitter", "grayscale"."""
+    the names of the augmentations to use, of `AUGMENTATIONS`."""
 
     train: DeviceSplit
     validation: DeviceSplit
@@ -88,31 +87,30 @@ def training_batches(
     than half is left out.
 
     The labels are int64 [N], or float32 [N, classes] that sum to 1 where images are mixed. All random numbers are drawn
-    on the CPU, so that they are the same on every device. Those of randaugment, colour-jitter and mixing are
+    on the CPU, so that they are the same on every device. Those of transforms and mixing are
     torchvision's, out of torch's global generator: whoever wants them again calls torch.manual_seed before, as
     nas/training/train.py does every epoch. All others come from `generator`.
     """
     count, height, width, _ = data.train.images.shape
     device = data.train.images.device
     order = torch.randperm(count, generator=generator).to(device)
-    uniform = _uniform(count, data.augmentation, generator).to(device)
+    uniform = torch.rand(rows_to_draw(data.augmentation), count, generator=generator).to(device)
+    of_places, of_pixels, of_images = (_of_step(step, data.augmentation) for step in ("places", "pixels", "images"))
     transform, mix = _transform(data.augmentation), _mixer(mixing)
     for start in range(0, count, batch_size):
         chosen = order[start : start + batch_size]
         if start > 0 and len(chosen) < batch_size // 2:
             return
         draws = uniform[:, chosen]
-        rows, columns = _windows(draws, height, width, data.augmentation)
+        rows, columns = _places(draws, height, width, of_places)
         pixels = data.train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
         if transform:
             pixels = _transformed(pixels, transform)
-        if "grayscale" in data.augmentation:
-            pixels = _grayed(pixels, draws[6])
+        for about in of_pixels:
+            pixels = about.change(pixels, draws[about.rows])
         images, labels = normalised(pixels, data), data.train.labels[chosen]
-        if "cutout" in data.augmentation:
-            _cut_out(images, draws[3:5])
-        if "erasing" in data.augmentation:
-            _erase(images, draws[7:])
+        for about in of_images:
+            about.change(images, draws[about.rows])
         if mix:
             images, labels = mix(images, labels)
         yield images.contiguous(memory_format=torch.channels_last), labels
@@ -130,28 +128,24 @@ def batches_per_epoch(images: int, batch_size: int) -> int:
 
 def check_colours(augmentation: tuple[str, ...], *, channels: int) -> None:
     """Raises UserError if one of the augmentations needs colours that the images do not have."""
-    for name in ("randaugment", "colour-jitter", "grayscale"):
-        if name in augmentation and channels != 3:
+    for name, about in AUGMENTATIONS.items():
+        if name in augmentation and about.needs_colours and channels != 3:
             raise UserError(f"augmentation '{name}' needs images of 3 channels but these have {channels}; leave it out")
 
 
-def _uniform(count: int, augmentation: tuple[str, ...], generator: torch.Generator) -> Tensor:
-    """What each image's fate hangs on, [5 or 12, N]: rows 0–1 crop, 2 flip, 3–4 cutout, and, drawn only if one of them
-    is asked for, 5 vertical flip, 6 grayscale, 7–11 erasing."""
-    uniform = torch.rand(5, count, generator=generator)
-    if not {"vertical-flip", "grayscale", "erasing"} & set(augmentation):
-        return uniform
-    return torch.cat([uniform, torch.rand(7, count, generator=generator)])
+def _of_step(step: Step, augmentation: tuple[str, ...]) -> list[Augmentation]:
+    """The augmentations of the step that are asked for, in the order of their application."""
+    return [about for name, about in AUGMENTATIONS.items() if about.step == step and name in augmentation]
 
 
 def _transform(augmentation: tuple[str, ...]) -> Callable[[Tensor], Tensor] | None:
     """torchvision's transform of uint8 [N, C, H, W] that is asked for, or None."""
-    if not {"randaugment", "colour-jitter"} & set(augmentation):
+    steps = [about.change() for about in _of_step("transforms", augmentation)]
+    if not steps:
         return None
     from torchvision.transforms import v2  # takes a second to import: only for who asks for it
 
-    steps = {"randaugment": v2.RandAugment(), "colour-jitter": v2.ColorJitter(0.4, 0.4, 0.4, 0.1)}
-    transform: Callable[[Tensor], Tensor] = v2.Compose([step for name, step in steps.items() if name in augmentation])
+    transform: Callable[[Tensor], Tensor] = v2.Compose(steps)
     return transform
 
 
@@ -174,64 +168,10 @@ def _transformed(pixels: Tensor, transform: Callable[[Tensor], Tensor]) -> Tenso
     return torch.cat([transform(chunk) for chunk in chunks]).permute(0, 2, 3, 1)
 
 
-def _grayed(pixels: Tensor, uniform: Tensor) -> Tensor:
-    """uint8 [N, H, W, 3] with a tenth of the images in shades of gray (luma of ITU-R BT.601, as in torchvision)."""
-    red, green, blue = pixels.unbind(3)
-    gray = red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).to(torch.uint8)
-    return torch.where(uniform[:, None, None, None] < 0.1, gray[..., None], pixels)
-
-
-def _windows(uniform: Tensor, height: int, width: int, augmentation: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Row indices [N, H] and column indices [N, W] of each image's crop (by up to an eighth, mirrored at the borders)
-    and flips."""
+def _places(uniform: Tensor, height: int, width: int, changes: list[Augmentation]) -> Places:
+    """Row indices [N, H] and column indices [N, W] of the pixels of each image."""
     rows = torch.arange(height, device=uniform.device).expand(uniform.shape[1], height)
     columns = torch.arange(width, device=uniform.device).expand(uniform.shape[1], width)
-    if "crop" in augmentation:
-        rows = _mirrored(rows + _shift(uniform[0], height), height)
-        columns = _mirrored(columns + _shift(uniform[1], width), width)
-    if "flip" in augmentation:
-        columns = torch.where(uniform[2, :, None] < 0.5, columns, columns.flip(1))
-    if "vertical-flip" in augmentation:
-        rows = torch.where(uniform[5, :, None] < 0.5, rows, rows.flip(1))
+    for about in changes:
+        rows, columns = about.change((rows, columns), uniform[about.rows])
     return rows, columns
-
-
-def _shift(uniform: Tensor, side: int) -> Tensor:
-    reach = side // 8
-    return (uniform * (2 * reach + 1)).long()[:, None] - reach
-
-
-def _mirrored(index: Tensor, side: int) -> Tensor:
-    index = index.abs()
-    return (side - 1) - (side - 1 - index).abs()
-
-
-def _cut_out(images: Tensor, uniform: Tensor) -> None:
-    """A square of a quarter of the side set to the mean, in place; its centre lies anywhere (DeVries & Taylor 2017)."""
-    _, _, height, width = images.shape
-    rows = torch.arange(height, device=images.device)[None, :]
-    columns = torch.arange(width, device=images.device)[None, :]
-    in_rows = (rows - (uniform[0] * height).long()[:, None] + height // 8) % (2 * height)
-    in_columns = (columns - (uniform[1] * width).long()[:, None] + width // 8) % (2 * width)
-    hole = (in_rows < height // 4)[:, None, :, None] & (in_columns < width // 4)[:, None, None, :]
-    images.masked_fill_(hole, 0.0)
-
-
-def _erase(images: Tensor, uniform: Tensor) -> None:
-    """In half of the images a rectangle set to the mean, in place (Zhong et al. 2017): 2–33 % of the area, 0.3–3.3
-    times as tall as wide (log-uniform), cut to the image's height and width, anywhere inside."""
-    _, _, height, width = images.shape
-    area = height * width * (0.02 + (0.33 - 0.02) * uniform[1])
-    aspect = torch.exp(math.log(0.3) + math.log(3.3 / 0.3) * uniform[2])
-    in_rows = _span((area * aspect).sqrt(), height, uniform[3])
-    in_columns = _span((area / aspect).sqrt(), width, uniform[4])
-    erased = (uniform[0] < 0.5)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
-    images.masked_fill_(erased[:, None], 0.0)
-
-
-def _span(length: Tensor, side: int, uniform: Tensor) -> Tensor:
-    """Whether each of 0..side-1 lies in a stretch of that length [N], rounded, that starts anywhere: bool [N, side]."""
-    length = length.round().clamp(1, side)
-    start = (uniform * (side - length + 1)).floor()
-    places = torch.arange(side, device=length.device)
-    return (places >= start[:, None]) & (places < (start + length)[:, None])

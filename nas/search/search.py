@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from nas.data.augmentations import AUGMENTATIONS
 from nas.data.sets import DATA_SETS
 from nas.errors import UserError
 from nas.machine.folders import WorkFolder
@@ -23,7 +24,7 @@ from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, parse_count, parse_counts
 from nas.space.space import Architecture, Space, space_checksum
 from nas.stopping.rules import RULES, default_threshold
-from nas.training.recipe import AUGMENTATIONS, Recipe, changed, recipe_values
+from nas.training.recipe import Recipe, changed, recipe_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,7 +62,7 @@ class SearchOptions:
         "augmentations of training images, or none",
         default=None,
         unset="what suits the data set",
-        choices=AUGMENTATIONS,
+        choices=tuple(AUGMENTATIONS),
         flag="augment",
         metavar="NAME[,NAME]",
     )

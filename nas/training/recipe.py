@@ -4,21 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from nas.data.augmentations import AUGMENTATIONS
 from nas.errors import RecipeError
 from nas.machine.options import check, is_listed, option
 
 Optimiser = Literal["nesterov", "sgd", "adam", "adamw"]
 Schedule = Literal["constant", "multi-step", "plateau", "one-cycle", "cosine"]
-AUGMENTATIONS = (
-    "crop",
-    "flip",
-    "vertical-flip",
-    "cutout",
-    "erasing",
-    "randaugment",
-    "colour-jitter",
-    "grayscale",
-)
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Recipe:
     label_smoothing: float = option("share of the target that goes to all classes", default=0.0, least=0, below=1)
     dropout: float = option("dropout before the last linear layer", default=0.0, least=0, below=1)
     augmentation: tuple[str, ...] | None = option(
-        "augmentations; unset: what suits the data set", default=None, choices=AUGMENTATIONS
+        "augmentations; unset: what suits the data set", default=None, choices=tuple(AUGMENTATIONS)
     )
     mixup: float = option("alpha of mixup; 0: none", default=0.0, least=0)
     cutmix: float = option("alpha of cutmix; 0: none", default=0.0, least=0)
