@@ -394,14 +394,18 @@ def test_the_recipes_are_listed_as_set_takes_them(capsys: pytest.CaptureFixture[
             options[list(options)[-1]].append(word)
         else:
             options[word] = []
-    assert {name: changed(Recipe(), parse_changes(words)) for name, words in options.items()} == RECIPES
+    listed = {name: changed(Recipe(), parse_changes(words)) for name, words in options.items()}
+    assert listed == {name: named.recipe for name, named in RECIPES.items()}
 
 
 def test_a_recipe_is_shown_with_the_meaning_of_its_options_and_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "mine.toml").write_text('extends = "s4"\nepochs = 2\n')
-    for name, recipe in (("s4", RECIPES["s4"]), (str(tmp_path / "mine.toml"), replace(RECIPES["s4"], epochs=2))):
+    for name, recipe in (
+        ("s4", RECIPES["s4"].recipe),
+        (str(tmp_path / "mine.toml"), replace(RECIPES["s4"].recipe, epochs=2)),
+    ):
         code, out, err = run(["recipes", name, "--json"], capsys)
         assert (code, err) == (0, "")
         assert {key: changed(Recipe(), values) for key, values in json.loads(out).items()} == {name: recipe}

@@ -3,19 +3,25 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data import MANY_IMAGES
+from nas.data.augment import DeviceData
 from nas.data.augmentations import AUGMENTATIONS
+from nas.data.load import SearchData, Split
 from nas.errors import RecipeError
-from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
+from nas.network.layers import Flatten, Linear
+from nas.network.layers import Sequence as Layers
+from nas.training.recipe import Optimiser, Recipe, Schedule, changed, parse_changes, recipe_values
 from nas.training.recipes import RECIPES, named_recipe, recipe_for
 from nas.training.schedule import best_epoch, gives_up, learning_rate
+from nas.training.train import train
 
 
 def rates(recipe: Recipe, steps: Sequence[int], epoch_steps: int, losses: Sequence[float] = ()) -> list[float]:
@@ -51,7 +57,7 @@ def test_a_multi_step_rate_falls_with_the_first_step_after_each_share_of_the_epo
 
 
 def test_the_rate_of_s4_falls_after_half_and_three_quarters_of_its_64_000_steps():
-    recipe = RECIPES["s4"]  # 45,000 images in batches of 128 are 352 steps, the last of 72 images
+    recipe = RECIPES["s4"].recipe  # 45,000 images in batches of 128 are 352 steps, the last of 72 images
     assert recipe.epochs * 391 == 64_124  # He et al. count 391 steps, of 50,000 images
     assert rates(recipe, [0, 28_863, 28_864, 43_295, 43_296, 57_727], 352) == pytest.approx(
         [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
@@ -154,18 +160,44 @@ def test_the_best_epoch_is_the_first_of_the_lowest_losses():
 
 
 def test_search_and_final_take_smaller_steps_where_there_are_few_images_and_other_recipes_do_not():
-    assert named_recipe("search", MANY_IMAGES) == RECIPES["search"] == Recipe()
+    assert named_recipe("search", MANY_IMAGES) == RECIPES["search"].recipe == Recipe()
     assert named_recipe("search", 500) == recipe_for(500) == Recipe(3, 64, learning_rate=0.05, warmup_steps=10)
-    assert named_recipe("final", 10_000) == RECIPES["final"]
-    assert named_recipe("final", 500) == changed(RECIPES["final"], {"batch_size": 32, "learning_rate": 0.1})
-    assert named_recipe("s1", 500) == RECIPES["s1"]
+    assert named_recipe("final", 10_000) == RECIPES["final"].recipe
+    assert named_recipe("final", 500) == changed(RECIPES["final"].recipe, {"batch_size": 32, "learning_rate": 0.1})
+    assert named_recipe("s1", 500) == RECIPES["s1"].recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_named_recipe_says_its_meaning_and_is_never_longer_where_there_are_few_images(name: str):
+    named = RECIPES[name]
+    assert 0 < len(named.meaning) <= 80
+    assert named.for_images(MANY_IMAGES) == named.recipe
+    assert named.for_images(MANY_IMAGES - 1).all_epochs <= named.recipe.all_epochs
+
+
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_every_schedule_has_a_course(schedule: Schedule):
+    extra = {"multi-step": {"milestones": (0.5,)}, "plateau": {"patience": 1}}.get(schedule, {})
+    recipe = changed(Recipe(epochs=4, warmup_steps=0), {"schedule": schedule, **extra})
+    course = [learning_rate(recipe, step, 10, [1.0] * (step // 10)) for step in range(40)]
+    assert all(0 <= rate <= recipe.learning_rate for rate in course)
+    assert (len(set(course)) == 1) == (schedule == "constant")
+
+
+@pytest.mark.parametrize("optimiser", get_args(Optimiser))
+def test_every_optimiser_makes_steps(optimiser: Optimiser):
+    split = Split(np.arange(16 * 64, dtype=np.uint8).reshape(16, 8, 8, 1), np.arange(16) % 2)
+    data = DeviceData.of(SearchData("marked", split, split, ("a", "b"), "", ()), torch.device("cpu"), ())
+    network = Layers((Flatten(), Linear(64, 2)))
+    first, second = train(network, data, Recipe(epochs=2, batch_size=8, optimiser=optimiser, warmup_steps=0), seed=0)
+    assert first.train_loss != second.train_loss
 
 
 def test_a_file_changes_the_recipe_that_it_extends(tmp_path: Path):
     file = tmp_path / "mine.toml"
     file.write_text('extends = "s4"\nepochs = 2\nmilestones = [0.25]\naugmentation = []\n')
     assert named_recipe(str(file), 500) == changed(
-        RECIPES["s4"], {"epochs": 2, "milestones": (0.25,), "augmentation": ()}
+        RECIPES["s4"].recipe, {"epochs": 2, "milestones": (0.25,), "augmentation": ()}
     )
     file.write_text("epochs = 7\n")
     assert named_recipe(str(file), 500) == Recipe(7, 64, learning_rate=0.05, warmup_steps=10)

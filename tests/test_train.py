@@ -211,7 +211,7 @@ MADE_SHORT = {
     name: changed(recipe, SHORT | {"input_size": 20 if recipe.input_size else 0})
     if not recipe.restarts
     else changed(recipe, SHORT | {"epochs": 1, "restart_epochs": 1})
-    for name, recipe in RECIPES.items()
+    for name, recipe in ((name, named.recipe) for name, named in RECIPES.items())
 } | {
     "cosine": Recipe(**SHORT, schedule="cosine", optimiser="adamw", learning_rate=0.01),
     "mixed": Recipe(**SHORT, mixup=0.4, cutmix=1.0, label_smoothing=0.1),

@@ -1,7 +1,7 @@
 """The recipes that have names, and those in files."""
 
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,18 @@ from nas.errors import RecipeError
 from nas.training.recipe import Recipe, changed
 
 
-def recipe_for(images: int) -> Recipe:
-    """What a search uses for that many training images: smaller steps, batches and runs where there are few."""
-    if images >= MANY_IMAGES:
-        return Recipe()
-    return Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10)
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that comes with nas, what it is in a line, and what it is where there are fewer than `MANY_IMAGES`
+    training images, if that differs: smaller steps, batches and runs."""
+
+    meaning: str
+    recipe: Recipe
+    few: Recipe | None = None
+
+    def for_images(self, images: int) -> Recipe:
+        """The recipe for that many training images."""
+        return self.few if self.few and images < MANY_IMAGES else self.recipe
 
 
 _PLAIN = Recipe(
@@ -22,51 +29,67 @@ _PLAIN = Recipe(
 )
 """What a first script does: Adam with torch's defaults at a constant rate, no augmentation, the weights as they are."""
 
-RECIPES: dict[str, Recipe] = {
-    "search": Recipe(),
-    "final": Recipe(
-        epochs=40,
-        batch_size=128,
-        learning_rate=0.2,
-        schedule="one-cycle",
-        warmup_steps=0,
-        average_share=0.0,
+_FINAL = Recipe(epochs=40, learning_rate=0.2, schedule="one-cycle", warmup_steps=0, average_share=0.0)
+
+RECIPES: dict[str, NamedRecipe] = {
+    "search": NamedRecipe(
+        "what a search trains with: a constant rate and averaged weights",
+        Recipe(),
+        few=Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10),
     ),
-    "s0": replace(_PLAIN, epochs=15, batch_size=64, stop_patience=3),
-    "s1": replace(_PLAIN, epochs=200),
-    "s2": replace(_PLAIN, epochs=5, batch_size=64),
-    "s2-tune": replace(_PLAIN, epochs=5, batch_size=64, optimiser="sgd", input_size=224),
-    "s3": Recipe(
-        epochs=100,
-        optimiser="sgd",
-        weight_decay=1e-4,
-        schedule="plateau",
-        patience=5,
-        cooldown=2,
-        warmup_steps=0,
-        average_share=0.0,
-        dropout=0.5,
-        augmentation=("flip", "vertical-flip", "erasing", "randaugment"),
-        restarts=1,
-        restart_epochs=10,
-        restart_rate=0.2,
+    "final": NamedRecipe(
+        "retrains winners: one cycle of 40 epochs", _FINAL, few=replace(_FINAL, batch_size=32, learning_rate=0.1)
     ),
-    "s4": Recipe(
-        epochs=164,
-        optimiser="sgd",
-        weight_decay=1e-4,
-        schedule="multi-step",
-        milestones=(0.5, 0.75),
-        warmup_steps=0,
-        average_share=0.0,
-        augmentation=("crop", "flip"),
+    "s0": NamedRecipe(
+        "plain Adam, stopped when the validation loss stops falling",
+        replace(_PLAIN, epochs=15, batch_size=64, stop_patience=3),
+    ),
+    "s1": NamedRecipe("plain Adam for long", replace(_PLAIN, epochs=200)),
+    "s2": NamedRecipe("plain Adam for five epochs", replace(_PLAIN, epochs=5, batch_size=64)),
+    "s2-tune": NamedRecipe(
+        "fine-tunes pretrained models on enlarged images",
+        replace(_PLAIN, epochs=5, batch_size=64, optimiser="sgd", input_size=224),
+    ),
+    "s3": NamedRecipe(
+        "SGD whose rate falls on plateaus, heavy augmentation, one restart",
+        Recipe(
+            epochs=100,
+            optimiser="sgd",
+            weight_decay=1e-4,
+            schedule="plateau",
+            patience=5,
+            cooldown=2,
+            warmup_steps=0,
+            average_share=0.0,
+            dropout=0.5,
+            augmentation=("flip", "vertical-flip", "erasing", "randaugment"),
+            restarts=1,
+            restart_epochs=10,
+            restart_rate=0.2,
+        ),
+    ),
+    "s4": NamedRecipe(
+        "that of ResNets for CIFAR (He et al. 2015): SGD whose rate falls twice",
+        Recipe(
+            epochs=164,
+            optimiser="sgd",
+            weight_decay=1e-4,
+            schedule="multi-step",
+            milestones=(0.5, 0.75),
+            warmup_steps=0,
+            average_share=0.0,
+            augmentation=("crop", "flip"),
+        ),
     ),
 }
-"""Named recipes. s0 to s4 are those of the five reports as far as these say them; where they are silent (s0: optimiser
-and rate, s1: batch size), torch's defaults. s2-tune is S2's for pretrained models. s4 is that of He et al. (2015): rate
-divided by 10 after 32,000 and 48,000 of 64,000 steps. `search` is `recipe_for` many images; `final` retrains
-winners, where there are few images in smaller batches and steps (`named_recipe`).
-"""
+"""Recipes by name. s0 to s4 are those of the five reports as far as these say them; where they are silent (s0:
+optimiser and rate, s1: batch size), torch's defaults. The rate of s4 is divided by 10 after 32,000 and 48,000 of 64,000
+steps."""
+
+
+def recipe_for(images: int) -> Recipe:
+    """What a search uses for that many training images."""
+    return RECIPES["search"].for_images(images)
 
 
 def named_recipe(name_or_path: str, images: int) -> Recipe:
@@ -78,11 +101,7 @@ def named_recipe(name_or_path: str, images: int) -> Recipe:
         raise RecipeError(
             f"no recipe is named {name_or_path!r}; shipped are {', '.join(RECIPES)}; or give a .toml file"
         )
-    if name_or_path == "search":
-        return recipe_for(images)
-    if name_or_path == "final" and images < MANY_IMAGES:
-        return replace(RECIPES["final"], batch_size=32, learning_rate=0.1)
-    return RECIPES[name_or_path]
+    return RECIPES[name_or_path].for_images(images)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def run(flags: argparse.Namespace) -> int:
     from nas.training.recipe import recipe_values
     from nas.training.recipes import RECIPES, named_recipe
 
-    recipes = {flags.recipe: named_recipe(flags.recipe, MANY_IMAGES)} if flags.recipe else dict(RECIPES)
+    recipes = {name: named_recipe(name, MANY_IMAGES) for name in ([flags.recipe] if flags.recipe else RECIPES)}
     if flags.json:
         print_json({name: recipe_values(recipe) for name, recipe in recipes.items()})
         return EXIT_DONE
