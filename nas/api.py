@@ -27,13 +27,13 @@ from nas.results.report import write_report
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
-from nas.search.baselines import feasible_baselines
 from nas.search.front import read_result
-from nas.search.journal import common_failure, open_storage, open_study, read_records, read_run
+from nas.search.journal import open_storage, open_study
+from nas.search.records import common_failure, read_records, read_run
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.greedy_full import FullGreedySampler
-from nas.search.studies import open_studies, space_of
+from nas.search.studies import feasible_baselines, open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable

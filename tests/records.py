@@ -19,7 +19,7 @@ from nas.network.layers import (
     SqueezeExcitation,
     Subsample,
 )
-from nas.search.journal import Record, State
+from nas.search.records import Record, State
 from nas.search.search import Search
 from nas.space.space import Architecture, Knobs, Space, bind, knob, width_knob
 from nas.training.recipes import recipe_for

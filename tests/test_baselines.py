@@ -7,7 +7,7 @@ from nas.network.folds import macs, output_shape, parameters
 from nas.network.layers import Layer, Shape
 from nas.network.module import to_module
 from nas.network.serial import from_json, to_json
-from nas.search.baselines import BaselineSpace, feasible_baselines
+from nas.search.studies import BaselineSpace, feasible_baselines
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
 from nas.space.space import Space

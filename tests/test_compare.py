@@ -22,7 +22,7 @@ from nas.search.compare import (
     superiority,
     verdict,
 )
-from nas.search.journal import Record
+from nas.search.records import Record
 
 SMALL = {"width": 4, "kernel": 3, "gate": False}
 LARGE = {"width": 16, "kernel": 3, "gate": False}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from records import PLAN, record
 
 from nas.search.front import Counts, best_within, count, measured, pareto_front
-from nas.search.journal import Record
+from nas.search.records import Record
 
 TEMPLATE = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
 

@@ -34,12 +34,12 @@ from nas.results.report.published import NETWORKS, known_dataset, of_reports
 from nas.results.report.trials import layer_table, plotly_text
 from nas.results.report.watch import server
 from nas.results.report.whole import cards, report_html
-from nas.search.baselines import studied
 from nas.search.front import pareto_front, write_result
-from nas.search.journal import PREDICTION, read_records
+from nas.search.notes import Audited, Notes, Predicted, noted_trial
+from nas.search.records import read_records
 from nas.search.sampling.feasible import distribution
 from nas.search.search import BASELINES, Search, run_folder
-from nas.search.studies import open_studies, space_of
+from nas.search.studies import open_studies, space_of, studied
 from nas.space.draw import draw_within
 from nas.space.models import MODELS, Model
 from nas.space.space import space_checksum, space_file
@@ -108,26 +108,33 @@ def _trial(space: Any, knobs: Any, number: int, rng: np.random.Generator, search
         curve.append([4 - right / 2_000, 4.1 - right / 2_000, right / 5_000])
     ends = int(rng.integers(2, 9)) if searched and number % 2 and number > 4 else EPOCHS
     start = datetime(2026, 1, 1, 12) + timedelta(seconds=100 * number)
-    noted: dict[str, Any] = {
-        "network": space.identity(knobs), "parameters": cost.parameters, "macs": cost.macs,
-        "depth": depth(space.network(knobs)), "worker": number % 2, "curve": curve[:ends], "seconds": [9.0] * ends,
-    }  # fmt: skip
-    for epoch in range(1, min(ends, EPOCHS - 1) + 1) if searched else ():
-        noted[f"{PREDICTION}{epoch}"] = [float(curve[-1][2] + rng.normal(0, 0.06 / epoch)), 0.06 / epoch, 0.3]
+    predictions = tuple(
+        Predicted(epoch, float(curve[-1][2] + rng.normal(0, 0.06 / epoch)), 0.06 / epoch, 0.3)
+        for epoch in (range(1, min(ends, EPOCHS - 1) + 1) if searched else ())
+    )
+    noted = Notes(
+        worker=number % 2,
+        parameters=cost.parameters,
+        macs=cost.macs,
+        depth=depth(space.network(knobs)),
+        network=space.identity(knobs),
+        curve=curve[:ends],
+        seconds=[9.0] * ends,
+        predictions=predictions,
+    )
     value, state = curve[-1][2], TrialState.COMPLETE
     if ends < EPOCHS:
-        noted |= {"stopped": ends, "predicted_loss": 2.0}
-        value = noted[f"{PREDICTION}{ends}"][0]
+        noted, value = replace(noted, stopped=ends, predicted_loss=2.0), predictions[-1].mean
     elif searched and number == 8:
-        noted["audited"] = [3, 0.99]
+        noted = replace(noted, audited=Audited(3, 0.99))
     if searched and number == 2:
-        noted, value, state = noted | {"failure": failure, "curve": [], "seconds": []}, None, TrialState.FAIL
-    trial = create_trial(
+        noted, value, state = replace(noted, failure=failure, curve=(), seconds=()), None, TrialState.FAIL
+    trial = noted_trial(
+        noted,
         state=state,
         value=value,
         params=dict(knobs),
         distributions={knob.name: distribution(knob) for knob in space.knobs},
-        user_attrs=noted,
     )
     trial.datetime_start, trial.datetime_complete = start, start + timedelta(seconds=10 * ends)
     return trial

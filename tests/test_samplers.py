@@ -18,6 +18,8 @@ from optuna.trial import TrialState
 
 from nas.errors import BudgetError
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.search.journal import open_trial
+from nas.search.notes import Notes, noted_trial, read_notes, write_notes
 from nas.search.sampling.feasible import distribution, exhausted, suggest, told
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
@@ -139,16 +141,12 @@ def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(stra
     lasting = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
     for _ in range(20):
         trial, settings = proposed(lasting, space)
-        trial.set_user_attr("stopped", 2)
-        trial.set_user_attr("curve", [[1.0, 1.0, 0.1]])
-        trial.set_user_attr("predicted_loss", 1.0)
+        write_notes(trial, Notes(stopped=2, curve=[[1.0, 1.0, 0.1]], predicted_loss=1.0))
         lasting.tell(trial, luck(settings))
     proposed(lasting, space)
     first = lasting.get_trials(deepcopy=False)[4]
-    went_on = {"thaws": 4, "curve": [[1.0, 0.1, 1.0]], "proposal": first.user_attrs["proposal"]}
-    lasting.add_trial(
-        optuna.trial.create_trial(value=2.0, params=first.params, distributions=first.distributions, user_attrs=went_on)
-    )
+    went_on = Notes(continues=4, curve=[[1.0, 0.1, 1.0]], proposal=read_notes(first).proposal)
+    lasting.add_trial(noted_trial(went_on, value=2.0, params=first.params, distributions=first.distributions))
     values = {told_of.number: told_of.value for told_of in told(lasting)}
     assert 4 not in values
     assert max(values, key=lambda number: values[number] or 0.0) == 21
@@ -206,10 +204,10 @@ def test_a_trial_killed_between_two_knobs_is_completed_as_it_was_proposed(strate
     trial, settings = proposed(study, space)
     study.tell(trial, luck(settings))
     again = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
-    taken_over = optuna.trial.Trial(again, killed._trial_id)
+    taken_over = open_trial(again, killed.number)
     whole = {k.name: suggest(taken_over, k) for k in space.knobs}
     assert whole.items() >= half.items()
-    assert whole == killed.study.get_trials()[killed.number].user_attrs["proposal"]
+    assert whole == read_notes(killed.study.get_trials()[killed.number]).proposal
     assert BUDGET.admits(space.network(whole))
 
 

@@ -12,6 +12,7 @@ import pytest
 import searching
 
 import nas
+from nas.search.notes import read_notes
 
 TWO_BUDGETS = ("--budget", "500,2000")
 
@@ -73,8 +74,9 @@ def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
     study = optuna.load_study(study_name="tpe-2000", storage=storage)
     assert set(study.trials[0].params) == {"kind", "blocks", "width", "kernel"}
     for trial in study.trials:
-        if "replayed" not in trial.user_attrs:
-            assert sorted(trial.intermediate_values) == list(range(1, trial.user_attrs.get("stopped", 2) + 1))
+        noted = read_notes(trial)
+        if not noted.replayed:
+            assert sorted(trial.intermediate_values) == list(range(1, (noted.stopped or 2) + 1))
     assert study.best_value == max(trial.value for trial in study.trials)
 
 
@@ -122,14 +124,14 @@ def test_a_predicted_value_is_told_and_flagged_but_never_reported_as_measured(st
         study = optuna.load_study(study_name=name, storage=storage)
         for trial in study.trials:
             assert trial.state == optuna.trial.TrialState.COMPLETE
-            curve = trial.user_attrs["curve"]
-            if "stopped" in trial.user_attrs:
-                flagged += "replayed" not in trial.user_attrs
-                assert len(curve) == trial.user_attrs["stopped"] < 6
+            noted = read_notes(trial)
+            if noted.stopped:
+                flagged += not noted.replayed
+                assert len(noted.curve) == noted.stopped < 6
                 assert 0 <= trial.value <= 1
             else:
-                assert len(curve) == 6
-                assert trial.value == curve[-1][2]
+                assert len(noted.curve) == 6
+                assert trial.value == noted.curve[-1][2]
     assert flagged >= counts["stopped"]
 
 

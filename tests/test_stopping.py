@@ -8,9 +8,10 @@ import pytest
 from records import PLAN, SPACE, record
 
 import nas
-from nas.search.journal import Audited, Predicted, Record
 from nas.search.judging.audit import audit
 from nas.search.judging.judge import Judge, is_audited, is_judged
+from nas.search.notes import Audited, Predicted
+from nas.search.records import Record
 from nas.search.search import BASELINES
 from nas.stopping.extrapolator import Curve, Prediction
 from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median

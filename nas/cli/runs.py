@@ -10,8 +10,8 @@ from nas.cli.console import say
 from nas.cli.terminal import comparison, front_plot, stopping, summary
 from nas.results.report.folders import run_folders
 from nas.search.compare import average_random, compare, compare_runs, courses
-from nas.search.journal import read_run
 from nas.search.judging.audit import audit
+from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.workers.supervisor import Snapshot
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from nas.machine.folders import WorkFolder
 from nas.results.words import describe, duration
 from nas.search.front import best_within, count, pareto_front
-from nas.search.journal import Record
+from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 from nas.search.workers.supervisor import Snapshot
 

@@ -11,11 +11,10 @@ from scipy import stats
 from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
-from nas.search.baselines import rebuilt
 from nas.search.front import read_result
-from nas.search.journal import Record, read_run
+from nas.search.records import Record, read_run
 from nas.search.search import BASELINES, run_folder
-from nas.search.studies import space_of
+from nas.search.studies import rebuilt, space_of
 from nas.space.space import Space, Value
 
 BEST = 3

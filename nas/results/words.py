@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from nas.network.layers import Layer
-from nas.search.journal import Record
+from nas.search.records import Record
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from nas.errors import RunError
-from nas.search.journal import Record
+from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 
 Cost = Literal["trials", "epochs", "seconds"]

@@ -15,8 +15,8 @@ from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.folds import peak_activation
 from nas.network.serial import to_json
 from nas.search.compare import average_random, compare, courses
-from nas.search.journal import Record
 from nas.search.judging.audit import audit
+from nas.search.records import Record
 from nas.search.search import BASELINES, Search, weights_file
 from nas.space.space import Space
 

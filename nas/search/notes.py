@@ -1,9 +1,124 @@
-"""What we note on Optuna's trials."""
+"""What we write on Optuna's trials, typed: each note is a user attribute of the trial, named after its field."""
 
-from optuna.trial import FrozenTrial
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from optuna.trial import FrozenTrial, Trial, create_trial
+
+from nas.space.space import Knobs
+
+Rows = Sequence[Sequence[float]]
+"""A training so far, an epoch a row: train loss, validation loss, validation accuracy."""
+
+
+class Predicted(NamedTuple):
+    """What was predicted after an epoch: Student's t of the last epoch's accuracy (see
+    `nas.stopping.curves.Prediction`), and the chance by which the training was judged."""
+
+    epoch: int
+    mean: float
+    scale: float
+    chance: float
+
+
+class Audited(NamedTuple):
+    """A training that went on although it was stopped for good after this epoch, and the accuracy it had to beat."""
+
+    epoch: int
+    to_beat: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """The notes on one trial, or some of them. Each has its default where it has not been written.
+
+    They are written in the order of the fields: a trial whose network is noted has its parameters too.
+    """
+
+    worker: int | None = None
+    """Slot of the worker that has the trial."""
+    deaths: Sequence[str] = ()
+    """Where its workers died, see `nas.machine.pulse`."""
+    proposal: Knobs | None = None
+    """Its knobs, before Optuna is told one by one."""
+    exhausted: bool = False
+    """Nothing new was found to propose."""
+    parameters: int = 0
+    macs: int = 0
+    depth: int = 0
+    """Weighted layers."""
+    network: str = ""
+    """Fingerprint."""
+    waits_for: str | None = None
+    """Key of the trial that trains the same network; empty where that came to nothing and it trains itself."""
+    replayed: str = ""
+    """Key of the trial whose value it was told."""
+    failure: str = ""
+    """The reason, in one line."""
+    curve: Rows = ()
+    seconds: Sequence[float] = ()
+    """One for each epoch."""
+    epochs_before: int | None = None
+    """Epochs for which another trial had trained the network."""
+    continues: int | None = None
+    """Number of the stopped trial that it goes on with."""
+    least_chance: float | None = None
+    """The chance below which another training makes better use of the next epoch."""
+    stopped: int | None = None
+    """The epoch after which it was stopped: its value is a prediction. 0 where it was to be stopped and was not."""
+    predicted_loss: float | None = None
+    """Validation loss at the last epoch, of a stopped training."""
+    predictions: tuple[Predicted, ...] = ()
+    """Ascending in epochs. Each is an attribute of its own, "prediction EPOCH"."""
+    audited: Audited | None = None
+
+    @property
+    def is_original(self) -> bool:
+        """Whether its network is trained in the trial itself, not in another that it waits for or replays."""
+        return not self.waits_for and not self.replayed
+
+
+_PREDICTION = "prediction "
+_AS_THEY_ARE = [field.name for field in fields(Notes) if field.name not in ("predictions", "audited")]
+
+
+def read_notes(trial: Trial | FrozenTrial) -> Notes:
+    """The notes on a trial. What others have written on it is left aside."""
+    noted = trial.user_attrs
+    predictions = [
+        Predicted(int(name.removeprefix(_PREDICTION)), *noted[name]) for name in noted if name.startswith(_PREDICTION)
+    ]
+    return Notes(
+        **{name: noted[name] for name in _AS_THEY_ARE if name in noted},
+        predictions=tuple(sorted(predictions)),
+        audited=Audited(*noted["audited"]) if "audited" in noted else None,
+    )
+
+
+def write_notes(trial: Trial, notes: Notes) -> None:
+    """Adds to a running trial the notes that differ from their defaults; the others stay as they are."""
+    for name, value in _attributes(notes).items():
+        trial.set_user_attr(name, value)
+
+
+def noted_trial(notes: Notes, **content: Any) -> FrozenTrial:
+    """A trial to be added to a study, with notes on it; for its content see `optuna.trial.create_trial`."""
+    return create_trial(user_attrs=_attributes(notes), **content)
+
+
+def _attributes(notes: Notes) -> dict[str, Any]:
+    differing = {f.name: value for f in fields(notes) if (value := getattr(notes, f.name)) != f.default}
+    predictions = {f"{_PREDICTION}{epoch}": values for epoch, *values in differing.pop("predictions", ())}
+    return differing | predictions
 
 
 def first_of(trial: FrozenTrial) -> int:
     """Number of the trial in which the network of this one was proposed."""
-    number: int = trial.user_attrs.get("thaws", trial.number)
+    number: int = trial.user_attrs.get("continues", trial.number)
     return number
+
+
+def foreign_note(trial: FrozenTrial, name: str) -> Any:
+    """What somebody else has noted on a trial under that name, None where there is nothing."""
+    return trial.user_attrs.get(name)

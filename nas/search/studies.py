@@ -1,22 +1,32 @@
-"""What a plan stands for: its data, its space, its studies with their samplers."""
+"""What a search stands for: its data, its space, its studies, and the scaled designs that it is to beat, which are
+trained beside the strategies as a study of their own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from nas.data.load import SearchData, load_search_data
+from nas.errors import SpaceError
 from nas.machine.folders import WorkFolder
-from nas.network.layers import Shape
-from nas.search.baselines import studied
+from nas.network.folds import Cost, cost
+from nas.network.layers import Layer, Shape
+from nas.network.serial import fingerprint
 from nas.search.journal import open_storage, open_study
+from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
 from nas.search.search import BASELINES, Search, arrays_file
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
-from nas.space.space import Space, bind, load_architecture, space_file
+from nas.space.budget import Budget
+from nas.space.designs import DESIGNS, scaled
+from nas.space.space import Knob, Knobs, Space, bind, load_architecture, space_file
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
-    """Training and validation split of a plan."""
+    """Training and validation split of a search."""
     dataset = str(arrays_file(folder)) if arrays_file(folder).exists() else search.dataset
     return load_search_data(
         dataset,
@@ -28,12 +38,53 @@ def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
 
 
 def space_of(search: Search, shape: Shape, classes: int) -> Space:
-    """The search space of a plan. Raises SpaceError if its file is gone or bad."""
+    """The search space. Raises SpaceError if its file is gone or bad."""
     return bind(load_architecture(space_file(search.space), search.space_class), shape, classes)
 
 
+@dataclass(frozen=True)
+class BaselineSpace:
+    """The baselines at one budget as a space of one knob, so that they are trained as any other trial is."""
+
+    names: tuple[str, ...]
+    budget: Budget
+    shape: Shape
+    classes: int
+
+    @cached_property
+    def knobs(self) -> tuple[Knob, ...]:
+        """Which baseline."""
+        return (Knob("network", self.names, "choice"),)
+
+    def network(self, knobs: Knobs) -> Layer:
+        """The scaled network."""
+        network = scaled(str(knobs["network"]), self.budget, self.shape, self.classes)
+        assert network is not None
+        return network
+
+    def cost(self, knobs: Knobs) -> Cost:
+        """Parameters and multiply-adds of the scaled network."""
+        return cost(self.network(knobs), self.shape)
+
+    def identity(self, knobs: Knobs) -> str:
+        """The fingerprint of the scaled network."""
+        return fingerprint(self.network(knobs), self.shape)
+
+
+def feasible_baselines(budgets: Iterable[Budget], shape: Shape, classes: int) -> tuple[str, ...]:
+    """Names of the baselines that have a network within every one of the budgets."""
+    return tuple(name for name in DESIGNS if all(scaled(name, budget, shape, classes) for budget in budgets))
+
+
+def studied(search: Search, space: Space, strategy: str, budget: int) -> Space | BaselineSpace:
+    """What a study's trials are networks of: the search space, or the baselines at that budget."""
+    if strategy != BASELINES:
+        return space
+    return BaselineSpace(search.baselines, search.budget(budget), space.shape, space.classes)
+
+
 def open_studies(search: Search, folder: WorkFolder[Search], space: Space) -> dict[tuple[str, int], Study]:
-    """Every study of the plan with its sampler."""
+    """Every study of the search with its sampler."""
     storage = open_storage(folder)
     return {key: open_study(storage, *key, _sampler(search, space, *key)) for key in search.studies}
 
@@ -45,3 +96,16 @@ def _sampler(search: Search, space: Space, strategy: str, budget: int) -> BaseSa
     return STRATEGIES[strategy](
         space, search.budget(budget), seed=seed, below=search.below, starts=search.starts_at(budget)
     )
+
+
+def rebuilt(record: Record, space: Space | BaselineSpace) -> Layer:
+    """The network of a trial, from its knobs. Raises SpaceError where the space makes another network of them today:
+    its file, or a shipped block, has changed since the search."""
+    network = space.network(record.knobs)
+    if (known := fingerprint(network, space.shape)) != record.network:
+        raise SpaceError(
+            f"the space makes another network of the knobs of {record.strategy} #{record.number} than it did in the "
+            f"search (fingerprint {known}, then {record.network}): its file or nas has "
+            "changed; restore it, or search again"
+        )
+    return network

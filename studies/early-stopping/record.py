@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.search.plan import RunFolder
 
-from nas.search.journal import read_run
+from nas.search.records import read_run
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from nas.results.confirming.confirmed import Confirmation, read_confirmed, reads
 from nas.results.confirming.racing import Candidate, Entrant, candidates, dropped
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
-from nas.search.journal import read_run
+from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of, space_of
 from nas.training.recipe import Recipe, changed

@@ -10,10 +10,10 @@ from nas.errors import RunError
 from nas.network.folds import cost
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
-from nas.search.baselines import feasible_baselines, rebuilt
 from nas.search.front import best_within, pareto_front
-from nas.search.journal import Record
+from nas.search.records import Record
 from nas.search.search import Search
+from nas.search.studies import feasible_baselines, rebuilt
 from nas.space.designs import scaled
 from nas.space.space import Space
 from nas.training.training import Metrics

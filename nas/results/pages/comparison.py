@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from nas.errors import RunError
 from nas.search.compare import COSTS, Cost, Course, courses
-from nas.search.journal import read_run
+from nas.search.records import read_run
 from nas.search.search import BASELINES, run_folder
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")

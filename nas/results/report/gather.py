@@ -14,13 +14,13 @@ from nas.errors import UserError
 from nas.network.layers import Layer
 from nas.results.confirming.confirmed import read_confirmed
 from nas.results.report.folders import run_folders
-from nas.search.baselines import rebuilt, studied
 from nas.search.compare import check_comparable
 from nas.search.front import pareto_front, read_result
-from nas.search.journal import Record, State, open_storage, open_study, read_records
-from nas.search.notes import first_of
+from nas.search.journal import open_storage, open_study
+from nas.search.notes import first_of, read_notes
+from nas.search.records import Record, State, read_records
 from nas.search.search import Search, run_folder
-from nas.search.studies import open_studies, space_of
+from nas.search.studies import open_studies, rebuilt, space_of, studied
 from nas.space.space import Space
 
 LEAST_RANKED = 10
@@ -63,7 +63,7 @@ class Run:
             (key, trial)
             for key, study in self.studies.items()
             for trial in study.get_trials(deepcopy=False)
-            if trial.datetime_start and "replayed" not in trial.user_attrs and not trial.user_attrs.get("awaits")
+            if trial.datetime_start and read_notes(trial).is_original
         ]
         if not trained:
             return []
@@ -75,8 +75,9 @@ class Run:
             start = (trial.datetime_start - begun).total_seconds()
             end = max(start, ((trial.datetime_complete or now) - begun).total_seconds())
             key = (strategy, budget, first_of(trial))
-            state: State = "stopped" if trial.user_attrs.get("stopped") else states.get(key, "running")
-            spans.append(Span(trial.user_attrs.get("worker", -1), start, end, key, state))
+            noted = read_notes(trial)
+            state: State = "stopped" if noted.stopped else states.get(key, "running")
+            spans.append(Span(-1 if noted.worker is None else noted.worker, start, end, key, state))
         return spans
 
     def network(self, record: Record) -> Layer | None:

@@ -11,7 +11,7 @@ from nas.network.folds import ShapeError, rows
 from nas.network.layers import Layer, Shape
 from nas.results.report.gather import Gathered, Trial
 from nas.results.words import describe, duration, layer_text
-from nas.search.journal import Record
+from nas.search.records import Record
 from nas.search.search import BASELINES
 from nas.stopping.extrapolator import Prediction
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from nas.search.journal import Record
+from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 from nas.stopping.extrapolator import Prediction
 

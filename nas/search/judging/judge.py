@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nas.search.journal import Record
+from nas.search.notes import Rows
+from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 from nas.seeds import derive_seed
 from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, cut, robust_range
 from nas.stopping.rules import RULES, Verdict, to_resume
-
-Rows = Sequence[Sequence[float]]
-"""A training so far: an epoch a row, as in `Record.curve`."""
 
 
 class Judge:
@@ -60,12 +58,13 @@ class Judge:
         return max(0.0, -min(max(mean, low), high))
 
     def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
-        """The stopped training that should go on now, if there is one, and its bar (see `to_resume`)."""
+        """The stopped training that should go on now, if there is one, and the chance below which another
+        makes better use of the next epoch (see `to_resume`)."""
         frozen = _frozen(records) if self.rule.resumes else []
         predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
         verdicts = [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
-        chosen, bar = to_resume(verdicts, nothing_new=nothing_new)
-        return (None if chosen is None else frozen[chosen]), bar
+        chosen, least_chance = to_resume(verdicts, nothing_new=nothing_new)
+        return (None if chosen is None else frozen[chosen]), least_chance
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""

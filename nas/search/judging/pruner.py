@@ -6,6 +6,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.search.notes import foreign_note
 from nas.stopping.extrapolator import Curve, Extrapolator, cut, robust_range
 from nas.stopping.rules import THRESHOLD
 
@@ -64,14 +65,14 @@ class CurvePruner(BasePruner):
         return extrapolator.predict(cut(own, low, high)).chance_above(min(max(rivals), high)) < self.threshold
 
     def _size(self, trial: FrozenTrial) -> float:
-        return 0.0 if self.size is None else float(trial.user_attrs[self.size])
+        return 0.0 if self.size is None else float(foreign_note(trial, self.size))
 
     def _curve(self, trial: FrozenTrial, sign: float) -> Curve | None:
         """What the trial has reported, at most `epochs` values; None if there is nothing to go by."""
         values = [sign * value for _, value in sorted(trial.intermediate_values.items())][: self.epochs]
         wanted = [*self.clues, *([self.size] if self.size else [])]
-        noted = [trial.user_attrs.get(name) for name in wanted]
+        noted = [foreign_note(trial, name) for name in wanted]
         if not values or not all(isinstance(x, int | float) and abs(x) < LARGEST for x in (*values, *noted)):
             return None
         size = [math.log(max(self._size(trial), 1e-9))] if self.size else []
-        return Curve(tuple(values), (), (*size, *(float(trial.user_attrs[name]) for name in self.clues)))
+        return Curve(tuple(values), (), (*size, *(float(foreign_note(trial, name)) for name in self.clues)))

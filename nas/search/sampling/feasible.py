@@ -18,7 +18,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.search.notes import first_of
+from nas.search.journal import open_trial
+from nas.search.notes import Notes, first_of, read_notes, write_notes
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, fit
@@ -55,7 +56,7 @@ class FeasibleSampler(BaseSampler, ABC):
         self._beginnings = (*starts, self._defaults)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
-        self._study_id = -1
+        self._study_name = ""
         self.forget()
 
     def forget(self) -> None:
@@ -79,17 +80,16 @@ class FeasibleSampler(BaseSampler, ABC):
     ) -> dict[str, Any]:
         """One option a knob, of a network within budget. Noted whole on the trial before it is told knob by knob, so
         that whoever takes over a trial killed in between completes the same network."""
-        if "proposal" not in trial.user_attrs:
-            settings = self._proposed(study, trial)
-            study._storage.set_trial_user_attr(trial._trial_id, "proposal", settings)
-            return settings
-        noted: dict[str, Any] = trial.user_attrs["proposal"]
-        return noted
+        proposal = read_notes(trial).proposal
+        if proposal is None:
+            proposal = self._proposed(study, trial)
+            write_notes(open_trial(study, trial.number), Notes(proposal=proposal))
+        return dict(proposal)
 
-    def _proposed(self, study: Study, trial: FrozenTrial) -> dict[str, Value]:
-        if study._study_id != self._study_id:
+    def _proposed(self, study: Study, trial: FrozenTrial) -> Knobs:
+        if study.study_name != self._study_name:
             self.forget()
-            self._study_id = study._study_id
+            self._study_name = study.study_name
         seen = self.seen(study, besides=trial.number)
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
@@ -101,7 +101,7 @@ class FeasibleSampler(BaseSampler, ABC):
             return settings
         fresh = self._varied_until_new(settings, target, seen, rng) or self._enumerated(seen, rng)
         if fresh is None:
-            study._storage.set_trial_user_attr(trial._trial_id, "exhausted", True)
+            write_notes(open_trial(study, trial.number), Notes(exhausted=True))
         return fresh or settings
 
     def _varied_until_new(
@@ -150,8 +150,7 @@ class FeasibleSampler(BaseSampler, ABC):
         for other in study.get_trials(deepcopy=False):
             complete = len(other.params) == len(self._distributions)
             if complete and other.number not in self._identities and other.number != besides:
-                noted: str | None = other.user_attrs.get("network")
-                self._identities[other.number] = noted or self.space.identity(other.params)
+                self._identities[other.number] = read_notes(other).network or self.space.identity(other.params)
         return {identity for number, identity in self._identities.items() if number != besides}
 
 
@@ -183,7 +182,7 @@ def suggest(trial: Trial, knob: Knob) -> Value:
 
 def exhausted(study: Study, number: int) -> bool:
     """Whether nothing new was left to propose for the trial of that number."""
-    return bool(study.get_trials(deepcopy=False)[number].user_attrs.get("exhausted", False))
+    return read_notes(study.get_trials(deepcopy=False)[number]).exhausted
 
 
 def told(study: Study) -> list[FrozenTrial]:

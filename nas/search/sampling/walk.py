@@ -14,6 +14,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from nas.search.notes import read_notes
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -139,19 +140,12 @@ class WalkSampler(FeasibleSampler):
             self._request = ()
 
     def _outcomes(self, study: Study) -> dict[str, Outcome]:
-        """By network, of the trials that are done."""
+        """What the trials that are done came to, by network."""
         found = {}
         for trial in study.get_trials(deepcopy=False):
             if trial.state.is_finished() and len(trial.params) == len(self._names):
-                curve = trial.user_attrs.get("curve")
-                accuracy = math.nan if trial.value is None else trial.value
-                stopped = bool(trial.user_attrs.get("stopped"))
-                log_loss = curve[-1][1] if curve else math.nan
-                if stopped:
-                    log_loss = trial.user_attrs["predicted_loss"]
-                found[self._identities.get(trial.number) or self.identity(self.point(trial.params))] = Outcome(
-                    accuracy, log_loss, measured=not stopped
-                )
+                identity = self._identities.get(trial.number) or self.identity(self.point(trial.params))
+                found[identity] = _outcome(trial)
         return found
 
     def _beginning(self, study: Study) -> Point:
@@ -163,6 +157,14 @@ class WalkSampler(FeasibleSampler):
     def _best(self, study: Study) -> Knobs:
         trials = told(study)
         return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
+
+
+def _outcome(trial: FrozenTrial) -> Outcome:
+    noted = read_notes(trial)
+    accuracy = math.nan if trial.value is None else trial.value
+    last_loss = noted.curve[-1][1] if noted.curve else None
+    log_loss = noted.predicted_loss if noted.stopped else last_loss
+    return Outcome(accuracy, math.nan if log_loss is None else log_loss, measured=not noted.stopped)
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.machine.folders import WorkFolder
 from nas.machine.pulse import Pulse, fatal
 from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
-from nas.search.baselines import studied
-from nas.search.journal import common_failure, parse_study_name, read_records
+from nas.search.journal import open_trial, parse_study_name, trial_key
 from nas.search.judging.judge import Judge
-from nas.search.notes import first_of
+from nas.search.notes import Audited, Notes, first_of, noted_trial, read_notes, write_notes
+from nas.search.records import common_failure, read_records
 from nas.search.sampling.feasible import suggest
 from nas.search.search import Search
+from nas.search.studies import studied
 from nas.space.space import Space
 
 SAME_FAILURES = 3
@@ -58,34 +59,36 @@ class Claims:
         waiting = 0
         for study in self.studies.values():
             for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if frozen.user_attrs.get("awaits"):
-                    twin = self._twin(frozen.user_attrs["network"], study, frozen.number)
-                    if twin is None:
-                        Trial(study, frozen._trial_id).set_user_attr("awaits", "")
-                    elif twin[1].state.is_finished():
-                        _replay(Trial(study, frozen._trial_id), *twin)
-                    else:
-                        waiting += 1
+                noted = read_notes(frozen)
+                if not noted.waits_for:
+                    continue
+                twin = self._twin(noted.network, study, frozen.number)
+                if twin is None:
+                    write_notes(open_trial(study, frozen.number), Notes(waits_for=""))
+                elif twin[1].state.is_finished():
+                    _replay(open_trial(study, frozen.number), *twin)
+                else:
+                    waiting += 1
         return waiting
 
     def _take_over(self) -> Trial | None:
         """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
         for study in self.studies.values():
             for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if frozen.user_attrs.get("awaits") or not self._is_orphan(frozen):
+                noted = read_notes(frozen)
+                if noted.waits_for or not self._is_orphan(noted):
                     continue
-                trial = Trial(study, frozen._trial_id)
-                if reason := fatal(frozen.user_attrs.get("deaths", [])):
+                trial = open_trial(study, frozen.number)
+                if reason := fatal(noted.deaths):
                     fail(trial, reason)
                 else:
                     return trial
         return None
 
-    def _is_orphan(self, frozen: FrozenTrial) -> bool:
-        slot = frozen.user_attrs.get("worker", self.slot)
-        if slot == self.slot:
+    def _is_orphan(self, noted: Notes) -> bool:
+        if noted.worker in (None, self.slot):
             return True
-        with self.folder.lock(f"slot-{slot}", wait=False) as free:
+        with self.folder.lock(f"slot-{noted.worker}", wait=False) as free:
             return free
 
     def _resume(self, *, nothing_new: bool) -> Trial | None:
@@ -94,27 +97,36 @@ class Claims:
             return None
         records = read_records(self.search, self.studies)
         judge = Judge(self.search, records)
-        record, bar = judge.to_resume(records, nothing_new=nothing_new)
-        audited = {}
+        record, least_chance = judge.to_resume(records, nothing_new=nothing_new)
+        audited = None
         if record is None and nothing_new:
             record = judge.to_audit(records)
-            audited = {"audited": [record.stopped, judge.to_beat(record)]} if record else {}
+            audited = Audited(record.stopped, judge.to_beat(record)) if record else None
         if record is None:
             return None
         study = self.studies[record.strategy, record.budget]
         stopped = study.get_trials(deepcopy=False)[record.latest]
-        kept = {name: stopped.user_attrs[name] for name in ("network", "parameters", "macs", "depth", "proposal")}
-        kept |= {"worker": self.slot, "thaws": record.number, "inherited": record.stopped, "bar": bar} | audited
         study.add_trial(
-            create_trial(
+            noted_trial(
+                Notes(
+                    worker=self.slot,
+                    proposal=read_notes(stopped).proposal,
+                    parameters=record.parameters,
+                    macs=record.macs,
+                    depth=record.depth,
+                    network=record.network,
+                    epochs_before=record.stopped,
+                    continues=record.number,
+                    least_chance=least_chance,
+                    audited=audited,
+                ),
                 state=TrialState.RUNNING,
                 params=stopped.params,
                 distributions=stopped.distributions,
                 intermediate_values=stopped.intermediate_values,
-                user_attrs=kept,
             )
         )
-        return Trial(study, study.get_trials(deepcopy=False)[-1]._trial_id)
+        return open_trial(study, study.get_trials(deepcopy=False)[-1].number)
 
     def _lacking(self) -> Study | None:
         """The study with the fewest trials of those that lack some; None if none does."""
@@ -127,32 +139,28 @@ class Claims:
 
     def _prepare(self, trial: Trial) -> Claimed | None:
         """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
-        trial.set_user_attr("worker", self.slot)
+        write_notes(trial, Notes(worker=self.slot))
         self.pulse.write(trial_key(trial.study, trial), 0, 0)
-        strategy, budget_parameters = parse_study_name(trial.study.study_name)
-        space, budget = (
-            studied(self.search, self.space, strategy, budget_parameters),
-            self.search.budget(budget_parameters),
-        )
-        settings = {knob.name: suggest(trial, knob) for knob in space.knobs}
-        network = space.network(settings)
-        cost = space.cost(settings)
-        if cost is None or not budget.admits(network, self.space.shape):
-            raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {settings}")
+        strategy, budget = parse_study_name(trial.study.study_name)
+        space = studied(self.search, self.space, strategy, budget)
+        knobs = {knob.name: suggest(trial, knob) for knob in space.knobs}
+        network = space.network(knobs)
+        cost = space.cost(knobs)
+        if cost is None or not self.search.budget(budget).admits(network, self.space.shape):
+            raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {knobs}")
         identity = fingerprint(network, self.space.shape)
-        noted = {"parameters": cost.parameters, "macs": cost.macs, "depth": depth(network), "network": identity}
-        for name, value in noted.items():
-            trial.set_user_attr(name, value)
-        twin = None if "thaws" in trial.user_attrs else self._twin(identity, trial.study, trial.number)
+        write_notes(trial, Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity))
+        noted = read_notes(trial)
+        twin = self._twin(identity, trial.study, trial.number) if noted.continues is None else None
         if twin is None:
-            if "inherited" not in trial.user_attrs:
-                trial.set_user_attr("inherited", self._epochs_of(identity))
+            if noted.epochs_before is None:
+                write_notes(trial, Notes(epochs_before=self._epochs_of(identity)))
             return trial, network
         self.pulse.clear()
         if twin[1].state.is_finished():
             _replay(trial, *twin)
         else:
-            trial.set_user_attr("awaits", trial_key(*twin))
+            write_notes(trial, Notes(waits_for=trial_key(*twin)))
         return None
 
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
@@ -163,11 +171,12 @@ class Claims:
         for other in self.studies.values():
             same_strategy = parse_study_name(other.study_name)[0] == strategy
             for frozen in other.get_trials(deepcopy=False):
-                noted = frozen.user_attrs
-                original = not noted.get("awaits") and "replayed" not in noted
+                noted = read_notes(frozen)
                 itself = other is study and frozen.number == number
-                stopped = bool(noted.get("stopped")) and frozen.state.is_finished()
-                if original and not itself and (same_strategy or not stopped) and noted.get("network") == identity:
+                if itself or noted.network != identity or not noted.is_original:
+                    continue
+                stopped = bool(noted.stopped) and frozen.state.is_finished()
+                if same_strategy or not stopped:
                     if not stopped:
                         return other, frozen
                     found = other, frozen
@@ -175,30 +184,23 @@ class Claims:
 
     def _epochs_of(self, identity: str) -> int:
         """Epochs for which trials that were stopped have trained the network."""
-        every = (trial.user_attrs for study in self.studies.values() for trial in study.get_trials(deepcopy=False))
-        return max(
-            (noted["stopped"] for noted in every if "stopped" in noted and noted["network"] == identity), default=0
-        )
-
-
-def trial_key(study: Study, trial: Trial | FrozenTrial) -> str:
-    """ "study/number": how one trial refers to another."""
-    return f"{study.study_name}/{trial.number}"
+        every = (read_notes(trial) for study in self.studies.values() for trial in study.get_trials(deepcopy=False))
+        return max((noted.stopped or 0 for noted in every if noted.network == identity), default=0)
 
 
 def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
     """Tells the trial what its twin was told."""
+    noted, key = read_notes(twin), trial_key(study, twin)
     if twin.state == TrialState.FAIL:
-        fail(trial, twin.user_attrs["failure"])
+        fail(trial, noted.failure)
         return
-    trial.set_user_attr("replayed", trial_key(study, twin))
-    for name in ("curve", "stopped", "predicted_loss"):
-        if name in twin.user_attrs:
-            trial.set_user_attr(name, twin.user_attrs[name])
+    write_notes(
+        trial, Notes(replayed=key, curve=noted.curve, stopped=noted.stopped, predicted_loss=noted.predicted_loss)
+    )
     trial.study.tell(trial, twin.value)
 
 
 def fail(trial: Trial, reason: str) -> None:
     """Tells the trial that it has failed, and why, in one line."""
-    trial.set_user_attr("failure", reason)
+    write_notes(trial, Notes(failure=reason))
     trial.study.tell(trial, state=TrialState.FAIL)

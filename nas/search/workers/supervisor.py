@@ -17,8 +17,9 @@ from nas.machine.folders import WorkFolder
 from nas.machine.process import ALLOCATOR
 from nas.machine.pulse import Pulse
 from nas.search.front import sweep_weights, write_result
-from nas.search.journal import Record, note_death, read_records
+from nas.search.journal import note_death
 from nas.search.judging.judge import Judge
+from nas.search.records import Record, read_records
 from nas.search.search import Search, worker_file
 from nas.space.space import Space
 

@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,16 @@ from nas.errors import EXIT_WRONG_USE, UserError
 from nas.machine.process import end_with_parent, pick_device
 from nas.machine.pulse import Pulse
 from nas.network.layers import Layer
-from nas.search.journal import PREDICTION, parse_study_name, read_records
+from nas.search.journal import parse_study_name, trial_key
 from nas.search.judging.judge import Judge, is_judged
+from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
+from nas.search.records import read_records
 from nas.search.search import run_folder, weights_file, worker_file
 from nas.search.studies import load_data_of, open_studies, space_of
-from nas.search.workers.claims import Claims, fail, trial_key
+from nas.search.workers.claims import Claims, fail
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
-from nas.training.train import train
+from nas.training.train import Epoch, train
 
 
 @dataclass
@@ -60,75 +62,76 @@ class Worker:
         has reported was perhaps not judged yet; one that goes on has been judged where it was stopped."""
         if not is_judged(self.claims.search, parse_study_name(trial.study.study_name)[0]):
             return math.inf
-        noted = trial.user_attrs
-        inherited: int = noted["inherited"] + ("thaws" in noted)
-        return max([1, inherited, *reported])
+        noted = read_notes(trial)
+        return max([1, (noted.epochs_before or 0) + (noted.continues is not None), *reported])
 
-    def _judge(self, trial: Trial, rows: list[list[float]]) -> dict[str, Any] | None:
-        """What to note and tell if the training is to be stopped now; None if it goes on."""
+    def _judge(self, trial: Trial, rows: Rows) -> "tuple[float, Notes] | None":
+        """The predicted accuracy and what to note if the training is to be stopped now; None if it goes on."""
         records = read_records(self.claims.search, self.claims.studies)
         name, budget = parse_study_name(trial.study.study_name)
         record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
         judge = Judge(self.claims.search, records)
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
-        trial.set_user_attr(f"{PREDICTION}{len(rows)}", [prediction.mean, prediction.scale, chance])
+        predicted = Predicted(len(rows), prediction.mean, prediction.scale, chance)
+        write_notes(trial, Notes(predictions=(predicted,)))
         verdict = judge.verdict(record, rows, prediction)
-        goes_on = verdict.goes_on_above(trial.user_attrs["bar"]) if record.resumed else verdict.goes_on
+        least_chance = read_notes(trial).least_chance
+        goes_on = verdict.goes_on if least_chance is None else verdict.goes_on_above(least_chance)
         if record.audited or goes_on:
             return None
-        return {
-            "stopped": len(rows),
-            "predicted": min(max(prediction.mean, 0.0), 1.0),
-            "predicted_loss": judge.last_loss(record, rows),
-        }
+        stopped = Notes(stopped=len(rows), predicted_loss=judge.last_loss(record, rows))
+        return min(max(prediction.mean, 0.0), 1.0), stopped
 
     def _train(self, trial: Trial, network: Layer) -> None:
         """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
-        key = trial_key(trial.study, trial)
-        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        curve: list[list[float]] = []
-        seconds: list[float] = []
-        first_judged = self._first_judged(trial, reported)
-        rule = RULES[self.claims.search.stop](self.claims.search.epochs)
-        stopped = None
         try:
-            for epoch in train(
-                network,
-                self.data,
-                self.claims.search.recipe,
-                seed=derive_seed(self.claims.search.seed, "training"),
-                checkpoint=weights_file(self.claims.folder, trial.user_attrs["network"]),
-                pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
-            ):
-                curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
-                seconds.append(epoch.seconds)
-                if epoch.epoch not in reported:
-                    trial.report(epoch.validation_accuracy, epoch.epoch)
-                if epoch.epoch < self.claims.search.epochs:
-                    if epoch.epoch >= first_judged and rule.checks(epoch.epoch):
-                        stopped = self._judge(trial, curve)
-                    if stopped:
-                        break
-                    if self.stopping.is_set():
-                        self.claims.pulse.clear()
-                        return
+            ended = self._train_epochs(trial, network)
         except OSError:  # a full disk is the machine's failure: the trial stays to be taken over
             raise
         except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
             fail(trial, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
         else:
-            trial.set_user_attr("curve", curve)
-            trial.set_user_attr("seconds", seconds)
-            value = curve[-1][2]
-            if stopped:
-                value = stopped.pop("predicted")
-            elif "stopped" in trial.user_attrs:  # its last worker died when it was about to stop it
-                stopped = {"stopped": 0}
-            for name, noted in (stopped or {}).items():
-                trial.set_user_attr(name, noted)
-            trial.study.tell(trial, value)
+            if ended is not None:
+                value, noted = ended
+                write_notes(trial, noted)
+                trial.study.tell(trial, value)
         self.claims.pulse.clear()
+
+    def _train_epochs(self, trial: Trial, network: Layer) -> "tuple[float, Notes] | None":
+        """The value of the trial and what to note; None if the worker was asked to stop before the training ended."""
+        search = self.claims.search
+        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        curve: list[list[float]] = []
+        seconds: list[float] = []
+        first_judged = self._first_judged(trial, reported)
+        rule = RULES[search.stop](search.epochs)
+        for epoch in self._epochs(trial, network):
+            curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
+            seconds.append(epoch.seconds)
+            if epoch.epoch not in reported:
+                trial.report(epoch.validation_accuracy, epoch.epoch)
+            if epoch.epoch < search.epochs:
+                judged = epoch.epoch >= first_judged and rule.checks(epoch.epoch)
+                if judged and (ended := self._judge(trial, curve)):
+                    value, stopped = ended
+                    return value, replace(stopped, curve=curve, seconds=seconds)
+                if self.stopping.is_set():
+                    return None
+        almost_stopped = read_notes(trial).stopped is not None  # its last worker died when it was about to stop it
+        return curve[-1][2], Notes(curve=curve, seconds=seconds, stopped=0 if almost_stopped else None)
+
+    def _epochs(self, trial: Trial, network: Layer) -> Iterator[Epoch]:
+        """The training, from where it was left on."""
+        search, key = self.claims.search, trial_key(trial.study, trial)
+        return train(
+            network,
+            self.data,
+            search.recipe,
+            seed=derive_seed(search.seed, "training"),
+            checkpoint=weights_file(self.claims.folder, read_notes(trial).network),
+            pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
+        )
 
 
 def _warm_up(device: torch.device) -> None:

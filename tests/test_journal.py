@@ -1,0 +1,158 @@
+"""The journal and the notes on its trials: what we rely on of Optuna, with real files."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+from records import PLAN
+
+from nas.machine.folders import WorkFolder
+from nas.search.journal import journal_file, note_death, open_storage, open_study, open_trial, trial_key
+from nas.search.notes import Audited, Notes, Predicted, foreign_note, noted_trial, read_notes, write_notes
+from nas.search.records import read_run
+from nas.search.search import run_folder
+
+EVERY = Notes(
+    worker=0,
+    deaths=["0 0"],
+    proposal={"width": 4, "gate": False},
+    exhausted=True,
+    parameters=10,
+    macs=20,
+    depth=2,
+    network="a" * 16,
+    waits_for="",
+    replayed="tpe-1000/0",
+    failure="it broke",
+    curve=[[2.0, 2.1, 0.5]],
+    seconds=[1.5],
+    epochs_before=0,
+    continues=0,
+    least_chance=0.0,
+    stopped=0,
+    predicted_loss=0.0,
+    predictions=(Predicted(9, 0.5, 0.1, 0.3), Predicted(10, 0.6, 0.1, 0.4)),
+    audited=Audited(3, 0.5),
+)
+"""Every note, those that are false or zero among them."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> WorkFolder[Any]:
+    run = run_folder(tmp_path / "run")
+    run.enter(PLAN)
+    return run
+
+
+def opened(folder: WorkFolder[Any]) -> Study:
+    """The study as a process that has just begun sees it."""
+    return open_study(open_storage(folder), "tpe", 1_000)
+
+
+def test_what_is_noted_is_read_as_it_was_written_by_another_process(folder: WorkFolder[Any]) -> None:
+    trial = opened(folder).ask()
+    write_notes(trial, EVERY)
+    assert read_notes(trial) == EVERY
+    assert read_notes(opened(folder).get_trials()[0]) == EVERY
+
+
+def test_a_trial_can_be_added_with_its_notes(folder: WorkFolder[Any]) -> None:
+    opened(folder).add_trial(noted_trial(EVERY, state=TrialState.RUNNING))
+    assert read_notes(opened(folder).get_trials()[0]) == EVERY
+
+
+def test_notes_that_are_not_given_stay_as_they_are(folder: WorkFolder[Any]) -> None:
+    trial = opened(folder).ask()
+    assert read_notes(trial) == Notes()
+    write_notes(trial, Notes(worker=3, predictions=(Predicted(1, 0.5, 0.1, 0.3),)))
+    write_notes(trial, Notes(network="b", predictions=(Predicted(2, 0.6, 0.1, 0.3),)))
+    noted = read_notes(opened(folder).get_trials()[0])
+    assert (noted.worker, noted.network, [predicted.epoch for predicted in noted.predictions]) == (3, "b", [1, 2])
+
+
+def test_a_network_is_noted_after_all_that_a_record_says_of_it(folder: WorkFolder[Any]) -> None:
+    write_notes(opened(folder).ask(), Notes(network="c", parameters=1, macs=2, depth=3))
+    written = [line for line in journal_file(folder).read_text().splitlines() if "user_attr" in line]
+    assert '"network"' in written[-1]
+
+
+def test_what_others_have_noted_is_left_aside_and_can_be_asked_for() -> None:
+    study = optuna.create_study()
+    study.ask().set_user_attr("size", 12)
+    trial = study.get_trials()[0]
+    assert read_notes(trial) == Notes()
+    assert (foreign_note(trial, "size"), foreign_note(trial, "colour")) == (12, None)
+
+
+@pytest.mark.parametrize("storage", ["journal", "memory"])
+def test_a_trial_that_another_process_asked_for_can_be_written_on_and_told(
+    storage: str, folder: WorkFolder[Any]
+) -> None:
+    """Optuna has no public way from a study to such a trial: this holds its private field to what we make of it."""
+    shared: BaseStorage = InMemoryStorage() if storage == "memory" else open_storage(folder)
+    optuna.create_study(storage=shared, study_name="another one").ask()  # ids of trials are not their numbers
+    here, there = (optuna.create_study(storage=shared, study_name="s", load_if_exists=True) for _ in range(2))
+    here.ask()
+    asked = here.ask()
+    asked.suggest_int("width", 1, 9)
+    taken_over = open_trial(there, asked.number)
+    assert (taken_over.number, taken_over.params) == (1, asked.params)
+    write_notes(taken_over, Notes(network="d"))
+    taken_over.report(0.25, 1)
+    there.tell(taken_over, 0.5)
+    seen = here.get_trials()
+    assert [trial.state for trial in seen] == [TrialState.RUNNING, TrialState.COMPLETE]
+    assert (read_notes(seen[1]).network, seen[1].intermediate_values, seen[1].value) == ("d", {1: 0.25}, 0.5)
+    with pytest.raises(KeyError):
+        open_trial(there, 2)
+
+
+def test_a_death_is_noted_on_a_running_trial_alone(folder: WorkFolder[Any]) -> None:
+    study = opened(folder)
+    running, done = study.ask(), study.ask()
+    study.tell(done, 0.5)
+    for key in (trial_key(study, running), trial_key(study, done), "tpe-1000/7", "random-1000/0"):
+        note_death({("tpe", 1_000): opened(folder)}, key, "2 5")
+    note_death({("tpe", 1_000): opened(folder)}, "tpe-1000/0", "2 6")
+    assert [list(read_notes(trial).deaths) for trial in study.get_trials()] == [["2 5", "2 6"], []]
+
+
+def test_opening_a_study_that_is_there_writes_nothing(folder: WorkFolder[Any]) -> None:
+    opened(folder)
+    before = journal_file(folder).read_bytes()
+    opened(folder)
+    assert journal_file(folder).read_bytes() == before
+
+
+def test_a_line_torn_by_a_power_cut_is_cut_off_before_the_next_is_written(folder: WorkFolder[Any]) -> None:
+    opened(folder).ask()
+    whole = journal_file(folder).read_bytes()
+    with open(journal_file(folder), "ab") as file:
+        file.write(b'{"op_code": 4, "tri')
+    opened(folder).ask()
+    assert len(opened(folder).get_trials()) == 2
+    assert journal_file(folder).read_bytes().startswith(whole)
+
+
+def test_a_training_that_was_stopped_and_went_on_is_one_record(folder: WorkFolder[Any]) -> None:
+    study = opened(folder)
+    first = study.ask({"width": IntDistribution(1, 9)})
+    stopped = Notes(network="e", parameters=10, curve=[[2.0, 2.1, 0.3]], seconds=[1.0], stopped=1, predicted_loss=1.0)
+    write_notes(first, stopped)
+    study.tell(first, 0.6)
+    (record,) = read_run(folder)[1]
+    assert (record.state, record.value, record.accuracy, record.is_measured) == ("stopped", 0.6, 0.3, False)
+    went_on = Notes(network="e", parameters=10, continues=0, epochs_before=1, least_chance=0.5)
+    study.add_trial(
+        noted_trial(went_on, state=TrialState.RUNNING, params=first.params, distributions=first.distributions)
+    )
+    write_notes(open_trial(study, 1), Notes(curve=[[2.0, 2.1, 0.3], [1.0, 1.1, 0.7]], seconds=[1.0, 1.0]))
+    study.tell(open_trial(study, 1), 0.7)
+    (record,) = read_run(folder)[1]
+    assert (record.number, record.latest, record.resumed, record.first_epochs) == (0, 1, 1, 1)
+    assert (record.state, record.value, record.accuracies) == ("trained", 0.7, (0.3, 0.7))
