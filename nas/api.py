@@ -18,7 +18,6 @@ from nas.machine.folders import WorkFolder
 from nas.machine.options import described, explained
 from nas.machine.process import default_workers
 from nas.network.layers import Layer
-from nas.network.serial import from_json
 from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
 from nas.results.export.exportable import exportables
@@ -27,7 +26,7 @@ from nas.results.report import write_report
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
-from nas.search.front import read_result
+from nas.search.front import Front, read_front
 from nas.search.journal import open_storage, open_study
 from nas.search.records import common_failure, read_records, read_run
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
@@ -47,25 +46,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Result:
-    """A finished (or interrupted) search. `content` is what pareto.json holds."""
+    """A finished (or interrupted) search. `front` is what pareto.json holds."""
 
     folder: Path
     ending: Ending
-    content: dict[str, Any]
+    front: Front
     failure: str | None = None
-
-    @property
-    def front(self) -> list[dict[str, Any]]:
-        """The Pareto front, ascending in parameters and accuracy."""
-        front: list[dict[str, Any]] = self.content["front"]
-        return front
 
     def network(self, budget: int | None = None) -> Layer:
         """The most accurate network found, or that with at most `budget` parameters. Raises RunError if none is."""
-        within = [entry for entry in self.front if budget is None or entry["parameters"] <= budget]
-        if not within:
+        best = self.front.best(budget)
+        if best is None:
             raise RunError(f"the search in {self.folder} found no network" + (f" within {budget:,}" if budget else ""))
-        return from_json(within[-1]["layers"])
+        return best.layers
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view or Silent(), asked.time_limit)
     ending = supervisor.run()
     failure = common_failure(read_records(search, studies), at_least=1)
-    return Result(folder.path, ending, read_result(folder.path), failure)
+    return Result(folder.path, ending, read_front(folder.path), failure)
 
 
 def default_folder(search: Search) -> Path:
@@ -159,8 +152,8 @@ def explain(run: Path, strategy: str) -> list[str]:
         raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(search.strategies)}")
     if not issubclass(STRATEGIES[strategy], FullGreedySampler):
         raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
-    data = read_result(run)["data"]
-    space = space_of(search, tuple(data["shape"]), data["classes"])
+    front = read_front(run)
+    space = space_of(search, front.shape, front.classes)
     lines = []
     for (name, budget), study in open_studies(search, folder, space).items():
         if name == strategy:

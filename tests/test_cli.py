@@ -13,7 +13,7 @@ from records import PLAN, SPACE, record
 from nas.cli.commands import COMMANDS
 from nas.cli.main import main
 from nas.network.serial import from_json
-from nas.search.front import write_result
+from nas.search.front import write_front
 from nas.search.search import run_folder
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import RECIPES
@@ -36,7 +36,7 @@ def pareto(tmp_path: Path) -> Path:
         record({"width": 4, "kernel": 3, "gate": False}, 0.5),
         record({"width": 8, "kernel": 5, "gate": True}, 0.75, number=1),
     ]
-    write_result(run_folder(tmp_path), records, PLAN, SPACE)
+    write_front(run_folder(tmp_path), records, PLAN, SPACE)
     return tmp_path / "pareto.json"
 
 

@@ -9,7 +9,7 @@ from nas.errors import SpaceError, UserError
 from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.networks import find_network
-from nas.search.front import read_result, write_result
+from nas.search.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Path:
         record({"width": 4, "kernel": 3, "gate": False}, 0.5),
         record({"width": 8, "kernel": 5, "gate": True}, 0.75, number=1),
     ]
-    write_result(run_folder(tmp_path), records, PLAN, SPACE)
+    write_front(run_folder(tmp_path), records, PLAN, SPACE)
     return tmp_path
 
 
@@ -178,7 +178,7 @@ def test_what_does_not_go_with_a_stored_network_is_refused(run: Path):
         return str(caught.value)
 
     assert told(str(run), "width=4") == "a network of a pareto.json has its own knobs; leave them out"
-    sizes = ", ".join(f"{entry['parameters']:,} ({entry['network'][:6]})" for entry in read_result(run)["front"])
+    sizes = ", ".join(f"{entry.parameters:,} ({entry.network[:6]})" for entry in read_front(run).networks)
     assert told(select="569") == f"{run} has no network 569; the parameters of its front are {sizes}"
     assert told(select="012345abcdef") == f"{run} has no network 012345abcdef; the parameters of its front are {sizes}"
     assert told(select="many").startswith("a count must be a number like 100000, 100K or 1.5M but got 'many'")

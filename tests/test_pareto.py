@@ -15,7 +15,17 @@ from nas.errors import RunError
 from nas.network.folds import cost, output_shape, peak_activation
 from nas.network.layers import KINDS, Function, Layer, Statistic
 from nas.network.serial import fingerprint, from_json, to_json
-from nas.search.front import Counts, pareto_file, read_result, result, write_result
+from nas.search.front import (
+    Baseline,
+    Counts,
+    CurvePoint,
+    Found,
+    FrontNetwork,
+    front_of,
+    pareto_file,
+    read_front,
+    write_front,
+)
 from nas.search.search import Search, run_folder
 
 SCHEMA: dict[str, Any] = json.loads(files("nas.search").joinpath("pareto.schema.json").read_text())
@@ -37,7 +47,7 @@ RECORDS = [
 
 def content() -> dict[str, Any]:
     """What is read back from the file."""
-    read: dict[str, Any] = json.loads(json.dumps(result(RECORDS, PLAN, SPACE), allow_nan=False))
+    read: dict[str, Any] = json.loads(json.dumps(front_of(RECORDS, PLAN, SPACE).to_json(), allow_nan=False))
     return read
 
 
@@ -51,7 +61,8 @@ def test_a_result_is_as_the_schema_says():
 
 
 def test_a_result_of_nothing_yet_is_as_the_schema_says():
-    empty = json.loads(json.dumps(result([], replace(PLAN, max_macs=5_000, image_size=8, validation_share=0.3), SPACE)))
+    search = replace(PLAN, max_macs=5_000, image_size=8, validation_share=0.3)
+    empty = json.loads(json.dumps(front_of([], search, SPACE).to_json()))
     PARETO.validate(empty)
     assert (empty["front"], empty["best"], empty["failures"]) == ([], [], {})
 
@@ -110,11 +121,11 @@ def test_a_network_is_rebuilt_from_the_result_without_its_space():
 
 def test_a_result_is_written_whole_and_read_back(tmp_path: Path):
     folder = run_folder(tmp_path)
-    written = write_result(folder, RECORDS, PLAN, SPACE)
-    assert read_result(tmp_path) == read_result(tmp_path / "pareto.json") == json.loads(json.dumps(written))
+    written = write_front(folder, RECORDS, PLAN, SPACE)
+    assert read_front(tmp_path) == read_front(tmp_path / "pareto.json") == written
     assert [path.name for path in tmp_path.iterdir()] == ["pareto.json"]
     first = pareto_file(folder).read_bytes()
-    write_result(folder, RECORDS, PLAN, SPACE)
+    write_front(folder, RECORDS, PLAN, SPACE)
     assert pareto_file(folder).read_bytes() == first
 
 
@@ -132,7 +143,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str | None, w
     if text is not None:
         (tmp_path / "pareto.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RunError) as caught:
-        read_result(tmp_path)
+        read_front(tmp_path)
     assert words in str(caught.value)
 
 
@@ -147,11 +158,16 @@ def test_the_schema_has_every_kind_of_layer_with_every_field():
     assert tuple(SCHEMA["$defs"]["statistic"]["enum"]) == get_args(Statistic)
 
 
-def test_the_schema_has_every_field_of_the_plan_the_recipe_and_the_counts():
+def test_the_schema_has_every_field_of_the_search_the_recipe_the_counts_and_the_networks():
     search = SCHEMA["$defs"]["settings"]["properties"]
     assert list(search) == [f.name for f in fields(Search)]
     assert list(search["recipe"]["properties"]) == list(PLAN.to_json()["recipe"])
     assert list(SCHEMA["properties"]["counts"]["properties"]) == [f.name for f in fields(Counts)]
+    network = SCHEMA["$defs"]["network"]["properties"]
+    assert list(network) == [f.name for f in fields(FrontNetwork)]
+    for name, kind in (("found_by", Found), ("curve", CurvePoint)):
+        assert list(network[name]["items"]["properties"]) == [f.name for f in fields(kind)]
+    assert list(SCHEMA["$defs"]["baseline"]["properties"]) == [f.name for f in fields(Baseline)]
 
 
 def objects(schema: Any) -> list[dict[str, Any]]:

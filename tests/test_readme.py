@@ -1,6 +1,5 @@
 """What README shows works as it is shown."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -26,10 +25,8 @@ def run_python(folder: Path, *arguments: str) -> str:
 def test_the_python_example_searches_and_counts(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(python_block("nas.search("))
     said = run_python(tmp_path, "example.py").splitlines()
-    counts = ast.literal_eval(said[0])
-    assert counts["proposed"] == 4 + 4 + 3  # tpe, greedy, baselines
-    assert counts["replayed"] >= 1  # both strategies begin with the same network
-    assert (counts["over_budget"], counts["failed"]) == (0, 0)
+    proposed, over_budget = map(int, said[0].split())
+    assert (proposed, over_budget) == (4 + 4 + 3, 0)  # tpe, greedy, baselines
     assert 0 < int(said[1].split()[0]) <= 5000
     rebuild = python_block("from_json").replace("runs/…", "runs/readme")
     (tmp_path / "rebuild.py").write_text(rebuild + "\nprint(sum(p.numel() for p in module.parameters()))")

@@ -34,7 +34,7 @@ from nas.results.report.published import NETWORKS, known_dataset, of_reports
 from nas.results.report.trials import layer_table, plotly_text
 from nas.results.report.watch import server
 from nas.results.report.whole import cards, report_html
-from nas.search.front import pareto_front, write_result
+from nas.search.front import pareto_front, write_front
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
 from nas.search.records import read_records
 from nas.search.sampling.feasible import distribution
@@ -95,7 +95,7 @@ def write_run(path: Path, search: Search, failure: str = "RuntimeError: loss is 
                 if number == 0 and (cost := space.cost(knobs)) and cost.parameters > budget:
                     knobs = draw_within(space, search.budget(budget), rng)
             study.add_trial(_trial(own, knobs, number, rng, strategy != BASELINES, failure))
-    write_result(folder, read_records(search, studies), search, space)
+    write_front(folder, read_records(search, studies), search, space)
     return path
 
 

@@ -147,9 +147,9 @@ def test_a_search_begins_where_another_ended_and_nas_scaling_tells_the_laws(
         dataset="digits", budget=6_000, trials=1, epochs=1, strategies=("random",), below=0.0, stop="none",
         space="residual", out=tmp_path / "second", workers=1, device="cpu", warm_start=tmp_path / "first",
     )  # fmt: skip
-    (starts,) = second.content["settings"]["starts"]
+    (starts,) = second.front.search.starts
     assert len(starts) == 2
-    assert first.content["best"][-1]["network"] == spaced("residual", (1, 8, 8), 10).identity(starts[0])
+    assert first.front.networks[-1].network == spaced("residual", (1, 8, 8), 10).identity(starts[0])
     assert 3_000 < parameters(second.network()) <= 6_000
     capsys.readouterr()
     assert main(["scaling", str(tmp_path / "first"), "--json"]) == 0

@@ -307,9 +307,9 @@ def test_the_python_interface_searches_own_arrays(tmp_path: Path) -> None:
     arguments = {"budget": 1500, "trials": 2, "epochs": 1, "space": space, "workers": 1, "out": tmp_path / "out"}
     result = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
     assert result.ending == "complete"
-    assert nas.parameters(result.network()) == result.front[-1]["parameters"] <= 1500
+    assert nas.parameters(result.network()) == result.front.networks[-1].parameters <= 1500
     again = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
-    assert again.content == result.content
+    assert again.front == result.front
 
 
 def test_the_test_split_is_not_read_by_a_search(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def finished_line(record: Record, snapshot: Snapshot) -> str:
         )
     if record.state == "replayed":
         outcome += " (replayed)"
-    best = best_within(snapshot.records, record.budget)
+    best = best_within(pareto_front(snapshot.records), record.budget)
     return (
         f"[{snapshot.finished}/{snapshot.total}] {record.strategy} #{record.number} of {record.budget:,}: "
         f"{record.parameters:,} parameters, {describe(record)}: {outcome}"
@@ -294,7 +294,7 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name != "run")
     for path, snapshot in folders:
         search = snapshot.search
-        best = best_within(snapshot.records, max(search.budgets))
+        best = best_within(pareto_front(snapshot.records), max(search.budgets))
         table.add_row(
             str(path),
             Path(search.dataset).name,

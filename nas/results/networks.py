@@ -1,15 +1,17 @@
 """Networks by what they are called on the command line: one that nas knows by name, or one of a pareto.json."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.errors import RunError, UserError
 from nas.network.layers import Shape
-from nas.network.serial import from_json
 from nas.space.budget import parse_count
 from nas.space.named import Named, check_pretrained, is_known, known_network
+
+if TYPE_CHECKING:
+    from nas.search.front import FrontNetwork
 
 
 def find_network(
@@ -46,39 +48,39 @@ def is_stored(name: str) -> bool:
 
 
 def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
-    from nas.search.front import read_result  # brings Optuna, which a training does not need
+    from nas.search.front import read_front  # brings Optuna, which a training does not need
 
-    content = read_result(path)
-    front = content["front"]
+    content = read_front(path)
+    front = content.networks
     if select and (_is_fingerprint(select) or _begins_one(select, front)):
-        selected = [entry for entry in front if entry["network"].startswith(select)]
+        selected = [entry for entry in front if entry.network.startswith(select)]
     else:
-        most = parse_count(select) if select else float("inf")
-        selected = [entry for entry in front if entry["parameters"] <= most][-1:]
+        best = content.best(parse_count(select) if select else None)
+        selected = [best] if best else []
     if len(selected) != 1:
-        sizes = ", ".join(f"{entry['parameters']:,} ({entry['network'][:6]})" for entry in front) or "none"
+        sizes = ", ".join(f"{entry.parameters:,} ({entry.network[:6]})" for entry in front) or "none"
         has = "several networks" if selected else "no network"
         raise UserError(f"{path} has {has} {select or ''}".rstrip() + f"; the parameters of its front are {sizes}")
-    own_shape, own_classes = tuple(content["data"]["shape"]), content["data"]["classes"]
+    own_shape, own_classes = content.shape, content.classes
     if (shape or own_shape, classes or own_classes) != (own_shape, own_classes):
         raise UserError(
             f"the networks of {path} are for images {own_shape} of {own_classes} classes, "
             f"not {shape or own_shape} of {classes or own_classes}"
         )
-    return Named(f"found {selected[0]['network']}", from_json(selected[0]["layers"]), own_shape, own_classes)
+    return Named(f"found {selected[0].network}", selected[0].layers, own_shape, own_classes)
 
 
 def stored_data(path: Path) -> tuple[str, int | None, float | None]:
     """Data set, image size and validation share of the search that a pareto.json or run folder is of. Raises RunError
     where arrays were searched that are not there."""
     from nas.data.load import ARRAYS
-    from nas.search.front import read_result
+    from nas.search.front import read_front
 
-    settings = read_result(path)["settings"]
-    dataset, arrays = settings["dataset"], (path if path.is_dir() else path.parent) / "data.npz"
+    search = read_front(path).search
+    dataset, arrays = search.dataset, (path if path.is_dir() else path.parent) / "data.npz"
     if dataset == ARRAYS and not arrays.exists():
         raise RunError(f"{path} is of a search of arrays, and there is no {arrays}; give --dataset")
-    return str(arrays) if dataset == ARRAYS else dataset, settings["image_size"], settings["validation_share"]
+    return str(arrays) if dataset == ARRAYS else dataset, search.image_size, search.validation_share
 
 
 def _is_fingerprint(select: str) -> bool:
@@ -86,6 +88,6 @@ def _is_fingerprint(select: str) -> bool:
     return re.fullmatch("[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}", select) is not None
 
 
-def _begins_one(select: str, front: list[dict[str, Any]]) -> bool:
+def _begins_one(select: str, front: "Sequence[FrontNetwork]") -> bool:
     """Whether six or more digits, which could be a number too, begin a fingerprint of the front."""
-    return len(select) >= 6 and any(entry["network"].startswith(select) for entry in front)
+    return len(select) >= 6 and any(entry.network.startswith(select) for entry in front)

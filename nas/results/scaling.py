@@ -11,7 +11,7 @@ from scipy import stats
 from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
-from nas.search.front import read_result
+from nas.search.front import read_front
 from nas.search.records import Record, read_run
 from nas.search.search import BASELINES, run_folder
 from nas.search.studies import rebuilt, space_of
@@ -175,5 +175,5 @@ def scaling_laws(run: Path, most: int) -> dict[str, Any]:
     """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `scaling`). Raises
     RunError for a run of one budget."""
     search, records = read_run(run_folder(run))
-    data = read_result(run)["data"]
-    return scaling(records, space_of(search, tuple(data["shape"]), data["classes"]), most)
+    front = read_front(run)
+    return scaling(records, space_of(search, front.shape, front.classes), most)

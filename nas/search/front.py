@@ -2,26 +2,39 @@
 
 import json
 import platform
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 from nas import __version__
-from nas.errors import RunError
+from nas.errors import RunError, UserError
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.folds import peak_activation
-from nas.network.serial import to_json
+from nas.network.layers import Layer, Shape
+from nas.network.serial import from_json, to_json
 from nas.search.compare import average_random, compare, courses
 from nas.search.judging.audit import audit
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search, weights_file
-from nas.space.space import Space
+from nas.space.space import Knobs, Space, Value
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "optuna", "numpy")
+
+
+class HasParameters(Protocol):
+    """A network of a known size."""
+
+    @property
+    def parameters(self) -> int:
+        """Its parameters."""
+
+
+Sized = TypeVar("Sized", bound=HasParameters)
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,11 @@ def measured(records: Iterable[Record]) -> list[Record]:
     return [r for r in records if r.strategy != BASELINES and r.is_measured]
 
 
-def best_within(records: Iterable[Record], parameters: int) -> Record | None:
-    """The most accurate trained network with at most that many parameters (the smallest of equals)."""
-    within = [record for record in pareto_front(records) if record.parameters <= parameters]
-    return within[-1] if within else None
+def best_within(front: Sequence[Sized], parameters: int) -> Sized | None:
+    """The most accurate network of a front (see `pareto_front`) with at most that many parameters, None if none is."""
+    return max(
+        (network for network in front if network.parameters <= parameters), key=lambda n: n.parameters, default=None
+    )
 
 
 def count(records: Sequence[Record], search: Search) -> Counts:
@@ -67,72 +81,182 @@ def count(records: Sequence[Record], search: Search) -> Counts:
     return Counts(len(records), len(over), states["replayed"], states["trained"], states["stopped"], states["failed"])
 
 
-def result(records: Sequence[Record], search: Search, space: Space) -> dict[str, Any]:
-    """The content of pareto.json (see pareto.schema.json). Neither the time nor where the run lies is in it."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "settings": search.to_json(),
-        "versions": {"nas": __version__, "python": platform.python_version()}
-        | {package: version(package) for package in PACKAGES},
-        "data": {"shape": list(space.shape), "classes": space.classes, "checksum": search.data_checksum},
-        "counts": asdict(count(records, search)),
-        "front": [_entry(record, records, space) for record in pareto_front(records)],
-        "best": [_best(budget, records) for budget in search.budgets if best_within(records, budget)],
-        "baselines": [_baseline(record) for record in records if record.strategy == BASELINES],
-        "stopping": audit(search, records),
-        "comparison": compare(courses(search, records), average_random(search, records), ("trials", "epochs")),
-        "failures": dict(sorted(Counter(r.failure for r in records if r.state == "failed").items())),
-    }
+@dataclass(frozen=True)
+class Found:
+    """The trial of a strategy at a budget that has found a network."""
+
+    strategy: str
+    budget: int
+    trial: int
 
 
-def _entry(record: Record, records: Sequence[Record], space: Space) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CurvePoint:
+    """What an epoch of a training showed: losses in nats, accuracy 0–1."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True)
+class FrontNetwork:
+    """A network of the front, measured at the last epoch. `network` is its fingerprint; the peak activation is in
+    values an image."""
+
+    network: str
+    parameters: int
+    macs: int
+    peak_activation: int
+    validation_accuracy: float
+    validation_loss: float
+    knobs: Knobs
+    found_by: tuple[Found, ...]
+    curve: tuple[CurvePoint, ...]
+    layers: Layer
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The network written by `to_json`."""
+        found_by = tuple(Found(**found) for found in content["found_by"])
+        curve = tuple(CurvePoint(**point) for point in content["curve"])
+        return cls(**{**content, "found_by": found_by, "curve": curve, "layers": from_json(content["layers"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """The network as JSON values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        lists = {"found_by": list(map(asdict, self.found_by)), "curve": list(map(asdict, self.curve))}
+        return values | lists | {"knobs": dict(self.knobs), "layers": to_json(self.layers)}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A scaled design trained beside the search within a budget; its accuracy is None until it is measured."""
+
+    baseline: Value | None
+    budget: int
+    network: str
+    parameters: int
+    macs: int
+    share_of_budget: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Front:
+    """What pareto.json holds (see pareto.schema.json). Neither the time nor where the run lies is in it.
+
+    `networks` ascend in parameters and accuracy. `stopping` is what `nas.search.judging.audit.audit` gives,
+    `comparison` what `nas.search.compare.compare` gives, `failures` the number of failed trials by their reason.
+    """
+
+    search: Search
+    versions: Mapping[str, str]
+    shape: Shape
+    classes: int
+    counts: Counts
+    networks: tuple[FrontNetwork, ...]
+    baselines: tuple[Baseline, ...]
+    stopping: Mapping[str, Any]
+    comparison: Sequence[Mapping[str, Any]]
+    failures: Mapping[str, int]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The front written by `to_json`. Raises ValueError, KeyError, TypeError or UserError for anything else."""
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {content['schema_version']}")
+        return cls(
+            search=Search.from_json(content["settings"]),
+            versions=content["versions"],
+            shape=tuple(content["data"]["shape"]),
+            classes=content["data"]["classes"],
+            counts=Counts(**content["counts"]),
+            networks=tuple(map(FrontNetwork.from_json, content["front"])),
+            baselines=tuple(Baseline(**baseline) for baseline in content["baselines"]),
+            stopping=content["stopping"],
+            comparison=content["comparison"],
+            failures=content["failures"],
+        )
+
+    def best(self, budget: int | None = None) -> FrontNetwork | None:
+        """The most accurate network with at most `budget` parameters, or of all; None where there is none."""
+        return best_within(self.networks, sys.maxsize if budget is None else budget)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of pareto.json."""
+        best = {budget: network for budget in self.search.budgets if (network := self.best(budget))}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "settings": self.search.to_json(),
+            "versions": self.versions,
+            "data": {"shape": list(self.shape), "classes": self.classes, "checksum": self.search.data_checksum},
+            "counts": asdict(self.counts),
+            "front": [network.to_json() for network in self.networks],
+            "best": [
+                {
+                    "budget": budget,
+                    "network": network.network,
+                    "parameters": network.parameters,
+                    "macs": network.macs,
+                    "share_of_budget": network.parameters / budget,
+                    "validation_accuracy": network.validation_accuracy,
+                }
+                for budget, network in best.items()
+            ],
+            "baselines": list(map(asdict, self.baselines)),
+            "stopping": self.stopping,
+            "comparison": self.comparison,
+            "failures": self.failures,
+        }
+
+
+def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
+    """The result of a search so far."""
+    versions = {package: version(package) for package in PACKAGES}
+    return Front(
+        search=search,
+        versions={"nas": __version__, "python": platform.python_version()} | versions,
+        shape=space.shape,
+        classes=space.classes,
+        counts=count(records, search),
+        networks=tuple(_network(record, records, space) for record in pareto_front(records)),
+        baselines=tuple(_baseline(record) for record in records if record.strategy == BASELINES),
+        stopping=audit(search, records),
+        comparison=compare(courses(search, records), average_random(search, records), ("trials", "epochs")),
+        failures=dict(sorted(Counter(r.failure for r in records if r.state == "failed").items())),
+    )
+
+
+def _network(record: Record, records: Sequence[Record], space: Space) -> FrontNetwork:
     layers = space.network(record.knobs)
-    return {
-        "network": record.network,
-        "parameters": record.parameters,
-        "macs": record.macs,
-        "peak_activation": peak_activation(layers, space.shape),
-        "validation_accuracy": record.accuracy,
-        "validation_loss": record.curve[-1][1],
-        "knobs": dict(record.knobs),
-        "found_by": [
-            {"strategy": r.strategy, "budget": r.budget, "trial": r.number}
-            for r in records
-            if r.network == record.network and r.is_measured
-        ],
-        "curve": [
-            {"epoch": number, "train_loss": train, "validation_loss": loss, "validation_accuracy": accuracy}
-            for number, (train, loss, accuracy) in enumerate(record.curve, start=1)
-        ],
-        "layers": to_json(layers),
-    }
+    return FrontNetwork(
+        network=record.network,
+        parameters=record.parameters,
+        macs=record.macs,
+        peak_activation=peak_activation(layers, space.shape),
+        validation_accuracy=record.accuracy,
+        validation_loss=record.curve[-1][1],
+        knobs=record.knobs,
+        found_by=tuple(
+            Found(r.strategy, r.budget, r.number) for r in records if r.network == record.network and r.is_measured
+        ),
+        curve=tuple(CurvePoint(number, *row) for number, row in enumerate(record.curve, start=1)),
+        layers=layers,
+    )
 
 
-def _best(budget: int, records: Sequence[Record]) -> dict[str, Any]:
-    best = best_within(records, budget)
-    assert best is not None
-    return {
-        "budget": budget,
-        "network": best.network,
-        "parameters": best.parameters,
-        "macs": best.macs,
-        "share_of_budget": best.parameters / budget,
-        "validation_accuracy": best.accuracy,
-    }
-
-
-def _baseline(record: Record) -> dict[str, Any]:
-    """A baseline trial; its accuracy is null until it is trained."""
-    done = record.is_measured
-    return {
-        "baseline": record.knobs.get("network"),
-        "budget": record.budget,
-        "network": record.network,
-        "parameters": record.parameters,
-        "macs": record.macs,
-        "share_of_budget": record.parameters / record.budget,
-        "validation_accuracy": record.accuracy if done else None,
-    }
+def _baseline(record: Record) -> Baseline:
+    return Baseline(
+        baseline=record.knobs.get("network"),
+        budget=record.budget,
+        network=record.network,
+        parameters=record.parameters,
+        macs=record.macs,
+        share_of_budget=record.parameters / record.budget,
+        validation_accuracy=record.accuracy if record.is_measured else None,
+    )
 
 
 def pareto_file(folder: WorkFolder[Search]) -> Path:
@@ -140,15 +264,16 @@ def pareto_file(folder: WorkFolder[Search]) -> Path:
     return folder / "pareto.json"
 
 
-def write_result(folder: WorkFolder[Search], records: Sequence[Record], search: Search, space: Space) -> dict[str, Any]:
+def write_front(folder: WorkFolder[Search], records: Sequence[Record], search: Search, space: Space) -> Front:
     """Rewrites pareto.json in one step and returns its content."""
-    content = result(records, search, space)
-    write_atomically(pareto_file(folder), json.dumps(content, indent=2, allow_nan=False) + "\n")
-    return content
+    front = front_of(records, search, space)
+    write_atomically(pareto_file(folder), json.dumps(front.to_json(), indent=2, allow_nan=False) + "\n")
+    return front
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A pareto.json by its path or that of its run folder. Raises RunError where there is none."""
+def read_front(path: Path) -> Front:
+    """A pareto.json by its path or that of its run folder. Raises RunError where there is none, or of another
+    version."""
     file = path / "pareto.json" if path.is_dir() else path
     try:
         content = json.loads(file.read_text())
@@ -156,14 +281,10 @@ def read_result(path: Path) -> dict[str, Any]:
         raise RunError(f"there is no pareto.json at {path}") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{file} is not JSON: {error}") from error
-    if (
-        not isinstance(content, dict)
-        or not {"front", "data", "counts", "settings"} <= set(content)
-        or not (isinstance(content["data"], dict) and {"shape", "classes"} <= set(content["data"]))
-        or content.get("schema_version") != SCHEMA_VERSION
-    ):
-        raise RunError(f"{file} is no pareto.json of schema version {SCHEMA_VERSION}")
-    return content
+    try:
+        return Front.from_json(content)
+    except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+        raise RunError(f"{file} is no pareto.json of schema version {SCHEMA_VERSION}") from error
 
 
 def sweep_weights(folder: WorkFolder[Search], records: Sequence[Record], *, all_stopped: bool = False) -> None:

@@ -72,9 +72,9 @@ def _search(asked: SearchOptions, console: "Console") -> tuple[int, Path]:
         return EXIT_INTERRUPTED, result.folder
     if result.ending == "time limit":
         say(console, "time limit reached; the same command goes on from here")
-    if result.front:
+    if result.front.networks:
         _say_what_comes_next(result.folder, console)
-    return EXIT_DONE if result.front else EXIT_NO_ANSWER, result.folder
+    return EXIT_DONE if result.front.networks else EXIT_NO_ANSWER, result.folder
 
 
 def _write_report(folder: Path, console: "Console") -> None:

@@ -103,7 +103,7 @@ def _chosen(records: Sequence[Record], budget: int, budgets: Sequence[int], top:
         return [record for record in pareto_front(records) if below < record.parameters <= budget]
     best: dict[str, Record] = {}
     rest = list(records)
-    while len(best) < top and (record := best_within(rest, budget)):
+    while len(best) < top and (record := best_within(pareto_front(rest), budget)):
         best[record.network] = record
         rest = [other for other in rest if other.network != record.network]
     return list(best.values())

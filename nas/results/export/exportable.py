@@ -15,13 +15,12 @@ from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
-from nas.network.serial import from_json
 from nas.results.confirming.confirmed import read_confirmed
 from nas.results.export.card import Card, Measured, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command
 from nas.results.words import times
-from nas.search.front import pareto_file, read_result
+from nas.search.front import Front, FrontNetwork, pareto_file, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
@@ -77,7 +76,7 @@ def _is_training(folder: Path) -> bool:
 
 
 def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
-    content = read_result(source)
+    front = read_front(source)
     folder = run_folder(source if source.is_dir() else source.parent)
     is_own = source.is_dir() or source.resolve() == pareto_file(folder).resolve()
     if not (is_own and folder.settings.exists()):
@@ -88,24 +87,24 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     search = folder.read()
     confirmed = read_confirmed(folder.path)
     result: dict[str, Exportable] = {}
-    found: dict[int, dict[str, Any]] = {}
-    for budget in budgets or _own_budgets(source, content):
+    found: dict[int, FrontNetwork] = {}
+    for budget in budgets or _own_budgets(source, front):
         if confirmed and (entry := _best_confirmed(confirmed, budget)):
             result[str(budget)] = _of_confirmed(folder, search, confirmed, entry, budget)
         else:
-            found[budget] = _best(source, content, budget)
+            found[budget] = _best(source, front, budget)
     if not found:
         return result
-    weights = {entry["network"]: _run_weights(folder, entry["network"]) for entry in found.values()}
+    weights = {best.network: _run_weights(folder, best.network) for best in found.values()}
     data = load_data_of(search, folder)
     if data.checksum != search.data_checksum:
         raise DataError(
             f"data set {search.dataset} is not what {folder.path} searched on; its preprocessing is unknown"
         )
-    for budget, entry in found.items():
-        card = _searched(source, search, data, content, entry, budget)
+    for budget, best in found.items():
+        card = _searched(source, search, data, front, best, budget)
         origin = f"weights of the search, {search.epochs} epochs; `nas confirm` trains it in full"
-        result[str(budget)] = Exportable(from_json(entry["layers"]), weights[entry["network"]], card, origin)
+        result[str(budget)] = Exportable(best.layers, weights[best.network], card, origin)
     return result
 
 
@@ -136,19 +135,19 @@ def _of_confirmed(
     return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
 
 
-def _own_budgets(source: Path, content: dict[str, Any]) -> list[int]:
-    if not content["best"]:
+def _own_budgets(source: Path, front: Front) -> list[int]:
+    budgets = [budget for budget in front.search.budgets if front.best(budget)]
+    if not budgets:
         raise RunError(f"{source} has not trained a network to the end yet; there is nothing to export")
-    return [best["budget"] for best in content["best"]]
+    return budgets
 
 
-def _best(source: Path, content: dict[str, Any], budget: int) -> dict[str, Any]:
-    within: list[dict[str, Any]] = [entry for entry in content["front"] if entry["parameters"] <= budget]
-    if not within:
-        smallest = min((entry["parameters"] for entry in content["front"]), default=None)
-        has = "no trained network at all" if smallest is None else f"none below {smallest:,}"
+def _best(source: Path, front: Front, budget: int) -> FrontNetwork:
+    best = front.best(budget)
+    if best is None:
+        has = f"none below {front.networks[0].parameters:,}" if front.networks else "no trained network at all"
         raise UserError(f"{source} has no trained network with at most {budget:,} parameters; it has {has}")
-    return within[-1]
+    return best
 
 
 def _run_weights(folder: WorkFolder[Search], network: str) -> dict[str, Tensor]:
@@ -161,17 +160,15 @@ def _run_weights(folder: WorkFolder[Search], network: str) -> dict[str, Tensor]:
     return read_state(file, trained_weights, advice="train it again")
 
 
-def _searched(
-    source: Path, search: Search, data: SearchData, content: dict[str, Any], entry: dict[str, Any], budget: int
-) -> Card:
-    trained = content["counts"]["trained"]
+def _searched(source: Path, search: Search, data: SearchData, front: Front, best: FrontNetwork, budget: int) -> Card:
+    trained = front.counts.trained
     note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
     return Card(
         class_names=data.class_names,
         preprocessing=_preprocessing(data),
         dataset=data.name,
         data_checksum=data.checksum,
-        measured=(Measured("validation", (entry["validation_accuracy"],), len(data.validation.labels), note),),
+        measured=(Measured("validation", (best.validation_accuracy,), len(data.validation.labels), note),),
         recipe=recipe_values(search.recipe),
         commands=(search.command(source if source.is_dir() else source.parent), _command(source, budget)),
     )

@@ -1,6 +1,6 @@
 """What a report is made of: the searches in a folder with all that their storages hold, their trials in one list."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from nas.network.layers import Layer
 from nas.results.confirming.confirmed import read_confirmed
 from nas.results.report.folders import run_folders
 from nas.search.compare import check_comparable
-from nas.search.front import pareto_front, read_result
+from nas.search.front import best_within, pareto_front, read_front
 from nas.search.journal import open_storage, open_study
 from nas.search.notes import first_of, read_notes
 from nas.search.records import Record, State, read_records
@@ -52,7 +52,7 @@ class Run:
     studies: dict[tuple[str, int], Study] = field(hash=False)
     space: Space | None
     trouble: str
-    versions: dict[str, str] = field(hash=False)
+    versions: Mapping[str, str] = field(hash=False)
     confirmed: dict[str, Any] | None = field(default=None, hash=False)
 
     @cached_property
@@ -98,6 +98,11 @@ class Trial:
     run: Run
     record: Record
 
+    @property
+    def parameters(self) -> int:
+        """Parameters of its network."""
+        return self.record.parameters
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -139,8 +144,7 @@ class Gathered:
 
     def best(self, budget: int) -> Trial | None:
         """The most accurate measured network of at most that many parameters."""
-        within = [trial for trial in self.front if trial.record.parameters <= budget]
-        return within[-1] if within else None
+        return best_within(self.front, budget)
 
 
 def gather(path: Path) -> Gathered:
@@ -154,11 +158,12 @@ def gather(path: Path) -> Gathered:
 def _run(path: Path) -> Run:
     folder = run_folder(path)
     search = folder.read()
-    space, trouble, versions = None, "", dict[str, str]()
+    space, trouble = None, ""
+    versions: Mapping[str, str] = {}
     try:
-        found = read_result(path)
-        versions = {str(name): str(version) for name, version in found.get("versions", {}).items()}
-        space = space_of(search, tuple(found["data"]["shape"]), found["data"]["classes"])
+        found = read_front(path)
+        versions = found.versions
+        space = space_of(search, found.shape, found.classes)
     except UserError as error:
         trouble = str(error)
     if space is not None:

@@ -16,7 +16,7 @@ from nas.errors import EXIT_WRONG_USE, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.process import ALLOCATOR
 from nas.machine.pulse import Pulse
-from nas.search.front import sweep_weights, write_result
+from nas.search.front import sweep_weights, write_front
 from nas.search.journal import note_death
 from nas.search.judging.judge import Judge
 from nas.search.records import Record, read_records
@@ -116,7 +116,7 @@ class Supervisor:
                 raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
             records = read_records(self.search, self.studies)
             before_all = Snapshot(self.search, records, self.workers, 0, 0)
-            write_result(self.folder, records, self.search, self.space)
+            write_front(self.folder, records, self.search, self.space)
             if before_all.is_complete:
                 return "complete"
             self.view.begin(self.folder, self.search, self.workers)
@@ -142,7 +142,7 @@ class Supervisor:
                 if not alive:  # what the last worker told since
                     snapshot = self._look(snapshot.seconds, finished_before)
                 if snapshot.finished != written or not alive:
-                    write_result(self.folder, snapshot.records, self.search, self.space)
+                    write_front(self.folder, snapshot.records, self.search, self.space)
                     sweep_weights(self.folder, snapshot.records)
                     written = snapshot.finished
                 self.view.update(snapshot)
