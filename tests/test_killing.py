@@ -1,30 +1,15 @@
 """Killing is normal: kill -9 at any moment loses nothing and changes nothing."""
 
-import os
 import random
-import signal
 import subprocess
 import time
 from pathlib import Path
 
 import searching
+from processes import children, kill
 
 KILLS = 20
 WORKER_KILLS = 10
-
-
-def children(process: int) -> list[int]:
-    """Process ids of the workers."""
-    path = Path(f"/proc/{process}/task/{process}/children")
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def kill(process: int) -> None:
-    """kill -9, whether or not it is still there."""
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def journal_size(out: Path) -> int:

@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 import searching
 import torch
-from test_killing import children
+from processes import children, is_alive, kill, wait_for
 
 from nas.cli.main import main
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import load_search_data
 from nas.errors import DataError, RunError, UserError
-from nas.machine.folders import WorkFolder, file_lock
+from nas.machine.folders import WorkFolder
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
-from nas.training.recipe import Recipe, recipe_values
+from nas.training.recipe import Recipe
+from nas.training.several import Failure, train_all
 from nas.training.train import DivergenceError, build, evaluate
 from nas.training.training import (
     Metrics,
@@ -40,8 +41,9 @@ from nas.training.training import (
     state_file,
     training_folder,
     weights_file,
+    write_metrics,
 )
-from nas.training.worker import run_test, run_training
+from nas.training.worker import DataOnce, run_test, run_training
 
 CPU = torch.device("cpu")
 EPOCHS = 80
@@ -96,7 +98,7 @@ def tiny_plan(folder: Path, recipe: Recipe, *, seed: int = 0) -> Training:
         image_size=None,
         validation_share=None,
         images=80,
-        recipe=recipe_values(recipe),
+        recipe=recipe,
         seed=seed,
     )
 
@@ -165,10 +167,10 @@ def test_an_interrupted_training_goes_on_as_if_it_had_never_stopped(tmp_path: Pa
     run_training(whole, CPU)
     with pytest.raises(KeyboardInterrupt):
         run_training(broken, CPU, interrupt)
-    assert not broken.is_finished
-    assert len(broken.read_metrics().epochs) == 2
+    assert not is_finished(broken)
+    assert len(read_metrics(broken).epochs) == 2
     run_training(broken, CPU)
-    assert without_times(broken.read_metrics()) == without_times(whole.read_metrics())
+    assert without_times(read_metrics(broken)) == without_times(read_metrics(whole))
     assert same_weights(broken, whole)
 
 
@@ -177,7 +179,7 @@ def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path:
     final = run_training(folder, CPU)
     trained = weights(folder)
     weights_file(folder).unlink()
-    folder.write_metrics(replace(final, finished=False))
+    write_metrics(folder, replace(final, finished=False))
     assert run_training(folder, CPU) == final
     assert all(torch.equal(value, trained[name]) for name, value in weights(folder).items())
 
@@ -195,7 +197,7 @@ def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_p
 
 
 def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
-    folder = begun(tmp_path, replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4))
+    folder = begun(tmp_path, DIVERGING)
     with pytest.raises(DivergenceError):
         run_training(folder, CPU)
     assert not is_finished(folder)
@@ -220,14 +222,14 @@ def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path):
     arrays["y_test"] = (arrays["y_test"] + 1) % 4
     np.savez(tmp_path / "data.npz", **arrays)
     assert run_test(folder, CPU) == first == read_metrics(folder)
-    folder.write_metrics(replace(first, test_accuracy=None, test_loss=None, test_reads=0))
+    write_metrics(folder, replace(first, test_accuracy=None, test_loss=None, test_reads=0))
     assert run_test(folder, CPU).test_accuracy != first.test_accuracy  # or the above would prove nothing
 
 
 def test_a_reading_that_was_cut_off_counts(tmp_path: Path):
     folder = begun(tmp_path)
     final = run_training(folder, CPU)
-    folder.write_metrics(replace(final, test_reads=1))
+    write_metrics(folder, replace(final, test_reads=1))
     assert run_test(folder, CPU).test_reads == 2
 
 
@@ -261,7 +263,7 @@ def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path):
     with pytest.raises(RunError) as caught:
         run_test(folder, CPU)
     assert str(caught.value) == f"{folder.path} holds no finished epoch yet; train it first"
-    folder.write_metrics(replace(run_training(folder, CPU), finished=False))
+    write_metrics(folder, replace(run_training(folder, CPU), finished=False))
     with pytest.raises(RunError) as caught:
         run_test(folder, CPU)
     assert str(caught.value) == f"the training in {folder.path} has not finished; repeat its command first"
@@ -288,21 +290,27 @@ def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path):
         (replace(training, images=None), "images was 80, now None"),
         (replace(training, network={"layer": "Flatten"}), "another network"),
         (replace(training, data_checksum="0" * 64), "the data set has changed"),
-        (replace(training, recipe=training.recipe | {"dropout": 0.5}), "dropout was 0.0, now 0.5"),
-        (replace(training, recipe=training.recipe | {"augmentation": ["crop"]}), "augmentation was None, now ['crop']"),
+        (replace(training, recipe=replace(training.recipe, dropout=0.5)), "dropout was 0.0, now 0.5"),
+        (replace(training, recipe=replace(training.recipe, augmentation=("crop",))), "augmentation was None, now crop"),
     ]
     for other, difference in others:
         assert refusal(lambda other=other: folder.enter(other)) == head + difference + tail  # type: ignore[misc]
     assert folder.read() == training
 
 
-def test_settings_from_before_a_recipe_had_an_option_are_its_default(tmp_path: Path):
+def test_a_folder_of_another_version_or_of_other_work_is_refused(tmp_path: Path):
     folder = begun(tmp_path)
     training = folder.read()
     content = json.loads(folder.settings.read_text())
-    del content["recipe"]["cutmix"]
-    folder.settings.write_text(json.dumps(content))
-    folder.enter(training)
+    without_recipe = {name: value for name, value in content.items() if name != "recipe"}
+    for other, told in (
+        (content | {"format": 1}, f"{folder.path} is of another version of nas; begin anew in another --out"),
+        (content | {"what": "search"}, f"{folder.path} holds a search, not a training"),
+        (without_recipe, f"{folder.settings} cannot be read: KeyError('recipe'); choose another --out"),
+    ):
+        folder.settings.write_text(json.dumps(other))
+        assert refusal(folder.read) == told
+        assert refusal(lambda: folder.enter(training)) == told
 
 
 def test_a_changed_data_set_is_refused(tmp_path: Path):
@@ -321,7 +329,7 @@ def test_a_device_that_is_none_is_refused():
 
 def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):
     folder = begun(tmp_path)
-    with file_lock(folder.path / "lock", wait=False) as held:
+    with folder.lock("training", wait=False) as held:
         assert held
         told = refusal(lambda: run_training(folder, CPU))
     assert told == f"another process is training in {folder.path}; wait for it or give --out another folder"
@@ -342,10 +350,10 @@ def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
         return refusal(lambda: training_folder(tmp_path / name).enter(training)).replace(str(tmp_path), "")
 
     assert told("file") == "/file is a file; give --out a folder"
-    assert told("full") == "/full is no training and not empty; give --out another folder"
+    assert told("full") == "/full is no folder of a training and not empty; give --out another folder"
     assert told("file/inside") == "/file/inside cannot be written: Not a directory; give --out another folder"
     assert told("torn").startswith("/torn/settings.json cannot be read: JSONDecodeError(")
-    assert told("list").startswith("/list/settings.json cannot be read: TypeError(")
+    assert told("list") == "/list/settings.json cannot be read: it is no JSON object; choose another --out"
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["thesis.tex"]
 
 
@@ -368,22 +376,22 @@ def test_the_same_command_again_trains_nothing_and_prints_the_same(
     unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
 ):
     assert sorted(path.name for path in unbroken.path.iterdir()) == [
-        "lock",
+        "locks",
         "log",
         "metrics.json",
         "settings.json",
         "state.pt",
         "weights.pt",
     ]
-    assert unbroken.log.read_text() == ""
+    assert log_file(unbroken).read_text() == ""
     before = {path: path.stat().st_mtime_ns for path in unbroken.path.iterdir()}
     code, out, err = run(command(unbroken.path, "--json"), capsys)
     assert code == 0
-    assert json.loads(out) == json.loads(unbroken.metrics.read_text())
+    assert json.loads(out) == json.loads(metrics_file(unbroken).read_text())
     assert err.splitlines()[0].startswith(
         "cifar_resnet blocks=1 width=2: 1,320 parameters, 12,752 multiply-adds, 80 ep"
     )
-    assert err.splitlines()[-1] == f"weights: {unbroken.weights}"
+    assert err.splitlines()[-1] == f"weights: {weights_file(unbroken)}"
     assert run(command(unbroken.path, "--json"), capsys) == (code, out, err)
     assert {path: path.stat().st_mtime_ns for path in unbroken.path.iterdir()} == before
 
@@ -425,22 +433,8 @@ def start(arguments: list[str]) -> "subprocess.Popen[str]":
     )
 
 
-def wait_for(what: Callable[[], object], timeout: float = 120) -> None:
-    deadline = time.monotonic() + timeout
-    while not what():
-        assert time.monotonic() < deadline, "nothing came of it"
-        time.sleep(0.002)
-
-
 def epochs_in(folder: WorkFolder[Training]) -> int:
     return len(read_metrics(folder).epochs) if metrics_file(folder).exists() else 0
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def cut_off(folder: WorkFolder[Training], epochs: int, how: str) -> tuple[int, str]:
@@ -451,7 +445,7 @@ def cut_off(folder: WorkFolder[Training], epochs: int, how: str) -> tuple[int, s
     time.sleep(random.Random(epochs).uniform(0, 0.05))
     match how:
         case "child":
-            os.kill(child, signal.SIGKILL)
+            kill(child)
         case "parent":
             process.kill()
         case "interrupt":
@@ -484,9 +478,73 @@ def test_a_command_that_is_killed_or_interrupted_again_and_again_comes_to_the_sa
     assert main(command(folder.path)) == 0
     final = read_metrics(folder)
     assert [asdict(epoch) for epoch in final.epochs[: len(done)]] == done
-    untested = replace(unbroken.read_metrics(), test_accuracy=None, test_loss=None, test_reads=0)
+    untested = replace(read_metrics(unbroken), test_accuracy=None, test_loss=None, test_reads=0)
     assert without_times(final) == without_times(untested)
     assert same_weights(folder, unbroken)
+
+
+# Several in one process
+
+
+def several_begun(folder: Path, *plans: tuple[Recipe, int]) -> list[WorkFolder[Training]]:
+    """A folder with its settings for each (recipe, seed)."""
+    folders = []
+    for number, (recipe, seed) in enumerate(plans):
+        folders.append(training_folder(folder / str(number)))
+        folders[-1].enter(tiny_plan(folder, recipe, seed=seed))
+    return folders
+
+
+DIVERGING = replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4)
+
+
+def test_trainings_one_after_another_in_a_process_equal_those_in_processes_of_their_own(tmp_path: Path):
+    plans = [(RECIPE, 0), (DIVERGING, 0), (replace(RECIPE, dropout=0.5), 0), (RECIPE, 1)]
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "own").mkdir()
+    kept = several_begun(tmp_path / "kept", *plans)
+    seen = set()
+    failures = train_all(kept, workers=1, device="cpu", on_epoch=lambda folder, _: seen.update(children(os.getpid())))
+    assert len(seen) == 1
+    assert list(failures) == [kept[1].path]
+    assert failures[kept[1].path].reason.startswith("the loss became ")
+    assert not failures[kept[1].path].is_wrong_use
+    assert [len(log_file(folder).read_text().splitlines()) for folder in kept] == [0, 1, 0, 0]
+    own = several_begun(tmp_path / "own", *plans[2:])
+    assert train_all(own, workers=2, device="cpu") == {}  # each its own, as there are two
+    for one, other in zip(kept[2:], own, strict=True):
+        assert weights_file(one).read_bytes() == weights_file(other).read_bytes()
+        assert without_times(read_metrics(one)) == without_times(read_metrics(other))
+
+
+def test_a_training_whose_process_is_killed_fails_alone(tmp_path: Path):
+    folders = several_begun(tmp_path, (RECIPE, 0), (replace(RECIPE, epochs=100_000), 0), (RECIPE, 1))
+    seen: list[int] = []
+
+    def kill_the_second(folder: WorkFolder[Training], metrics: Metrics) -> None:
+        seen.extend(children(os.getpid()))
+        if folder == folders[1]:
+            kill(seen[-1])
+
+    failures = train_all(folders, workers=1, device="cpu", on_epoch=kill_the_second)
+    reason = f"the process was killed by signal 9; see {log_file(folders[1])}"
+    assert failures == {folders[1].path: Failure(reason, is_wrong_use=False)}
+    assert [is_finished(folder) for folder in folders] == [True, False, True]
+    assert len(set(seen)) == 2
+
+
+def test_data_are_loaded_anew_for_another_seed_alone(tmp_path: Path):
+    load = DataOnce()
+    first, again, other = (
+        tiny_plan(tmp_path, RECIPE),
+        tiny_plan(tmp_path, DIVERGING),
+        tiny_plan(tmp_path, RECIPE, seed=1),
+    )
+    data = load(first)
+    assert load(replace(again, model="another", network={})) is data
+    assert load(other) is not data
+    assert np.array_equal(load(first).train.images, data.train.images)
+    assert not np.array_equal(load(other).train.images, data.train.images)
 
 
 def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs_nobody(
@@ -506,7 +564,7 @@ def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs
         "search",
     ]
     changes = ["--set", "epochs=3", "batch_size=16", "learning_rate=0.05", "warmup_steps=0"]
-    with file_lock(folder.path / "lock", wait=False):
+    with folder.lock("training", wait=False):
         code, out, err = run([*arguments, *changes, "--out", str(folder.path)], capsys)
     told = f"another process is training in {folder.path}; wait for it or give --out another folder\n"
     assert (code, out, err) == (2, "", f"nas: {told}")

@@ -1,22 +1,18 @@
-"""What every process that trains shares: its memory, its device, its end."""
+"""What every process that trains shares: its device, its channel to the `Pool` that started it, its end."""
 
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from nas.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-ALLOCATOR = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-"""Keeps freed activations in the process, on huge pages: mapping them anew costs a fifth of the time on a CPU."""
 
 
 def pick_device(asked: str, slot: int) -> "torch.device":
@@ -70,8 +66,33 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def end_with_parent() -> None:
-    """For a thread: ends the process at once when its standard input closes, which is when its parent has died."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(0)
+def listen() -> "SimpleQueue[str]":
+    """The lines of work that the parent sends, as they come. From here on the process ends at once, whatever it is
+    doing, when its standard input closes, which is when its parent has died."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    return lines
+
+
+def _listen(lines: "SimpleQueue[str]") -> None:
+    unfinished = b""
+    try:
+        while received := os.read(sys.stdin.fileno(), 65536):
+            *whole, unfinished = (unfinished + received).split(b"\n")
+            for line in whole:
+                lines.put(line.decode())
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def report(code: int) -> None:
+    """Tells the parent with which exit code a piece of work ended. What was said of it is in the log by then."""
+    sys.stdout.flush()
+    os.write(sys.stdin.fileno(), f"{code}\n".encode())
+
+
+def say_to(log: Path) -> None:
+    """From here on, what the process says goes to the end of that file."""
+    with open(log, "ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())

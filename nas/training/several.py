@@ -1,9 +1,6 @@
-"""The parent of trainings: starts a process for each, several at a time, and shows how they go. It never trains."""
+"""The parent of trainings: gives them to processes, several at a time, and shows how they go. It never trains."""
 
-import os
-import subprocess
-import sys
-import time
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +9,8 @@ import torch
 
 from nas.errors import EXIT_WRONG_USE, RunError
 from nas.machine.folders import WorkFolder
-from nas.machine.process import ALLOCATOR, pick_device
+from nas.machine.pool import Pool, last_line
+from nas.machine.process import pick_device
 from nas.training.training import Metrics, Training, is_finished, log_file, read_metrics
 
 POLL_SECONDS = 0.2
@@ -34,54 +32,34 @@ def train_all(
 ) -> dict[Path, Failure]:
     """Trains every folder from where it was left, `workers` at a time, and returns why trainings failed, by folder.
 
-    torch's threads (the cores, or $OMP_NUM_THREADS) are shared out among the processes; with one worker, a training has
-    them all. If we are interrupted or killed the processes end too, and the same call goes on, with as many threads a
-    process as before: sums over other threads would be taken in another order.
+    A process takes one folder after another; one that dies fails the training at hand alone, and another takes its
+    place. torch's threads (the cores, or $OMP_NUM_THREADS) are shared out among the processes; with one worker, a
+    training has them all. If we are interrupted or killed the processes end too, and the same call goes on, with as
+    many threads a process as before: sums over other threads would be taken in another order.
     """
     waiting = [folder for folder in folders if not is_finished(folder)]
     threads = max(1, torch.get_num_threads() // max(1, min(workers, len(folders))))
-    running: dict[int, tuple[WorkFolder[Training], subprocess.Popen[bytes]]] = {}
+    running: dict[int, WorkFolder[Training]] = {}
     shown: dict[Path, int] = {}
     failures: dict[Path, Failure] = {}
-    try:
+
+    def command(slot: int) -> Sequence[str]:
+        return "nas.training.worker", str(pick_device(device, slot)), str(threads)
+
+    with Pool(command) as pool:
         while waiting or running:
             for slot in range(workers):
                 if slot not in running and waiting:
-                    folder = waiting.pop(0)
-                    running[slot] = folder, _start(folder, str(pick_device(device, slot)), threads)
-            time.sleep(POLL_SECONDS)
-            for slot, (folder, process) in list(running.items()):
-                ended = process.poll() is not None
+                    folder = running[slot] = waiting.pop(0)
+                    pool.give(slot, json.dumps(str(folder.path)), log_file(folder))
+            ended = pool.ended(within=POLL_SECONDS)
+            for slot, folder in list(running.items()):
                 _show(folder, shown, on_epoch)
-                if ended:
-                    _end(process)
+                if slot in ended:
                     del running[slot]
-                    if process.returncode:
-                        failures[folder.path] = Failure(
-                            _reason(folder, process.returncode), process.returncode == EXIT_WRONG_USE
-                        )
-    finally:
-        for _, process in running.values():
-            _end(process)
+                    if code := ended[slot]:
+                        failures[folder.path] = Failure(_reason(folder, code), code == EXIT_WRONG_USE)
     return failures
-
-
-def _start(folder: WorkFolder[Training], device: str, threads: int) -> "subprocess.Popen[bytes]":
-    with open(log_file(folder), "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "nas.training.worker", str(folder.path), device, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=ALLOCATOR | os.environ,
-            start_new_session=True,
-        )
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kills it if it still runs, waits for it and closes its pipe."""
-    with process:
-        process.kill()
 
 
 def _show(folder: WorkFolder[Training], shown: dict[Path, int], on_epoch: OnEpoch | None) -> None:
@@ -98,7 +76,7 @@ def _show(folder: WorkFolder[Training], shown: dict[Path, int], on_epoch: OnEpoc
 
 
 def _reason(folder: WorkFolder[Training], code: int) -> str:
+    log = log_file(folder)
     if code < 0:
-        return f"the process was killed by signal {-code}; see {log_file(folder)}"
-    lines = log_file(folder).read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"the process ended with code {code}; see {log_file(folder)}"
+        return f"the process was killed by signal {-code}; see {log}"
+    return last_line(log, otherwise=f"the process ended with code {code}; see {log}")

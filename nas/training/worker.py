@@ -1,11 +1,11 @@
-"""The process that trains one network in its folder.
+"""Trains and tests one network in its folder, and the process that does so with one folder after another.
 
-python -m nas.training.worker DIR DEVICE THREADS      trains what the settings say; several.py starts it
+python -m nas.training.worker DEVICE THREADS      several.py starts it and gives it folders
 """
 
+import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import SearchData, Split, load_test
-from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RunError, UserError
+from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
-from nas.machine.process import end_with_parent
+from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
 from nas.training.schedule import best_epoch
 from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
@@ -27,6 +27,7 @@ from nas.training.training import (
     input_shape,
     is_finished,
     load_data,
+    log_file,
     metrics_file,
     network_of,
     read_metrics,
@@ -42,6 +43,7 @@ def run_training(
     folder: WorkFolder[Training],
     device: torch.device,
     on_epoch: Callable[[Metrics], None] = lambda metrics: None,
+    load: Callable[[Training], SearchData] = load_data,
 ) -> Metrics:
     """Trains what the folder's settings say, from where it was left, and keeps its metrics up to date.
 
@@ -53,7 +55,7 @@ def run_training(
             raise RunError(f"another process is training in {folder.path}; wait for it or give --out another folder")
         if is_finished(folder):
             return read_metrics(folder)
-        return _train(folder, training, load_data(training), device, on_epoch)
+        return _train(folder, training, load(training), device, on_epoch)
 
 
 def _train(
@@ -141,18 +143,49 @@ def read_test(training: Training, data: SearchData) -> Split:
     return test
 
 
-def main() -> int:
-    """Trains one folder. Exit code 1 if the training diverged, 2 if it cannot be done, each with one line on stderr."""
-    path, device, threads = sys.argv[1:]
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    torch.set_num_threads(int(threads))
+class DataOnce:
+    """Loads the data of a training, or returns those of the last if they are the same."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Training, SearchData] | None = None
+
+    def __call__(self, training: Training) -> SearchData:
+        """As `load_data`."""
+        if self._last is None or not _on_same_data(training, self._last[0]):
+            self._last = None  # before others are loaded: there may be no room for both
+            self._last = training, load_data(training)
+        return self._last[1]
+
+
+def _on_same_data(one: Training, other: Training) -> bool:
+    """Whether two trainings differ in their networks and recipes at most."""
+    return replace(one, model=other.model, network=other.network, recipe=other.recipe) == other
+
+
+def _attempt(folder: WorkFolder[Training], device: torch.device, load: Callable[[Training], SearchData]) -> int:
+    """The exit code of one training: 1 if it diverged, 2 if it cannot be done, each with one line on stderr."""
     try:
-        run_training(training_folder(path), torch.device(device))
+        run_training(folder, device, load=load)
     except (UserError, DivergenceError) as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_USE if isinstance(error, UserError) else EXIT_NO_ANSWER
-    return 0
+    return EXIT_DONE
+
+
+def main() -> None:
+    """Trains the folders that the parent names, one after another, and tells it the exit code of each. Other errors
+    end the process, which is then replaced."""
+    device, threads = torch.device(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(threads)
+    given, load = listen(), DataOnce()
+    while True:
+        folder = training_folder(json.loads(given.get()))
+        say_to(log_file(folder))
+        code = _attempt(folder, device, load)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # for others on the same GPU
+        report(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

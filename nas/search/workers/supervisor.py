@@ -1,12 +1,10 @@
 """The parent of a search: starts the workers, replaces the dead, writes pareto.json, shows, and never trains."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -14,7 +12,7 @@ from optuna.study import Study
 
 from nas.errors import EXIT_WRONG_USE, RunError, UserError
 from nas.machine.folders import WorkFolder
-from nas.machine.process import ALLOCATOR
+from nas.machine.pool import Pool, last_line
 from nas.machine.pulse import Pulse
 from nas.search.front import sweep_weights, write_front
 from nas.search.journal import note_death
@@ -80,14 +78,12 @@ class View(Protocol):
         """Shows this moment."""
 
 
-@dataclass
-class _Slot:
-    """One worker process after another."""
+@dataclass(frozen=True)
+class _Deaths:
+    """How often the workers of a slot died in a row, while the search had come no further than `progress`."""
 
-    number: int
-    process: subprocess.Popen[bytes]
-    deaths_in_a_row: int = 0
-    progress_at_death: int = -1
+    in_a_row: int = 0
+    progress: int = -1
 
 
 @dataclass
@@ -102,7 +98,7 @@ class Supervisor:
     device: str
     view: View
     time_limit: float | None = None
-    _slots: list[_Slot] = field(default_factory=list)
+    _deaths: dict[int, _Deaths] = field(default_factory=lambda: defaultdict(_Deaths))
     _stopping: Ending | None = None
 
     def run(self) -> Ending:
@@ -120,27 +116,31 @@ class Supervisor:
             if before_all.is_complete:
                 return "complete"
             self.view.begin(self.folder, self.search, self.workers)
-            for number in range(self.workers):
-                Pulse(worker_file(self.folder, number, "pulse")).clear()
+            for slot in range(self.workers):
+                Pulse(worker_file(self.folder, slot, "pulse")).clear()
             on_main_thread = threading.current_thread() is threading.main_thread()
             before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
             try:
-                return self._supervise(before_all.finished)
+                with Pool(self._command) as pool:
+                    return self._supervise(pool, before_all.finished)
             finally:
-                self._kill()
                 if before is not None:
                     signal.signal(signal.SIGTERM, before)
 
-    def _supervise(self, finished_before: int) -> Ending:
+    def _command(self, slot: int) -> Sequence[str]:
+        return "nas.search.workers.worker", str(self.folder.path), str(slot), self.device
+
+    def _supervise(self, pool: Pool, finished_before: int) -> Ending:
         started = time.monotonic()
-        self._slots = [_Slot(number, self._start(number)) for number in range(self.workers)]
+        for slot in range(self.workers):
+            pool.start(slot, worker_file(self.folder, slot, "log"))
         written = finished_before
         while True:
             try:
-                snapshot = self._look(time.monotonic() - started, finished_before)
-                alive = self._keep_alive(snapshot)
+                snapshot = self._look(len(pool), time.monotonic() - started, finished_before)
+                alive = self._keep_alive(pool, snapshot)
                 if not alive:  # what the last worker told since
-                    snapshot = self._look(snapshot.seconds, finished_before)
+                    snapshot = self._look(0, snapshot.seconds, finished_before)
                 if snapshot.finished != written or not alive:
                     write_front(self.folder, snapshot.records, self.search, self.space)
                     sweep_weights(self.folder, snapshot.records)
@@ -149,12 +149,12 @@ class Supervisor:
                 if not alive:
                     return self._ended(snapshot)
                 if self.time_limit and time.monotonic() - started > self.time_limit:
-                    self._stop("time limit")
+                    self._stop(pool, "time limit")
                 time.sleep(POLL_SECONDS)
             except KeyboardInterrupt:
                 if self._stopping:
-                    self._kill()
-                self._stop("interrupted")
+                    pool.kill()
+                self._stop(pool, "interrupted")
 
     def _ended(self, snapshot: Snapshot) -> Ending:
         """How the search ended. Of a complete one no training can go on: stopped ones' weights are not needed."""
@@ -163,64 +163,35 @@ class Supervisor:
         sweep_weights(self.folder, snapshot.records, all_stopped=snapshot.is_complete)
         return "complete"
 
-    def _look(self, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(
-            self.search, read_records(self.search, self.studies), len(self._slots), seconds, finished_before
-        )
+    def _look(self, workers: int, seconds: float, finished_before: int) -> Snapshot:
+        return Snapshot(self.search, read_records(self.search, self.studies), workers, seconds, finished_before)
 
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
-        """A worker in a session of its own, so that Ctrl-C reaches it only through us; it ends if our pipe closes."""
-        with open(worker_file(self.folder, number, "log"), "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "nas.search.workers.worker", str(self.folder.path), str(number), self.device],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=os.environ | ALLOCATOR,
-                start_new_session=True,
-            )
-
-    def _keep_alive(self, snapshot: Snapshot) -> bool:
+    def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
-        for slot in list(self._slots):
-            code = slot.process.poll()
-            if code is None:
-                continue
-            assert slot.process.stdin is not None
-            slot.process.stdin.close()
-            if code == 0 or snapshot.is_complete or self._stopping:
-                self._slots.remove(slot)
-            else:
-                self._replace(slot, code, snapshot.epochs + snapshot.finished)
-        return bool(self._slots)
+        for slot, code in pool.ended().items():
+            if code and not snapshot.is_complete and not self._stopping:
+                self._note_death(slot, code, snapshot.epochs + snapshot.finished)
+                pool.start(slot, worker_file(self.folder, slot, "log"))
+        return len(pool) > 0
 
-    def _replace(self, slot: _Slot, code: int, progress: int) -> None:
-        pulse = Pulse(worker_file(self.folder, slot.number, "pulse"))
+    def _note_death(self, slot: int, code: int, progress: int) -> None:
+        """Raises UserError where the worker could not carry out the search, RunError after too many deaths in a row."""
+        pulse = Pulse(worker_file(self.folder, slot, "pulse"))
         if place := pulse.read():
             note_death(self.studies, *place)
         pulse.clear()
-        last_line = self._last_line(slot.number)
+        log = worker_file(self.folder, slot, "log")
+        said = last_line(log, otherwise="it said nothing")
         if code == EXIT_WRONG_USE:
-            raise UserError(last_line)
-        slot.deaths_in_a_row = slot.deaths_in_a_row + 1 if progress == slot.progress_at_death else 1
-        slot.progress_at_death = progress
-        if slot.deaths_in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
+            raise UserError(said)
+        before = self._deaths[slot]
+        in_a_row = before.in_a_row + 1 if progress == before.progress else 1
+        self._deaths[slot] = _Deaths(in_a_row, progress)
+        if in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
             raise RunError(
-                f"worker {slot.number} died {slot.deaths_in_a_row} times without an epoch done (exit {code}): "
-                f"{last_line}; see {worker_file(self.folder, slot.number, 'log')}"
+                f"worker {slot} died {in_a_row} times without an epoch done (exit {code}): {said}; see {log}"
             )
-        slot.process = self._start(slot.number)
 
-    def _last_line(self, number: int) -> str:
-        lines = worker_file(self.folder, number, "log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
-
-    def _stop(self, why: Ending) -> None:
+    def _stop(self, pool: Pool, why: Ending) -> None:
         self._stopping = self._stopping or why
-        for slot in self._slots:
-            slot.process.terminate()
-
-    def _kill(self) -> None:
-        for slot in self._slots:
-            with slot.process:  # waits for it and closes its pipe
-                slot.process.kill()
+        pool.ask_to_stop()

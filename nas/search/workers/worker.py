@@ -22,7 +22,7 @@ from optuna.trial import Trial
 
 from nas.data.augment import DeviceData
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.machine.process import end_with_parent, pick_device
+from nas.machine.process import listen, pick_device
 from nas.machine.pulse import Pulse
 from nas.network.layers import Layer
 from nas.search.journal import parse_study_name, trial_key
@@ -150,7 +150,7 @@ def main() -> int:
     parser.add_argument("slot", type=int)
     parser.add_argument("device")
     arguments: Any = parser.parse_args()
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    listen()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     torch.set_num_threads(1)
