@@ -16,7 +16,7 @@ from nas.network.folds import output_shape, parameters
 from nas.network.layers import Function, Sequence
 from nas.network.module import to_module
 from nas.network.source import torch_source
-from nas.results.export.export import onnx_model
+from nas.results.export.formats.onnx import onnx_model
 
 blocks = st.builds(
     Block,

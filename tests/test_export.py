@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -53,7 +54,10 @@ from nas.network.module import to_module
 from nas.network.serial import fingerprint, from_json
 from nas.network.source import torch_source
 from nas.results.export.card import Card, Measured, Preprocessing
-from nas.results.export.export import MismatchError, difference, export_network, onnx_model
+from nas.results.export.difference import MismatchError, difference
+from nas.results.export.export import export_network
+from nas.results.export.formats import FORMATS, Contents
+from nas.results.export.formats.onnx import onnx_model
 from nas.results.trainings import training_command
 from nas.search.search import Search, SearchOptions, run_folder, weights_file
 from nas.space.budget import Budget
@@ -63,10 +67,10 @@ from nas.space.space import shipped_spaces
 from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
 from nas.training.recipes import recipe_for
 from nas.training.train import build, trained_weights
-from nas.training.training import Training, read_metrics, training_folder
+from nas.training.training import Training, read_metrics, read_weights, training_folder
 from nas.training.worker import run_test, run_training
 
-FILES = ["architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"]
+FILES = sorted(file for written in FORMATS.values() for file in written.files)
 
 SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 12, 10), 5))
 
@@ -230,6 +234,32 @@ CARD = Card(
 )
 
 SMALL: Layer = Sequence((Flatten(), Linear(16, 2)))
+
+
+def test_the_formats_of_an_export_have_files_of_their_own():
+    assert len(FILES) == len(set(FILES))
+    assert set(FILES) >= {"architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_path: Path):
+    written, weights = FORMATS[name], ready(SMALL).state_dict()
+    contents = Contents(SMALL, weights, CARD, torch_source(SMALL, CARD.preprocessing.shape), {"nas": "1"})
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        apart = written.write(contents, folder)
+        assert apart is None or 0 <= apart < 1e-4
+    files = {file.name for file in (tmp_path / "one").iterdir()} - {"__pycache__"}
+    assert files == set(written.files)
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_needs_is_installed_with_nas(name: str):
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert set(FORMATS[name].packages) <= {Requirement(each).name for each in declared}
+    assert 0 < len(FORMATS[name].meaning) <= 100
 
 
 def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path):
@@ -438,7 +468,7 @@ def test_what_cannot_be_exported_is_told_in_one_line(
 
 def digits_plan(network: Layer | Torchvision, recipe: Recipe, model: str = "mine") -> Training:
     checksum = load_search_data("digits", seed=0).checksum
-    return Training(model, to_stored(network), "digits", checksum, None, None, 200, recipe_values(recipe), 0)
+    return Training(model, to_stored(network), "digits", checksum, None, None, 200, recipe, 0)
 
 
 def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validated(
@@ -458,7 +488,7 @@ def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validat
     assert "The test split was read once." in card
     assert "nas train plain width1=8 --dataset digits --images 200 --seed 0 --recipe search --set epochs=1 " in card
     module = build(from_json(folder.read().network), dropout=0.3)
-    module.load_state_dict(torch.load(weights_file(folder), weights_only=True))
+    module.load_state_dict(read_weights(folder))
     split = load_search_data("digits", seed=0, images=200)
     data = DeviceData.of(split, torch.device("cpu"), ())
     images = normalised(data.validation.images[:1], data)
@@ -482,7 +512,7 @@ def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
 
 def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it(only: dict[str, Path], tmp_path: Path):
     environment = shutil.copytree(only["torch"], tmp_path / "with_nas", symlinks=True)
-    (environment / "nas").symlink_to(Path(nas.results.export.predict.__file__).parent)
+    (environment / "nas").symlink_to(Path(nas.__file__).parent)
     done = run_in(environment, "-c", "import nas.results.export.export; nas.results.export.export.check_packages()")
     assert done.stderr.splitlines()[-1] == (
         "nas.errors.UserError: nas export needs packages that are not installed; install them: "

@@ -22,6 +22,6 @@ def run(flags: argparse.Namespace) -> int:
 
     console = terminal_console()
     for to, exported, origin in run_export(read_options(ExportOptions, flags)):
-        apart = f"ONNX within {exported.difference:.0e} of torch"
-        say(console, f"{to}: {exported.parameters:,} parameters; {origin}; {apart}")
+        compared = "".join(f"; {title} within {apart:.0e} of torch" for title, apart in exported.differences.items())
+        say(console, f"{to}: {exported.parameters:,} parameters; {origin}{compared}")
     return EXIT_DONE

@@ -1,7 +1,7 @@
 """What is told of an exported network: how images become its input, how good it is, how it came to be."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
@@ -58,7 +58,7 @@ class Card:
     commands: tuple[str, ...]
 
 
-def card_text(network: Layer, card: Card, versions: dict[str, str]) -> str:
+def card_text(network: Layer, card: Card, versions: Mapping[str, str]) -> str:
     """The card as Markdown."""
     count, shape = parameters(network), card.preprocessing.shape
     peak = peak_activation(network, shape)

@@ -1,0 +1,54 @@
+"""The formats in which a network is exported: a module here that sets `FORMAT` to a `Format` is one.
+
+All are written into every exported folder. A new one is tested by being here (tests/test_export.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from nas.machine.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas.network.layers import Layer, Shape
+    from nas.results.export.card import Card
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What is exported: a network, its weights (a state_dict of `nas.network.module.to_module(network)`), what is known
+    of it, the network as torch source, and the versions of all that made the folder."""
+
+    network: "Layer"
+    weights: "dict[str, Tensor]"
+    card: "Card"
+    source: str
+    versions: Mapping[str, str]
+
+    @property
+    def shape(self) -> "Shape":
+        """(channels, height, width) of the images that the network takes."""
+        return self.card.preprocessing.shape
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write a network.
+
+    `meaning` says in a line what the `files` hold. `write(contents, folder)` writes them; where they are a program
+    that can be run here, it returns by how much its scores differ from torch's (see `difference`), which is told with
+    the `title`. `packages` are needed for that, `versions` gives those of which the folder tells.
+    """
+
+    title: str
+    meaning: str
+    files: tuple[str, ...]
+    write: Callable[[Contents, Path], float | None]
+    packages: tuple[str, ...] = ()
+    versions: Callable[[], Mapping[str, str]] = field(default=dict)
+
+
+FORMATS: Registry[Format] = Registry("nas.results.export.formats", lambda module: cast(Format, module.FORMAT))

@@ -1,0 +1,36 @@
+"""The network and all that is known of it as JSON."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from nas.network.folds import macs, parameters, peak_activation
+from nas.network.serial import fingerprint, to_json
+from nas.results.export.formats import Contents, Format
+
+SCHEMA_VERSION = 1
+
+
+def _write(contents: Contents, folder: Path) -> None:
+    network, shape = contents.network, contents.shape
+    architecture = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": fingerprint(network, shape),
+        "parameters": parameters(network),
+        "macs": macs(network, shape),
+        "peak_activation": peak_activation(network, shape),
+        "shape": list(shape),
+        **asdict(contents.card),
+        "versions": contents.versions,
+        "network": to_json(network),
+    }
+    text = json.dumps(architecture, indent=1, ensure_ascii=False)
+    (folder / "architecture.json").write_text(text + "\n", encoding="utf-8")
+
+
+FORMAT = Format(
+    title="JSON",
+    meaning="layer tree, preprocessing, class names, accuracies, how it came to be",
+    files=("architecture.json",),
+    write=_write,
+)
