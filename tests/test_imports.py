@@ -94,7 +94,7 @@ def test_the_imports_are_really_read():
     found = imports()
     assert found["nas.network.folds"] == {"nas.network.layers"}
     assert "nas.space.draw" in found["nas.search.strategies.random"]
-    assert "nas.results.networks" in found["nas.cli.commands.count"]  # inside its functions
+    assert "nas.results.networks" in found["nas.cli.commands.networks.count"]  # inside its functions
 
 
 def test_a_shipped_space_imports_only_what_describes_networks():

@@ -25,15 +25,17 @@ from optuna.trial import TrialState, create_trial
 from nas.cli.main import main
 from nas.errors import RunError
 from nas.network.folds import depth, parameters
+from nas.results.pages.markup import Html, plotly_text, table
 from nas.results.pages.theme import DARK, LIGHT
 from nas.results.report import write_report
-from nas.results.report.cards.record import command
+from nas.results.report.cards import cards
+from nas.results.report.cards.record.settings import command
 from nas.results.report.folders import run_folders
 from nas.results.report.gather import gather, importances, wilson
 from nas.results.report.published import NETWORKS, known_dataset, of_reports
-from nas.results.report.trials import layer_table, plotly_text
+from nas.results.report.trials import layer_table
 from nas.results.report.watch import server
-from nas.results.report.whole import cards, report_html
+from nas.results.report.whole import report_html
 from nas.search.front import pareto_front, write_front
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
 from nas.search.records import read_records
@@ -246,6 +248,23 @@ def test_every_network_of_the_page_has_its_layers_and_they_add_up(page: str):
     assert any(content["words"][row[1]].startswith("Conv 3→") for row in rows)
 
 
+def test_the_cards_lie_in_the_order_of_their_places(made: Path):
+    assert " ".join(card.name for card in cards(gather(made))) == (
+        "front confirmed best curves audit knobs stages walk budget workers counts failures checklist settings"
+    )
+
+
+def test_a_cell_is_text_unless_it_is_html():
+    assert table([("a & b", "n")], [["<b>"], [Html("<b>1</b>")]], foot=["2"]) == (
+        "<div class=wide><table><thead><tr><th class=n>a &amp; b</th></tr></thead><tbody>"
+        "<tr><td class=n>&lt;b&gt;</td></tr><tr><td class=n><b>1</b></td></tr></tbody>"
+        "<tfoot><tr><td class=n>2</td></tr></tfoot></table></div>"
+    )
+    assert table([("", ""), ("", "words")], [["a", "b"]]) == (
+        "<div class=wide><table><tbody><tr><td>a</td><td class=words>b</td></tr></tbody></table></div>"
+    )
+
+
 def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, page: str):
     assert "of 96 proposed networks over budget" in page
     assert "RuntimeError: loss is not finite" in page
@@ -380,7 +399,7 @@ def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["report", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"nas: {tmp_path} is no run folder: it has no settings.json\n"
+    assert capsys.readouterr().err == f"nas: {tmp_path} is no folder of a search: it has no settings.json\n"
     assert main(["report", str(made / "seed0"), "--out", str(tmp_path / "none" / "r.html")]) == 2
     place = tmp_path / "none"
     said = f"nas: {place / 'r.html'} cannot be written: there is no folder {place}; give --out another file\n"

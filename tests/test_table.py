@@ -147,7 +147,7 @@ def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: P
     assert f"{MODEL} dropout=0.5 augmentation=none (n = 1)" in page
     assert f"{MODEL} augmentation=crop+flip" in page  # a line of the sweep
     found = metrics(sweep, SWEPT[1])
-    assert f"<td>{100 * found['accuracy']:.2f}</td>" in page
+    assert f"<td class=n>{100 * found['accuracy']:.2f}</td>" in page
 
 
 def test_the_curves_of_many_trainings_can_be_told_apart():

@@ -11,10 +11,11 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T]):
-    """What the modules of a package add, by their names ("greedy_full" is "greedy-full"), in alphabetical order.
+    """What the modules of a package add, and those of the packages in it, which are its topics, by their names
+    ("greedy_full" is "greedy-full"), in alphabetical order.
 
-    Names are known without importing a module; `load` makes of one what it adds. Packages inside the package, and
-    modules whose name begins with an underscore, add nothing.
+    Names are known without importing a module; `load` makes of one what it adds. Modules whose name begins with an
+    underscore add nothing.
     """
 
     def __init__(self, package: str, load: Callable[[ModuleType], T]) -> None:
@@ -22,24 +23,23 @@ class Registry(Mapping[str, T]):
         self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _names(self) -> tuple[str, ...]:
+    def _modules(self) -> dict[str, str]:
+        """Dotted name of the module by the name of what it adds."""
         path = importlib.import_module(self._package).__path__
-        own = (found.name for found in pkgutil.iter_modules(path) if not found.ispkg)
-        return tuple(sorted(name.replace("_", "-") for name in own if not name.startswith("_")))
+        found = [m for m in pkgutil.walk_packages(path, f"{self._package}.") if not m.ispkg]
+        last = {module.name: module.name.rpartition(".")[2] for module in found}
+        return {name.replace("_", "-"): module for module, name in last.items() if not name.startswith("_")}
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._names:
-            raise KeyError(name)
         if name not in self._loaded:
-            module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
-            self._loaded[name] = self._load(module)
+            self._loaded[name] = self._load(importlib.import_module(self._modules[name]))
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(sorted(self._modules))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._modules)
 
 
 def only_subclass(base: Callable[[], type[T]]) -> Callable[[ModuleType], type[T]]:

@@ -1,9 +1,75 @@
-"""Values in words, the same in tables, reports and cards."""
+"""Values in words, the same in tables, pages and cards."""
 
+from collections.abc import Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from nas.network.layers import Layer
-from nas.search.records import Record
+
+if TYPE_CHECKING:
+    from nas.search.records import Record
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def with_spread(
+    mean: float | None, deviation: float | None, digits: int = 2, *, scale: float = 100, unit: str = ""
+) -> str:
+    """A mean with its standard deviation, if that is known; "" where there is no mean. Shares are told in per cent,
+    other values with a `scale` of 1.
+
+    >>> with_spread(0.5, 0.01, unit="%")
+    '50.00% ± 1.00'
+    """
+    if mean is None:
+        return ""
+    return f"{scale * mean:.{digits}f}{unit}" + ("" if deviation is None else f" ± {scale * deviation:.{digits}f}")
+
+
+def interval_text(
+    low: float | None, high: float | None, digits: int = 2, *, scale: float = 100, unit: str = "", between: str = " to "
+) -> str:
+    """The ends of an interval; "" where it is not known. Shares are told in per cent, other values with a `scale` of 1.
+
+    >>> interval_text(0.48, 0.52, unit="%")
+    '48.00% to 52.00%'
+    """
+    if low is None or high is None:
+        return ""
+    return between.join(f"{scale * end:.{digits}f}{unit}" for end in (low, high))
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "epoch"), counted(1200, "epoch")
+    ('1 epoch', '1,200 epochs')
+    """
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def option_text(value: Any, *, unset: str = "auto", between: str = ",") -> str:
+    """The value of an option; lists with what is `between` their items, "none" for an empty one.
+
+    >>> option_text(("crop", "flip")), option_text(()), option_text(None)
+    ('crop,flip', 'none', 'auto')
+    """
+    if value is None:
+        return unset
+    return (between.join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """The values as a row of bars between the smallest and the largest.
+
+    >>> sparkline([0.1, 0.2, 0.4])
+    '▁▃█'
+    """
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0
+    return "".join(BARS[int((value - low) * scale)] for value in values)
 
 
 def duration(seconds: float) -> str:
@@ -18,7 +84,7 @@ def duration(seconds: float) -> str:
     return f"{seconds // 60}m {seconds % 60:02d}s" if seconds >= 60 else f"{seconds}s"
 
 
-def describe(record: Record) -> str:
+def describe(record: "Record") -> str:
     """The knobs that matter most, in a few words: the kinds of block and widths, or all knobs of a small space."""
     knobs = record.knobs
     stages = sorted(name[5:] for name in knobs if name.startswith("width") and name[5:].isdigit())

@@ -17,8 +17,8 @@ from nas.errors import RunError
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 
-Cost = Literal["trials", "epochs", "seconds"]
-COSTS: tuple[Cost, ...] = ("trials", "epochs", "seconds")
+Effort = Literal["trials", "epochs", "seconds"]
+EFFORTS: tuple[Effort, ...] = ("trials", "epochs", "seconds")
 
 SIGNIFICANT = 0.05
 RESAMPLES = 9_999
@@ -34,10 +34,10 @@ FEWEST_DRAWS = 3
 
 @dataclass(frozen=True)
 class Course:
-    """One search of one strategy: after each finished trial the best accuracy so far, and what it had cost by then.
+    """One search of one strategy: after each finished trial the best accuracy so far, and what it had taken by then.
 
     A network that several strategies or trials propose is trained once and charged to each. A training that was stopped
-    counts for what it cost, but not for the accuracy that was predicted.
+    counts for what it took, but not for the accuracy that was predicted.
     """
 
     strategy: str
@@ -47,15 +47,15 @@ class Course:
     epochs: tuple[int, ...]
     seconds: tuple[float, ...]
 
-    def at(self, cost: Cost, limit: float) -> float:
-        """The best accuracy for at most that cost; 0 where no network was to be had for it."""
-        spent = {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[cost]
+    def at(self, effort: Effort, limit: float) -> float:
+        """The best accuracy for at most that effort; 0 where no network was to be had for it."""
+        spent = {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[effort]
         within = [best for best, so_far in zip(self.best, spent, strict=True) if so_far <= limit]
         return within[-1] if within else 0.0
 
-    def total(self, cost: Cost) -> float:
-        """What the whole search cost."""
-        return {"trials": len(self.best), "epochs": self.epochs[-1], "seconds": self.seconds[-1]}[cost]
+    def total(self, effort: Effort) -> float:
+        """What the whole search took."""
+        return {"trials": len(self.best), "epochs": self.epochs[-1], "seconds": self.seconds[-1]}[effort]
 
 
 def courses(search: Search, records: Iterable[Record]) -> list[Course]:
@@ -82,7 +82,7 @@ def courses(search: Search, records: Iterable[Record]) -> list[Course]:
 
 class _Part(NamedTuple):
     """A training, or what it came to before or after it was first stopped: when, whether that was a trial of its own,
-    what it cost, and the accuracy measured by then (0 if none)."""
+    what it took, and the accuracy measured by then (0 if none)."""
 
     order: int
     is_new: bool
@@ -105,12 +105,12 @@ def _parts(record: Record, training_seconds: Mapping[tuple[str, int], float]) ->
 
 
 def compare(
-    courses: Sequence[Course], average_random: dict[int, float], costs: Sequence[Cost] = COSTS
+    courses: Sequence[Course], average_random: dict[int, float], efforts: Sequence[Effort] = EFFORTS
 ) -> list[dict[str, Any]]:
-    """By budget: each strategy's results, and every pair of strategies at each equal cost. Accuracies are 0–1, as in
-    `pareto.json`; differences are in accuracy points. Only seeds that every strategy has searched with are used, and a
-    cost for which some search had not found a network yet is left out."""
-    return [_compare_at(budget, courses, average_random, costs) for budget in sorted({c.budget for c in courses})]
+    """For each budget, each strategy's results, and every pair of strategies at each equal effort. Accuracies are 0–1,
+    as in `pareto.json`; differences are in accuracy points. Only seeds that every strategy has searched with are used,
+    and an effort for which some search had not found a network yet is left out."""
+    return [_compare_at(budget, courses, average_random, efforts) for budget in sorted({c.budget for c in courses})]
 
 
 def compare_runs(runs: Sequence[tuple[Search, Sequence[Record]]]) -> list[dict[str, Any]]:
@@ -141,9 +141,9 @@ def check_comparable(searches: Sequence[Search]) -> None:
 
 
 def average_random(search: Search, records: Iterable[Record]) -> dict[int, float]:
-    """By budget: the mean accuracy of networks drawn at random that use the budget, predicted where their training was
-    stopped (to leave those out would flatter the average). The networks with which every strategy begins, the default
-    and those of a warm start, are no draws."""
+    """For each budget, the mean accuracy of networks drawn at random that use it, predicted where their training
+    was stopped (to leave those out would flatter the average). The networks with which every strategy begins, the
+    default and those of a warm start, are no draws."""
     drawn: dict[int, list[float]] = {}
     source = "random" if "random" in search.strategies else "tpe"
     for record in records:
@@ -156,7 +156,7 @@ def average_random(search: Search, records: Iterable[Record]) -> dict[int, float
 
 
 def _compare_at(
-    budget: int, courses: Sequence[Course], average_random: dict[int, float], costs: Sequence[Cost]
+    budget: int, courses: Sequence[Course], average_random: dict[int, float], efforts: Sequence[Effort]
 ) -> dict[str, Any]:
     by_strategy: dict[str, dict[int, Course]] = {}
     for course in courses:
@@ -164,12 +164,12 @@ def _compare_at(
             by_strategy.setdefault(course.strategy, {})[course.seed] = course
     seeds = sorted(set.intersection(*(set(own) for own in by_strategy.values())))
     table = {strategy: [own[seed] for seed in seeds] for strategy, own in by_strategy.items()}
-    limits = {cost: min(c.total(cost) for own in table.values() for c in own) if seeds else 0 for cost in costs}
+    limits = {effort: min(c.total(effort) for own in table.values() for c in own) if seeds else 0 for effort in efforts}
     average = average_random.get(budget)
-    comparable = [c for c in costs if all(course.at(c, limits[c]) > 0 for own in table.values() for course in own)]
+    comparable = [c for c in efforts if all(course.at(c, limits[c]) > 0 for own in table.values() for course in own)]
     pairs = [
-        {"cost": cost, "limit": limits[cost], **_pair(first, second, table, cost, limits[cost])}
-        for cost in comparable
+        {"cost": effort, "limit": limits[effort], **_pair(first, second, table, effort, limits[effort])}
+        for effort in comparable
         for first, second in combinations(table, 2)
     ]
     return {
@@ -181,7 +181,9 @@ def _compare_at(
     }
 
 
-def _summary(strategy: str, own: Sequence[Course], limits: dict[Cost, float], average: float | None) -> dict[str, Any]:
+def _summary(
+    strategy: str, own: Sequence[Course], limits: dict[Effort, float], average: float | None
+) -> dict[str, Any]:
     best = [course.best[-1] for course in own]
     mean = float(np.mean(best)) if best else None
     return {
@@ -190,13 +192,13 @@ def _summary(strategy: str, own: Sequence[Course], limits: dict[Cost, float], av
         "mean": mean,
         "sd": float(np.std(best, ddof=1)) if len(best) > 1 else None,
         "gain_over_average_random": None if average is None or mean is None else 100 * (mean - average),
-        "at_equal": {cost: [course.at(cost, limit) for course in own] for cost, limit in limits.items()},
+        "at_equal": {effort: [course.at(effort, limit) for course in own] for effort, limit in limits.items()},
     }
 
 
-def _pair(first: str, second: str, table: dict[str, list[Course]], cost: Cost, limit: float) -> dict[str, Any]:
-    ours = np.array([100 * course.at(cost, limit) for course in table[first]])
-    theirs = np.array([100 * course.at(cost, limit) for course in table[second]])
+def _pair(first: str, second: str, table: dict[str, list[Course]], effort: Effort, limit: float) -> dict[str, Any]:
+    ours = np.array([100 * course.at(effort, limit) for course in table[first]])
+    theirs = np.array([100 * course.at(effort, limit) for course in table[second]])
     interval, p = interval_of_mean(ours - theirs), rank_test(ours - theirs)
     difference = float(np.mean(ours - theirs))
     return {
@@ -211,7 +213,7 @@ def _pair(first: str, second: str, table: dict[str, list[Course]], cost: Cost, l
 
 
 def interval_of_mean(differences: "np.typing.NDArray[np.float64]") -> list[float] | None:
-    """Bootstrap interval (95 %) of the mean; None of fewer than three differences."""
+    """Bootstrap interval (95 %) of the mean; None for fewer than three differences."""
     if len(differences) < 3:
         return None
     if np.ptp(differences) == 0:
@@ -223,7 +225,7 @@ def interval_of_mean(differences: "np.typing.NDArray[np.float64]") -> list[float
 
 
 def rank_test(differences: "np.typing.NDArray[np.float64]") -> float | None:
-    """Two-sided p of Wilcoxon's signed-rank test; None of a single difference."""
+    """Two-sided p of Wilcoxon's signed-rank test; None for a single difference."""
     if len(differences) < 2:
         return None
     return 1.0 if not differences.any() else float(stats.wilcoxon(differences).pvalue)

@@ -1,4 +1,4 @@
-"""The commands: a module here is one, by its name. It says what it does, gives an example, and imports little.
+"""The commands: a module in a topic in here is one, by its name. It imports little, and has
 
 SUMMARY            what it does, in a line
 EXAMPLE            a command that works when it is pasted

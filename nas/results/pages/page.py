@@ -1,4 +1,4 @@
-"""The page of a report: cards, their plots as data, the panel, and a policy by which nothing else can run or load.
+"""One HTML page: cards, their plots as data, the panel, and a policy by which nothing else can run or load.
 
 Everything is in the one file. Scripts run by their hashes only, so that no text of a run folder can become one.
 """
@@ -6,25 +6,26 @@ Everything is in the one file. Scripts run by their hashes only, so that no text
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from nas.results.pages.theme import BASE, DARK, LIGHT, Card, Figure, View
-from nas.results.report.trials import Described
+
+NO_TRIALS: Mapping[str, Any] = {"trials": (), "tables": {}, "words": ()}
 
 
-def page(title: str, lead: str, cards: Sequence[Card], trials: Described, *, stamp: str | None = None) -> str:
-    """The HTML. `lead` is HTML. With a `stamp` the page asks its server now and then for the current one, and loads
-    itself anew when it has changed."""
+def page(
+    title: str, lead: str, cards: Sequence[Card], trials: Mapping[str, Any] = NO_TRIALS, *, stamp: str | None = None
+) -> str:
+    """The page. `lead` is HTML; `trials` are what the panel shows of a trial, as in `nas.results.report.trials`. With a
+    `stamp` the page asks its server now and then for the current one, and loads itself anew when it has changed."""
     from plotly.offline import get_plotlyjs
 
     figures = [figure for card in cards for view in card.views for figure in view.figures]
     content = {
-        "trials": trials.trials,
-        "tables": trials.tables,
-        "words": trials.words,
+        **trials,
         "figures": {figure.name: {"data": figure.data, "layout": figure.layout} for figure in figures},
         "base": BASE,
         "palettes": {"light": LIGHT, "dark": DARK},

@@ -1,4 +1,4 @@
-"""The looks of a report: two palettes, what every plot has in common, and what cards are made of.
+"""The looks of a page: two palettes, what every plot has in common, and what cards are made of.
 
 A figure is what Plotly takes as JSON: `data` and `layout`. Colours are names of a palette after a "$", so that the page
 can change them. The points of a trace whose `meta` is "trials" have the index of their trial as `customdata`.
@@ -7,8 +7,6 @@ can change them. The points of a trace whose `meta` is "trials" have the index o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from nas.results.report.gather import Trial
 
 LIGHT = {
     "ink": "#1c2024", "muted": "#60666d", "faint": "#a9b0b8", "grid": "#e7eaee", "paper": "#ffffff",
@@ -84,7 +82,7 @@ class View:
 
 @dataclass(frozen=True)
 class Card:
-    """A part of the report: `sentence` (HTML) says what one sees, `empty` (HTML) why there is nothing to see."""
+    """A part of a page: `sentence` (HTML) says what one sees, `empty` (HTML) why there is nothing to see."""
 
     name: str
     title: str
@@ -94,24 +92,8 @@ class Card:
 
 
 def colour(strategies: Sequence[str], strategy: str) -> str:
-    """The colour of a strategy: that of its place among the strategies."""
+    """The name of the colour of a strategy: that of its place among the strategies."""
     return f"$s{strategies.index(strategy) % SERIES}" if strategy in strategies else BASELINE
-
-
-def of_trials(trials: Sequence[Trial | None], x: Sequence[Any], y: Sequence[Any], name: str, **trace: Any) -> Any:
-    """A trace whose points are trials; None where a line is interrupted."""
-    indices = [None if trial is None else trial.index for trial in trials]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": list(x),
-        "y": list(y),
-        "customdata": indices,
-        "meta": "trials",
-        "hoverinfo": "text",
-        **trace,
-    }
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Gathered:
 
     @property
     def search(self) -> Search:
-        """Of the first search: what they have in common."""
+        """The first search: what they have in common."""
         return self.runs[0].search
 
     @property
@@ -141,6 +141,11 @@ class Gathered:
         """The Pareto front of all searches together (see `nas.search.front.pareto_front`)."""
         of = {id(trial.record): trial for trial in self.trials}
         return [of[id(record)] for record in pareto_front(record for run in self.runs for record in run.records)]
+
+    @property
+    def confirmed(self) -> list[dict[str, Any]]:
+        """What the searches have confirmed: entries of confirmed.json."""
+        return [entry for run in self.runs if run.confirmed for entry in run.confirmed.get("networks", [])]
 
     def best(self, budget: int) -> Trial | None:
         """The most accurate measured network of at most that many parameters."""

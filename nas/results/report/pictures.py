@@ -5,8 +5,8 @@ from typing import Any
 
 from nas.errors import RunError, UserError
 from nas.results.pages.theme import BASE, LIGHT, Figure, coloured, merged
+from nas.results.report.cards import cards
 from nas.results.report.gather import gather
-from nas.results.report.whole import cards
 
 WIDTH = 1_000
 SCALE = 2

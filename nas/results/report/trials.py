@@ -1,14 +1,14 @@
 """What the page knows of each trial: the words at the pointer, the facts and the layer table in the panel."""
 
-import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from nas.errors import UserError
 from nas.network.folds import ShapeError, rows
 from nas.network.layers import Layer, Shape
+from nas.results.pages.markup import Html, plotly_text
 from nas.results.report.gather import Gathered, Trial
 from nas.results.words import describe, duration, layer_text
 from nas.search.records import Record
@@ -21,19 +21,9 @@ TABLE_BYTES = 2_000_000
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
-class Described:
-    """The trials as JSON values, and the layer tables by the fingerprint of the network, whose words are places in
-    `words`. `left_out` counts networks whose table did not fit into the page."""
-
-    trials: list[dict[str, Any]] = field(hash=False)
-    tables: dict[str, list[tuple[int, ...]]] = field(hash=False)
-    words: list[str] = field(hash=False)
-    left_out: int
-
-
-def described(gathered: Gathered) -> Described:
-    """Every trial; layer tables of as many networks as there is room for."""
+def described(gathered: Gathered) -> tuple[dict[str, Any], int]:
+    """Every trial, and the layer tables by the fingerprint of the network, whose words are places in "words", as JSON
+    values; and how many networks' tables did not fit into the page."""
     tables: dict[str, list[tuple[int, ...]]] = {}
     words: dict[str, int] = {}
     room, left_out = TABLE_BYTES, set()
@@ -52,7 +42,8 @@ def described(gathered: Gathered) -> Described:
         else:
             tables[known] = table
             room -= size
-    return Described([_trial(trial, gathered) for trial in gathered.trials], tables, list(words), len(left_out))
+    trials = [_trial(trial, gathered) for trial in gathered.trials]
+    return {"trials": trials, "tables": tables, "words": list(words)}, len(left_out)
 
 
 def layer_table(network: Layer, shape: Shape) -> list[tuple[str, str, str, int, int]]:
@@ -99,7 +90,7 @@ def outcome(record: Record) -> str:
     return f"{record.accuracy:.2%} measured" + (", replayed" if record.state == "replayed" else "")
 
 
-def interval(record: Record) -> tuple[float, float] | None:
+def predicted_interval(record: Record) -> tuple[float, float] | None:
     """The 95 % interval of the last prediction of a training, within 0 and 1."""
     if not record.predictions:
         return None
@@ -108,9 +99,25 @@ def interval(record: Record) -> tuple[float, float] | None:
     return max(0.0, low), min(1.0, high)
 
 
-def plotly_text(lines: Sequence[str]) -> str:
-    """Lines as Plotly takes them: it reads some HTML, of which nothing is to come from outside."""
-    return "<br>".join(html.escape(line, quote=False) for line in lines)
+def opener(trial: Trial, text: str) -> Html:
+    """A button that shows the trial in the panel."""
+    return Html(f"<button class=open data-trial={trial.index}>{escape(text)}</button>")
+
+
+def of_trials(trials: Sequence[Trial | None], x: Sequence[Any], y: Sequence[Any], name: str, **trace: Any) -> Any:
+    """A trace whose points are trials; None where a line is interrupted."""
+    indices = [None if trial is None else trial.index for trial in trials]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "customdata": indices,
+        "meta": "trials",
+        "hoverinfo": "text",
+        **trace,
+    }
 
 
 def _trial(trial: Trial, gathered: Gathered) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Watcher:
         self._written = -math.inf
 
     def stamp(self) -> str:
-        """Of the files as they are now; that of the page while it is still too young to be written anew."""
+        """The stamp of the files as they are now; that of the page while it is still too young to be written anew."""
         now = "-".join(
             f"{found.st_mtime_ns}.{found.st_size}"
             for folder in run_folders(self._run)

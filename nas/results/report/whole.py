@@ -4,47 +4,18 @@ from html import escape
 from pathlib import Path
 
 from nas.results.pages.page import page
-from nas.results.pages.theme import Card
-from nas.results.report.cards.accuracy import best_so_far_card, front_card
-from nas.results.report.cards.confirmed import confirmed_card
-from nas.results.report.cards.networks import budget_card, knobs_card, stages_card
-from nas.results.report.cards.record import checklist_card, counts_card, failures_card, settings_card
-from nas.results.report.cards.training import audit_card, curves_card, timeline_card
-from nas.results.report.cards.walk import walk_card
+from nas.results.report.cards import cards
 from nas.results.report.gather import Gathered, gather
 from nas.results.report.trials import described
 from nas.search.search import BASELINES
-
-CARDS = (
-    front_card,
-    confirmed_card,
-    best_so_far_card,
-    curves_card,
-    audit_card,
-    knobs_card,
-    stages_card,
-    walk_card,
-    budget_card,
-    timeline_card,
-    counts_card,
-    failures_card,
-    checklist_card,
-    settings_card,
-)
-"""What a report shows, in this order."""
 
 
 def report_html(run: Path, stamp: str | None = None) -> str:
     """The report of a run folder, or of a folder of runs. With a `stamp` it watches its server (see `page`)."""
     gathered = gather(run)
-    trials = described(gathered)
+    trials, left_out = described(gathered)
     title = f"{_name(gathered.search.dataset)}, {_name(gathered.search.space)} space"
-    return page(title, _lead(gathered, trials.left_out), cards(gathered), trials, stamp=stamp)
-
-
-def cards(gathered: Gathered) -> list[Card]:
-    """Every part of the report."""
-    return [card(gathered) for card in CARDS]
+    return page(title, _lead(gathered, left_out), cards(gathered), trials, stamp=stamp)
 
 
 def _name(path: str) -> str:

@@ -1,28 +1,25 @@
-"""Cards on what was found: accuracy against parameters, the best so far against what it cost."""
+"""The card on accuracy against parameters."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, colour, merged, of_trials
-from nas.results.report.cards.confirmed import confirmed_points
+from nas.results.pages.markup import Kind, plotly_text, table
+from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, colour, merged
 from nas.results.report.gather import Gathered, Trial, wilson
 from nas.results.report.published import Published, known_dataset, of_others, of_reports
-from nas.results.report.trials import plotly_text, title
-from nas.results.words import describe
-from nas.search.compare import COSTS, Cost, Course, compare_runs, courses
+from nas.results.report.trials import of_trials, opener, title
+from nas.results.words import describe, interval_text, with_spread
 from nas.search.search import BASELINES
 
-POINTS = 150
-"""Steps of a best-so-far line against epochs or seconds."""
+PLACE = 10
 
 REACH = 12
 """Published networks are shown that are at most this many times larger or smaller than those of the search."""
 
 
-def front_card(gathered: Gathered) -> Card:
+def card(gathered: Gathered) -> Card:
     """Accuracy against parameters."""
     sentence = (
         "Every measured network, by its size and validation accuracy. The line is the Pareto front: no network on it "
@@ -43,7 +40,7 @@ def front_card(gathered: Gathered) -> Card:
         sentence += " Published figures are test accuracies of trainings that were mostly longer."
     sizes = [trial.record.parameters for trial in shown]
     data = [*_clouds(gathered, shown), *_fronts(gathered, images), *_baselines(gathered), *_published_traces(published)]
-    data += confirmed_points(gathered)
+    data += _confirmed(gathered)
     high = max([*sizes, *gathered.search.budgets, *(network.parameters for network in published)])
     low = min([*sizes, *(network.parameters for network in published)])
     layout = {
@@ -142,6 +139,32 @@ def _published_traces(published: Sequence[Published]) -> list[Any]:
     return traces
 
 
+def _confirmed(gathered: Gathered) -> list[Any]:
+    """The trace of test accuracies with their intervals; none where nothing was tested."""
+    rows = [row for row in gathered.confirmed if row.get("test")]
+    if not rows:
+        return []
+    tests = [row["test"] for row in rows]
+    ends = [(test["mean"], test["mean"]) if test.get("low") is None else (test["low"], test["high"]) for test in tests]
+    bars = {
+        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": "$good",
+        "array": [high - test["mean"] for test, (_, high) in zip(tests, ends, strict=True)],
+        "arrayminus": [test["mean"] - low for test, (low, _) in zip(tests, ends, strict=True)],
+    }  # fmt: skip
+    shown = [with_spread(test["mean"], test["deviation"], unit="%") for test in tests]
+    words = [
+        plotly_text([str(row["label"]), f"{mean} test accuracy, n = {row['test']['n']}"])
+        for row, mean in zip(rows, shown, strict=True)
+    ]
+    return [
+        {
+            "type": "scatter", "mode": "markers", "name": "confirmed (test)", "error_y": bars,
+            "x": [row["parameters"] for row in rows], "y": [test["mean"] for test in tests],
+            "marker": {"symbol": "square", "size": 9, "color": "$good"}, "hovertext": words, "hoverinfo": "text",
+        }
+    ]  # fmt: skip
+
+
 def _budget_line(budget: int) -> Any:
     line = {"dash": "dash", "width": 1, "color": "$muted"}
     return {"type": "line", "xref": "x", "yref": "paper", "x0": budget, "x1": budget, "y0": 0, "y1": 1, "line": line}
@@ -157,137 +180,20 @@ def _budget_label(budget: int) -> Any:
 def _front_table(gathered: Gathered, images: int) -> str:
     if not gathered.front:
         return "<p class=quiet>No searched network has been measured to its last epoch yet.</p>"
-    body = []
+    rows = []
     for trial in reversed(gathered.front):
         record = trial.record
-        low, high = wilson(record.accuracy, images) if images else (0.0, 0.0)
-        body.append(
-            f"<tr><td><button class=open data-trial={trial.index}>{record.parameters:,}</button></td>"
-            f"<td class=n>{record.accuracy:.2%}</td>"
-            + (f"<td class=n>{low:.1%} – {high:.1%}</td>" if images else "")
-            + f"<td class=n>{record.macs:,}</td><td>{escape(title(trial, gathered))}</td>"
-            f"<td class=words>{escape(describe(record))}</td></tr>"
+        within = [interval_text(*wilson(record.accuracy, images), 1, unit="%", between=" – ")] if images else []
+        rows.append(
+            [
+                opener(trial, f"{record.parameters:,}"),
+                f"{record.accuracy:.2%}",
+                *within,
+                f"{record.macs:,}",
+                title(trial, gathered),
+                describe(record),
+            ]
         )
-    head = "<th>parameters</th><th class=n>accuracy</th>" + ("<th class=n>95 %</th>" if images else "")
-    head += "<th class=n>multiply-adds</th><th>found by</th><th>network</th>"
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-
-
-def best_so_far_card(gathered: Gathered) -> Card:
-    """Best accuracy so far against trials, epochs and seconds."""
-    name, heading = "best", "Best so far"
-    every = [course for run in gathered.runs for course in courses(run.search, run.records)]
-    sentence = "The best measured accuracy that each strategy had found for what it had cost by then. "
-    sentence += (
-        f"Lines are means over {len(gathered.runs)} seeds, bands reach from the worst to the best. "
-        if gathered.has_seeds
-        else "This is one search: without other seeds there is no band, and chance cannot be told from skill. "
-    )
-    sentence += (
-        "Dotted lines are the scaled baselines; poor ones lie below the range shown. A network that several strategies "
-        "propose is charged to each."
-    )
-    if not every:
-        return Card(name, heading, sentence, empty="No strategy has finished a trial yet.")
-    compared = {at["budget"]: at for at in compare_runs([(run.search, run.records) for run in gathered.runs])}
-    views = []
-    for budget in sorted({course.budget for course in every}):
-        own = [course for course in every if course.budget == budget]
-        figures = tuple(_best_so_far(gathered, own, budget, cost) for cost in COSTS)
-        views.append(View(figures, _verdicts(compared[budget]), f"{budget:,}"))
-    return Card(name, heading, sentence, tuple(views))
-
-
-def _best_so_far(gathered: Gathered, own: Sequence[Course], budget: int, cost: Cost) -> Figure:
-    data: list[Any] = []
-    for strategy in gathered.strategies:
-        mine = [course for course in own if course.strategy == strategy]
-        if mine:
-            data += _band(mine, cost, colour(gathered.strategies, strategy))
-    most = max((float(trace["x"][-1]) for trace in data if trace["mode"] == "lines"), default=1.0)
-    lines: list[Any] = []
-    for label, accuracies in _baseline_accuracies(gathered, budget).items():
-        mean = float(np.mean(accuracies))
-        words = plotly_text([f"{label} scaled to the budget: {mean:.2%}"])
-        lines.append(
-            {
-                "type": "scatter", "mode": "lines+text", "x": [0, most], "y": [mean, mean], "name": label,
-                "line": {"dash": "dot", "width": 1.5, "color": BASELINE}, "hovertext": [words] * 2, "hoverinfo": "text",
-                "text": ["", plotly_text([label])], "textposition": "top left", "showlegend": False,
-                "textfont": {"size": 10, "color": BASELINE},
-            }
-        )  # fmt: skip
-    layout = {
-        "xaxis": {"title": {"text": cost}, "rangemode": "tozero"},
-        "yaxis": merged({"range": _range(data, lines)}, PERCENT),
-        "hovermode": "x",
-    }
-    data += lines
-    return Figure(f"best-{budget}-{cost}", f"Best accuracy so far against {cost}", data, layout, 360)
-
-
-def _range(data: Sequence[Any], lines: Sequence[Any]) -> list[float] | None:
-    """Accuracies to show: those of the strategies and of the best baseline; a poor one may lie below."""
-    found = [accuracy for trace in data for accuracy in trace["y"]]
-    if not found:
-        return None
-    found.append(max((line["y"][0] for line in lines), default=found[0]))
-    low, high = min(found), max(found)
-    room = 0.06 * (high - low) + 0.005
-    return [low - room, high + room]
-
-
-def _band(own: Sequence[Course], cost: Cost, shade: str) -> list[Any]:
-    """Mean over the searches, and from the worst to the best, up to the cost that all of them have spent."""
-    most = min(course.total(cost) for course in own)
-    grid = np.arange(1, most + 1) if cost == "trials" else np.linspace(most / POINTS, most, POINTS)
-    values = np.array([[course.at(cost, limit) for limit in grid] for course in own])
-    known = (values > 0).all(axis=0)  # 0: no network was to be had for so little
-    grid, values = np.round(grid[known], 2), np.round(values[:, known], 5)
-    strategy = own[0].strategy
-    if not grid.size:
-        return []
-    shared = {"type": "scatter", "legendgroup": strategy, "x": grid.tolist()}
-    line = shared | {
-        "mode": "lines",
-        "name": f"{strategy} (n = {len(own)})",
-        "y": values.mean(axis=0).tolist(),
-        "line": {"color": shade, "shape": "hv", "width": 2},
-        "hovertemplate": "%{y:.2%}",
-    }
-    if len(own) == 1:
-        return [line]
-    band = shared | {
-        "mode": "none",
-        "x": [*grid.tolist(), *grid[::-1].tolist()],
-        "y": [*values.max(axis=0).tolist(), *values.min(axis=0)[::-1].tolist()],
-        "fill": "toself",
-        "fillcolor": shade,
-        "opacity": 0.18,
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    return [band, line]
-
-
-def _baseline_accuracies(gathered: Gathered, budget: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for trial in gathered.trials:
-        record = trial.record
-        if record.strategy == BASELINES and record.budget == budget and record.is_measured:
-            found.setdefault(str(record.knobs.get("network", "baseline")), []).append(record.accuracy)
-    return found
-
-
-def _verdicts(at: dict[str, Any]) -> str:
-    if not at["pairs"]:
-        return ""
-    said: dict[tuple[str, str], list[str]] = {}
-    for pair in at["pairs"]:
-        key = (f"{pair['first']} and {pair['second']}", pair["verdict"])
-        said.setdefault(key, []).append(f"{pair['limit']:,.0f} {pair['cost']}")
-    items = [
-        f"<li><b>{escape(pair)}</b>, after {escape(' or '.join(costs))}: {escape(verdict)}</li>"
-        for (pair, verdict), costs in said.items()
-    ]
-    return f"<ul class=verdicts>{''.join(items)}</ul>"
+    columns: list[tuple[str, Kind]] = [("parameters", ""), ("accuracy", "n")]
+    columns += [("95 %", "n")] if images else []
+    return table([*columns, ("multiply-adds", "n"), ("found by", ""), ("network", "words")], rows)

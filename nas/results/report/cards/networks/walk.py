@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from nas.errors import UserError
-from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour, of_trials
+from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour
 from nas.results.report.gather import Gathered
+from nas.results.report.trials import of_trials
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.greedy_full import FullGreedySampler
 
+PLACE = 80
 
-def walk_card(gathered: Gathered) -> Card:
+
+def card(gathered: Gathered) -> Card:
     """The greedy walk."""
     name, heading = "walk", "The greedy walk"
     sentence = (

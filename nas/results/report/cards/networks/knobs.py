@@ -1,4 +1,4 @@
-"""Cards on the networks: what was drawn, which knobs matter, where the parameters went."""
+"""The card on which knobs matter."""
 
 import math
 import random
@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour, merged, of_trials
+from nas.results.pages.markup import plotly_text
+from nas.results.pages.theme import PERCENT, Card, Figure, View, colour, merged
 from nas.results.report.gather import Gathered, Trial, importances
-from nas.results.report.trials import plotly_text, stages
+from nas.results.report.trials import of_trials
 from nas.search.search import BASELINES
 from nas.space.space import Knob, Value
+
+PLACE = 60
 
 SHARES = (
     (0.05, "best 5 %", "$s1", 2.0, 0.95),
@@ -23,11 +26,11 @@ SHARES = (
 
 MOST_LABELS = 8
 
-ROOM = 0.06
-"""Least share of a bar that has room for its figure."""
+Column = tuple[list[float], list[tuple[float, str]]]
+"""Places of the trials from 0 to 1, and the labels along the row."""
 
 
-def knobs_card(gathered: Gathered) -> Card:
+def card(gathered: Gathered) -> Card:
     """Parallel coordinates and importances."""
     name, heading = "knobs", "Knobs"
     sentence = (
@@ -118,10 +121,6 @@ def _grouped(order: Sequence[int]) -> list[tuple[str, str, float, float, list[in
     return [group for group in reversed(groups) if group[4]]
 
 
-Column = tuple[list[float], list[tuple[float, str]]]
-"""Places of the trials from 0 to 1, and the labels along the row."""
-
-
 def _scaled(values: Sequence[float], shown: str, back: Any = lambda value: value) -> Column:
     low, high = min(values), max(values)
     width = (high - low) or 1.0
@@ -132,7 +131,7 @@ def _scaled(values: Sequence[float], shown: str, back: Any = lambda value: value
 
 
 def _placed(values: Sequence[Value | None], knob: Knob | None) -> Column:
-    """By the order of the options that occur; widths on a ratio scale."""
+    """The options that occur in their order; widths on a ratio scale."""
     if knob is not None and knob.role == "width" and all(isinstance(value, int | float) for value in values):
         places, marks = _scaled([math.log(float(value or 1)) for value in values], "{:.0f}", math.exp)
         return places, marks
@@ -146,7 +145,7 @@ def _placed(values: Sequence[Value | None], knob: Knob | None) -> Column:
 
 
 def _importances(gathered: Gathered, budget: int) -> tuple[tuple[Figure, ...], str]:
-    """By strategy, means over the seeds; and which strategies have too few trials."""
+    """Importances by strategy, means over the seeds; and which strategies have too few trials."""
     found: dict[str, list[dict[str, float]]] = {}
     lacking = []
     for strategy in gathered.strategies:
@@ -184,83 +183,3 @@ def _importances(gathered: Gathered, budget: int) -> tuple[tuple[Figure, ...], s
 
 def _mean(known: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([ranked.get(name, 0.0) for ranked in known])) for name in known[0]}
-
-
-def stages_card(gathered: Gathered) -> Card:
-    """Where the parameters of the best network of each budget went."""
-    name, heading = "stages", "Where the parameters went"
-    sentence = (
-        "The best network of each budget, and which share of the budget each of its parts takes, from input to output."
-    )
-    best = [(budget, trial) for budget in gathered.search.budgets if (trial := gathered.best(budget))]
-    if not best:
-        return Card(name, heading, sentence, empty="No network has been measured to its last epoch yet.")
-    parts = {budget: stages(trial) for budget, trial in best}
-    if not any(parts.values()):
-        why = escape(gathered.runs[0].trouble) or "its networks cannot be built again"
-        return Card(name, heading, sentence, empty=f"The search space cannot be read: {why}.")
-    order = list(dict.fromkeys(part for found in parts.values() for part in found))
-    if "head" in order:
-        order = [*(part for part in order if part != "head"), "head"]
-    labels = [f"{budget:,}" for budget, _ in best]
-    data: list[Any] = []
-    for place, part in enumerate(order):
-        counts = [parts[budget].get(part, 0) for budget, _ in best]
-        shares = [count / budget for count, (budget, _) in zip(counts, best, strict=True)]
-        data.append(
-            {
-                "type": "bar", "orientation": "h", "name": plotly_text([part]), "y": labels,
-                "x": [round(share, 5) for share in shares], "customdata": [trial.index for _, trial in best],
-                "hovertext": [
-                    plotly_text([f"{part}: {count:,} parameters ({share:.1%} of {label})"])
-                    for count, share, label in zip(counts, shares, labels, strict=True)
-                ],
-                "hoverinfo": "text", "text": [f"{share:.0%}" if share >= ROOM else "" for share in shares],
-                "textposition": "inside", "insidetextanchor": "middle", "textangle": 0,
-                "insidetextfont": {"color": "$paper"},
-                "marker": {"color": f"$s{place % SERIES}", "line": {"width": 1, "color": "$paper"}},
-            }
-        )  # fmt: skip
-    layout = {
-        "barmode": "stack",
-        "xaxis": merged({"title": {"text": "share of the budget"}, "range": [0, 1.005]}, PERCENT),
-        "yaxis": {"type": "category", "categoryarray": labels[::-1], "title": {"text": "budget"}, "showgrid": False},
-        "bargap": 0.35,
-    }
-    figure = Figure(name, "Parameters of the best networks by part", data, layout, 150 + 52 * len(best))
-    return Card(name, heading, sentence, (View((figure,)),))
-
-
-def budget_card(gathered: Gathered) -> Card:
-    """How much of its budget each proposed network uses."""
-    name, heading = "budget", "Use of the budget"
-    sentence = (
-        "How much of its budget each proposed network uses. Nothing may lie above the line. A share of the trials "
-        f"({gathered.search.below:.0%}) aims at smaller networks, so that the front is worth looking at."
-    )
-    proposed = [trial for trial in gathered.trials if trial.record.network]
-    if not proposed:
-        return Card(name, heading, sentence, empty="No network has been proposed yet.")
-    data = []
-    for strategy in (*gathered.strategies, BASELINES):
-        own = [trial for trial in proposed if trial.record.strategy == strategy]
-        if own:
-            shade = colour(gathered.strategies, strategy)
-            shares = [round(trial.record.parameters / trial.record.budget, 5) for trial in own]
-            numbers = [trial.record.number for trial in own]
-            data.append(of_trials(own, numbers, shares, strategy, marker={"size": 6, "color": shade, "opacity": 0.7}))
-    line = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": 1,
-        "y1": 1,
-        "line": {"dash": "dash", "width": 1.5, "color": "$bad"},
-    }
-    layout = {
-        "xaxis": {"title": {"text": "trial"}},
-        "yaxis": merged({"title": {"text": "share of the budget"}, "range": [0, 1.08]}, PERCENT),
-        "shapes": [line],
-    }
-    return Card(name, heading, sentence, (View((Figure(name, "Share of the budget by trial", data, layout, 380),)),))

@@ -1,0 +1,1 @@
+"""Commands about networks, spaces and recipes, which train nothing."""

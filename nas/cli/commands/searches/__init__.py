@@ -1,0 +1,1 @@
+"""Commands about searches and what they came to."""

@@ -1,0 +1,1 @@
+"""Commands that train networks or take them away, and look at data."""

@@ -1,0 +1,59 @@
+"""The card on the best so far against what it took."""
+
+from html import escape
+from typing import Any
+
+from nas.results.pages.courses import course_figures
+from nas.results.pages.theme import Card, View
+from nas.results.report.gather import Gathered
+from nas.search.compare import compare_runs, courses
+from nas.search.search import BASELINES
+
+PLACE = 30
+
+
+def card(gathered: Gathered) -> Card:
+    """Best accuracy so far against trials, epochs and seconds."""
+    name, heading = "best", "Best so far"
+    every = [course for run in gathered.runs for course in courses(run.search, run.records)]
+    sentence = "The best measured accuracy that each strategy had found for what it had cost by then. "
+    sentence += (
+        f"Lines are means over {len(gathered.runs)} seeds, bands reach from the worst to the best. "
+        if gathered.has_seeds
+        else "This is one search: without other seeds there is no band, and chance cannot be told from skill. "
+    )
+    sentence += (
+        "Dotted lines are the scaled baselines; poor ones lie below the range shown. A network that several strategies "
+        "propose is charged to each."
+    )
+    if not every:
+        return Card(name, heading, sentence, empty="No strategy has finished a trial yet.")
+    compared = {at["budget"]: at for at in compare_runs([(run.search, run.records) for run in gathered.runs])}
+    views = []
+    for budget in sorted({course.budget for course in every}):
+        figures = course_figures(gathered.strategies, every, _baseline_accuracies(gathered, budget), budget)
+        views.append(View(figures, _verdicts(compared[budget]), f"{budget:,}"))
+    return Card(name, heading, sentence, tuple(views))
+
+
+def _baseline_accuracies(gathered: Gathered, budget: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for trial in gathered.trials:
+        record = trial.record
+        if record.strategy == BASELINES and record.budget == budget and record.is_measured:
+            found.setdefault(str(record.knobs.get("network", "baseline")), []).append(record.accuracy)
+    return found
+
+
+def _verdicts(at: dict[str, Any]) -> str:
+    if not at["pairs"]:
+        return ""
+    said: dict[tuple[str, str], list[str]] = {}
+    for pair in at["pairs"]:
+        key = (f"{pair['first']} and {pair['second']}", pair["verdict"])
+        said.setdefault(key, []).append(f"{pair['limit']:,.0f} {pair['cost']}")
+    items = [
+        f"<li><b>{escape(pair)}</b>, after {escape(' or '.join(costs))}: {escape(verdict)}</li>"
+        for (pair, verdict), costs in said.items()
+    ]
+    return f"<ul class=verdicts>{''.join(items)}</ul>"

@@ -1,0 +1,44 @@
+"""The card on what `nas confirm` measured."""
+
+from typing import Any
+
+from nas.results.pages.markup import table
+from nas.results.pages.theme import Card, View
+from nas.results.report.gather import Gathered
+from nas.results.words import interval_text, times, with_spread
+
+PLACE = 20
+
+
+def card(gathered: Gathered) -> Card:
+    """The winners trained in full and tested."""
+    name, heading = "confirmed", "Confirmed"
+    sentence = (
+        "The best networks of each budget, trained in full from other random numbers and tested. Only these are "
+        "accuracies to quote: what a search reports of its own winner is flattered by the choice."
+    )
+    if not gathered.confirmed:
+        empty = "Nothing is confirmed yet: <code>nas confirm RUN</code> trains the winners in full and tests them once."
+        return Card(name, heading, sentence, empty=empty)
+    reads = sum(int(run.confirmed.get("test_reads", 0)) for run in gathered.runs if run.confirmed)
+    numbers = ("budget", "parameters", "validation", "test", "95 %", "n", "gap, points")
+    html = table([("network", ""), *((number, "n") for number in numbers)], map(_row, gathered.confirmed))
+    return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    validation, test = row.get("validation"), row.get("test")
+    return [
+        str(row["label"]),
+        f"{int(row['budget']):,}",
+        f"{int(row['parameters']):,}",
+        _mean(validation),
+        _mean(test) or str(row.get("dropped") or "") or "not tested",
+        interval_text(test.get("low"), test.get("high"), unit="%", between=" – ") if test else "",
+        f"{int(test['n'])}" if test else "",
+        f"{100 * (validation['mean'] - test['mean']):+.2f}" if validation and test else "",
+    ]
+
+
+def _mean(found: dict[str, Any] | None) -> str:
+    return with_spread(found["mean"], found.get("deviation"), unit="%") if found else ""

@@ -1,0 +1,1 @@
+"""The cards for the record: what repeats the search, and what became of it."""
