@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data.sets import DATA_SETS
+from nas.data.options import DataOptions
 from nas.errors import UserError
 from nas.machine.options import as_tuples, check, option, text
 from nas.machine.process import check_device
@@ -27,9 +27,8 @@ class NetworkOptions:
         positional=True,
     )
     knobs: Sequence[str] = option(
-        "knobs of a space, KNOB=VALUE",
+        "knobs of a space; the rest stay at defaults",
         default=(),
-        unset="the rest stay at defaults",
         positional=True,
         metavar="KNOB=VALUE",
     )
@@ -42,22 +41,9 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """On what networks are trained."""
+class SampleOptions(DataOptions):
+    """Which images of the data, by which seed."""
 
-    dataset: str | None = option(
-        f"{', '.join(DATA_SETS)}, a .npz file, or a folder of images a class",
-        default=None,
-        unset="that of the search that found the network; on the command line else cifar100, or digits",
-        metavar="NAME|PATH",
-    )
-    image_size: int | None = option("scale images to this many pixels a side", default=None, metavar="PIXELS")
-    validation_share: float | None = option(
-        "share of the training images that is set aside",
-        default=None,
-        unset="0.1, or 0.2 below 10,000 images",
-        metavar="SHARE",
-    )
     images: int | None = option(
         "training images to use, drawn by class", default=None, unset="all", parse=parse_count, metavar="N"
     )
@@ -70,9 +56,8 @@ class RecipeOptions:
 
     recipe: str = option("one of `nas recipes`, or a .toml file", default="final", metavar="NAME|FILE")
     changes: Changes = option(
-        "changes of the recipe",
+        "changes of the recipe; lists with commas, augmentation=crop,flip or none or auto",
         default=(),
-        unset="lists with commas, augmentation=crop,flip or none or auto",
         flag="set",
         metavar="NAME=VALUE",
         gathers="words",
@@ -104,7 +89,7 @@ class RecipeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(RecipeOptions, DataOptions):
+class TrainingOptions(RecipeOptions, SampleOptions):
     """What single trainings and tables of them have in common."""
 
     pretrained: bool = option("begin with ImageNet weights (torchvision's models)", default=False)

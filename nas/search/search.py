@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nas.data.augmentations import AUGMENTATIONS
-from nas.data.sets import DATA_SETS
+from nas.data.options import DataOptions
 from nas.errors import UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import as_tuples, check, differences, option, words
@@ -39,24 +39,11 @@ ARRAYS = "arrays"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions:
+class SearchOptions(DataOptions):
     """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
 
-    dataset: str | None = option(
-        f"{', '.join(DATA_SETS)}, a .npz file, or a folder of images a class",
-        default=None,
-        unset="on the command line cifar100 if it is on disk or can be downloaded, else digits",
-        metavar="NAME|PATH",
-    )
     arrays: "tuple[npt.NDArray[Any], npt.NDArray[Any]] | None" = option(
         "images [N, H, W] or [N, H, W, C] and labels [N] instead of a data set", default=None, flag=None
-    )
-    image_size: int | None = option("scale images to this many pixels a side", default=None, metavar="PIXELS")
-    validation_share: float | None = option(
-        "share of the training images that is set aside",
-        default=None,
-        unset="0.1, or 0.2 below 10,000 images",
-        metavar="SHARE",
     )
     augmentation: Sequence[str] | None = option(
         "augmentations of training images, or none",
@@ -257,35 +244,30 @@ def decided(
 ) -> Search:
     """What is searched where that is asked: of these data, in this space from that file, trained with the recipe as
     far as the options do not say otherwise, beside these baselines, begun with those knobs."""
-    named = isinstance(asked.space, str) and not asked.space.endswith(".py")
-    augmentation = data.augmentation if asked.augmentation is None else tuple(asked.augmentation)
-    epochs = asked.epochs or recipe.epochs
+    is_named = isinstance(asked.space, str) and not asked.space.endswith(".py")
     dataset = asked.dataset or data.name
     stops = asked.stop != "none"
-    audit = DEFAULT_AUDIT if asked.audit is None else asked.audit
+    epochs = asked.epochs or recipe.epochs
+    augmentation = data.augmentation if asked.augmentation is None else tuple(asked.augmentation)
+    as_asked = {f.name: getattr(asked, f.name) for f in fields(Search) if hasattr(asked, f.name)}
     return Search(
-        dataset=str(Path(dataset).resolve()) if asked.arrays is None and Path(dataset).exists() else dataset,
-        data_checksum=data.checksum,
-        image_size=asked.image_size,
-        validation_share=asked.validation_share,
-        augmentation=augmentation,
-        space=str(asked.space) if named else str(file),
-        space_class=space.architecture.__name__,
-        space_checksum=space_checksum(file),
-        budgets=asked.budgets,
-        max_macs=asked.max_macs,
-        strategies=tuple(dict.fromkeys(asked.strategies)),
-        baselines=baselines,
-        trials=asked.trials,
-        epochs=epochs,
-        below=asked.below,
-        seed=asked.seed,
-        recipe=replace(recipe, epochs=epochs, augmentation=augmentation),
-        stop=asked.stop,
-        stop_threshold=asked.stop_threshold if stops else None,
-        audit=audit if stops else 0.0,
-        validation_images=len(data.validation.labels),
-        starts=starts,
+        **as_asked
+        | {
+            "dataset": str(Path(dataset).resolve()) if asked.arrays is None and Path(dataset).exists() else dataset,
+            "data_checksum": data.checksum,
+            "augmentation": augmentation,
+            "space": str(asked.space) if is_named else str(file),
+            "space_class": space.architecture.__name__,
+            "space_checksum": space_checksum(file),
+            "strategies": tuple(dict.fromkeys(asked.strategies)),
+            "baselines": baselines,
+            "epochs": epochs,
+            "recipe": replace(recipe, epochs=epochs, augmentation=augmentation),
+            "stop_threshold": asked.stop_threshold if stops else None,
+            "audit": (DEFAULT_AUDIT if asked.audit is None else asked.audit) if stops else 0.0,
+            "starts": starts,
+            "validation_images": len(data.validation.labels),
+        }
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from nas.cli.console import default_dataset, print_json, terminal_console
 from nas.cli.flags import add_json, add_options
+from nas.data.options import DataOptions
 from nas.errors import EXIT_DONE
-from nas.results.options import DataOptions
 
 SUMMARY = "check a data set, both splits, and count images that they share"
 EXAMPLE = "nas data --dataset digits"
@@ -14,7 +14,7 @@ EXAMPLE = "nas data --dataset digits"
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The data set."""
-    add_options(parser, DataOptions, without=("validation_share", "images", "seed"))
+    add_options(parser, DataOptions, without=("validation_share",))
     add_json(parser)
 
 
