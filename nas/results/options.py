@@ -124,9 +124,8 @@ class TableOptions(TrainingOptions):
     )
     _: KW_ONLY
     vary: Sequence[str] = option(
-        "train with each of these values of the recipe",
+        "train with each of these values of the recipe; several times: with every combination",
         default=(),
-        unset="several: with every combination",
         metavar="NAME=V,V",
         gathers="again",
     )

@@ -1,4 +1,4 @@
-"""A search: its plan, journal, claims, workers and front; and, called, `nas.search` itself.
+"""A search: its options, journal, claims, workers and front; and, called, `nas.search` itself.
 
 The room and the function of the Python API have one name. Importing a module of the room makes it the attribute
 `search` of `nas`, so the room can be called: `nas.search(budget=10_000, dataset="digits")` is `nas.api.search`.

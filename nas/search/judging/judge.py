@@ -18,7 +18,7 @@ from nas.stopping.rules import RULES, Verdict, to_resume
 
 
 class Judge:
-    """A plan's rule, with what the records teach."""
+    """The rule of a search, with what its records teach."""
 
     def __init__(self, search: Search, records: Iterable[Record]) -> None:
         self.search = search

@@ -88,7 +88,7 @@ class _Deaths:
 
 @dataclass
 class Supervisor:
-    """Runs the workers of one run folder to the end of the plan."""
+    """Runs the workers of one run folder to the end of the search."""
 
     search: Search
     folder: WorkFolder[Search]
@@ -105,7 +105,7 @@ class Supervisor:
         """Returns when every trial is told, at the time limit, or at the next epoch after Ctrl-C.
 
         Raises RunError if another search holds the folder or workers cannot be kept alive, UserError if a worker
-        cannot carry out the plan.
+        cannot carry out the search.
         """
         with self.folder.lock("run", wait=False) as held:
             if not held:

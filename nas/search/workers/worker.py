@@ -144,7 +144,7 @@ def _warm_up(device: torch.device) -> None:
 
 
 def main() -> int:
-    """Runs one worker; exit code 2 with one line on stderr if the plan cannot be carried out."""
+    """Runs one worker; exit code 2 with one line on stderr if the search cannot be carried out."""
     parser = argparse.ArgumentParser(description="A worker of `nas search`, started by it.")
     parser.add_argument("run", type=Path)
     parser.add_argument("slot", type=int)
