@@ -31,7 +31,6 @@ from nas.search.journal import open_storage, open_study
 from nas.search.records import common_failure, read_records, read_run
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
 from nas.search.strategies import STRATEGIES
-from nas.search.strategies.greedy_full import FullGreedySampler
 from nas.search.studies import feasible_baselines, open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
@@ -145,20 +144,20 @@ def _starts(run: Path, budgets: tuple[int, ...], space: Space) -> tuple[list[dic
 
 
 def explain(run: Path, strategy: str) -> list[str]:
-    """What a strategy that walks did in a run, step by step in words. Raises RunError for any other strategy."""
+    """What a strategy that keeps a log did in a run, step by step in words. Raises RunError for any other strategy."""
     folder = run_folder(run)
     search = folder.read()
     if strategy not in search.strategies:
         raise RunError(f"{run} has not searched with {strategy!r}; its strategies are {', '.join(search.strategies)}")
-    if not issubclass(STRATEGIES[strategy], FullGreedySampler):
-        raise RunError(f"strategy {strategy!r} keeps no log; greedy and greedy-full do")
+    if not STRATEGIES[strategy].keeps_log():
+        others = " and ".join(name for name, kind in STRATEGIES.items() if kind.keeps_log())
+        raise RunError(f"strategy {strategy!r} keeps no log; {others} do")
     front = read_front(run)
-    space = space_of(search, front.shape, front.classes)
+    studies = open_studies(search, folder, space_of(search, front.shape, front.classes))
     lines = []
-    for (name, budget), study in open_studies(search, folder, space).items():
-        if name == strategy:
-            assert isinstance(study.sampler, FullGreedySampler)
-            lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study))]
+    for (name, budget), study in studies.items():
+        if name == strategy and isinstance(study.sampler, FeasibleSampler):
+            lines += [f"budget {budget:,}:", *(f"  {line}" for line in study.sampler.explain(study) or ())]
     return lines
 
 

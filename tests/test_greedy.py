@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
-from nas.search.sampling.feasible import suggest
+from nas.search.notes import Notes, write_notes
+from nas.search.sampling.feasible import FeasibleSampler, suggest
 from nas.search.sampling.walk import exchanges, notch, replaced
 from nas.search.strategies import STRATEGIES
-from nas.search.strategies.greedy_full import FullGreedySampler, project
+from nas.search.strategies.greedy_full import project
 from nas.space.budget import Budget
 from nas.space.space import Architecture, Knob, Knobs, Space, bind, knob, width_knob
 
@@ -42,10 +43,10 @@ def hill() -> Space:
     return bind(Hill, (3, 8, 8), 10)
 
 
-def height(settings: Knobs) -> float:
+def height(knobs: Knobs) -> float:
     """Highest at left 20, depth 2, kind c, with the right as wide as the budget leaves room for."""
-    values: dict[str, float] = {name: value for name, value in settings.items() if name != "kind"}  # type: ignore[misc]
-    away = (math.log2(values["left"] / 20)) ** 2 + 0.5 * (values["depth"] - 2) ** 2 + (settings["kind"] != "c")
+    values: dict[str, float] = {name: value for name, value in knobs.items() if name != "kind"}  # type: ignore[misc]
+    away = (math.log2(values["left"] / 20)) ** 2 + 0.5 * (values["depth"] - 2) ** 2 + (knobs["kind"] != "c")
     return 0.6 + 0.1 * math.log10(values["right"]) - 0.05 * away
 
 
@@ -66,8 +67,10 @@ def climb(
 
 
 def log(study: optuna.Study) -> list[str]:
-    assert isinstance(study.sampler, FullGreedySampler)
-    return study.sampler.explain(study)
+    assert isinstance(study.sampler, FeasibleSampler)
+    lines = study.sampler.explain(study)
+    assert lines is not None
+    return lines
 
 
 def test_the_projection_is_the_gradient_less_its_part_along_the_parameters():
@@ -102,7 +105,7 @@ def test_exchanges_move_one_knob_by_a_notch_or_to_any_other_option():
 
 @pytest.mark.parametrize("strategy", GREEDY)
 def test_greedy_finds_the_top_of_a_hill_under_the_budget(strategy: str):
-    """By trying all 41,772 settings: left 20, right 19, depth 2, kind c has 0.7279 within 1,500 parameters."""
+    """By trying all 41,772 of them: left 20, right 19, depth 2, kind c has 0.7279 within 1,500 parameters."""
     _, found = climb(strategy, 90, height)
     assert max(map(height, found)) > 0.7279 - 0.002
 
@@ -119,7 +122,7 @@ def test_greedy_tells_its_walk_in_words(strategy: str):
 def test_greedy_takes_no_step_below_the_noise(strategy: str):
     """Pure noise of 2 points: nearly equal networks differ as much as any, and hardly a move counts."""
     rng = np.random.default_rng(1)
-    study, _ = climb(strategy, 60, lambda settings: 0.5 + float(rng.normal(0, 0.02)))
+    study, _ = climb(strategy, 60, lambda knobs: 0.5 + float(rng.normal(0, 0.02)))
     told = log(study)
     moves = [line for line in told if line.endswith((", taken", ", left"))]
     taken = sum(line.endswith(", taken") for line in moves)
@@ -155,7 +158,7 @@ def test_values_are_compared_by_log_loss_where_it_is_less_noisy(strategy: str):
     )
     for _ in range(12):
         trial = study.ask()
-        settings = {k.name: suggest(trial, k) for k in space.knobs}
-        trial.set_user_attr("curve", [[1.0, 1.0 / float(settings["width1"]), 0.5]])
+        knobs = {k.name: suggest(trial, k) for k in space.knobs}
+        write_notes(trial, Notes(curve=[[1.0, 1.0 / float(knobs["width1"]), 0.5]]))
         study.tell(trial, 0.5 + float(rng.normal(0, 0.02)))
     assert any("compared by validation log-loss" in line for line in log(study))

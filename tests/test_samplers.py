@@ -1,5 +1,6 @@
 """The contract of every strategy: one that is listed is tested here by being listed."""
 
+import inspect
 import json
 import math
 import statistics
@@ -20,7 +21,7 @@ from nas.errors import BudgetError
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.journal import open_trial
 from nas.search.notes import Notes, noted_trial, read_notes, write_notes
-from nas.search.sampling.feasible import distribution, exhausted, suggest, told
+from nas.search.sampling.feasible import FeasibleSampler, distribution, exhausted, suggest, told
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -73,9 +74,9 @@ def proposed(study: Study, space: Space) -> tuple[optuna.trial.Trial, dict[str, 
     return trial, {k.name: suggest(trial, k) for k in space.knobs}
 
 
-def luck(settings: Knobs) -> float:
-    """An accuracy for any settings, the same whenever they are met."""
-    return derive_seed(0, json.dumps(dict(settings), sort_keys=True)) / 2**32
+def luck(knobs: Knobs) -> float:
+    """An accuracy for any knobs, the same whenever they are met."""
+    return derive_seed(0, json.dumps(dict(knobs), sort_keys=True)) / 2**32
 
 
 def searched(
@@ -83,12 +84,12 @@ def searched(
 ) -> list[dict[str, Value]]:
     """What is proposed when every trial is told its accuracy."""
     study = study_of(sampler)
-    all_settings = []
+    all_knobs = []
     for _ in range(trials):
-        trial, settings = proposed(study, space)
-        study.tell(trial, accuracy(settings))
-        all_settings.append(settings)
-    return all_settings
+        trial, knobs = proposed(study, space)
+        study.tell(trial, accuracy(knobs))
+        all_knobs.append(knobs)
+    return all_knobs
 
 
 # What a strategy promises
@@ -100,9 +101,25 @@ def searched(
 )
 def test_every_proposal_is_in_the_space_and_within_budget(strategy: str, name: str, budget: Budget, trials: int):
     space = shipped(name)
-    for settings in searched(space, STRATEGIES[strategy](space, budget, seed=0), trials):
-        assert space.check(settings) == settings
-        assert budget.admits(space.network(settings), space.shape)
+    for knobs in searched(space, STRATEGIES[strategy](space, budget, seed=0), trials):
+        assert space.check(knobs) == knobs
+        assert budget.admits(space.network(knobs), space.shape)
+
+
+def test_a_strategy_says_what_it_does_in_one_line(strategy: str):
+    first, _, rest = inspect.cleandoc(STRATEGIES[strategy].__doc__ or "").partition("\n")
+    assert first.endswith(".")
+    assert rest == "" or rest.startswith("\n"), "details come after an empty line"
+
+
+def test_a_strategy_that_keeps_a_log_explains_itself_and_no_other_does(strategy: str):
+    space = shipped("plain")
+    study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0))
+    study.tell(proposed(study, space)[0], 0.5)
+    assert isinstance(study.sampler, FeasibleSampler)
+    lines = study.sampler.explain(study)
+    assert (lines is not None) == STRATEGIES[strategy].keeps_log()
+    assert lines is None or lines
 
 
 def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(strategy: str):
@@ -130,9 +147,9 @@ def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy:
     afresh = []
     for _ in range(20):
         study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
-        trial, settings = proposed(study, space)
-        study.tell(trial, luck(settings))
-        afresh.append(settings)
+        trial, knobs = proposed(study, space)
+        study.tell(trial, luck(knobs))
+        afresh.append(knobs)
     assert afresh == searched(space, STRATEGIES[strategy](space, BUDGET, seed=0), 20)
 
 
@@ -140,9 +157,9 @@ def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(stra
     space = shipped("residual", (1, 8, 8), 10)
     lasting = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
     for _ in range(20):
-        trial, settings = proposed(lasting, space)
+        trial, knobs = proposed(lasting, space)
         write_notes(trial, Notes(stopped=2, curve=[[1.0, 1.0, 0.1]], predicted_loss=1.0))
-        lasting.tell(trial, luck(settings))
+        lasting.tell(trial, luck(knobs))
     proposed(lasting, space)
     first = lasting.get_trials(deepcopy=False)[4]
     went_on = Notes(continues=4, curve=[[1.0, 0.1, 1.0]], proposal=read_notes(first).proposal)
@@ -158,14 +175,14 @@ def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(stra
 def test_no_network_is_proposed_twice_while_there_are_others(strategy: str):
     space = shipped("plain")
     found = searched(space, STRATEGIES[strategy](space, Budget(3_000), seed=0), 40)
-    assert len({space.identity(settings) for settings in found}) == 40
+    assert len({space.identity(knobs) for knobs in found}) == 40
 
 
 def test_networks_of_trials_still_running_are_not_proposed_again(strategy: str):
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, Budget(3_000), seed=0))
     found = [proposed(study, space)[1] for _ in range(25)]
-    assert len({space.identity(settings) for settings in found}) == 25
+    assert len({space.identity(knobs) for knobs in found}) == 25
 
 
 def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
@@ -173,7 +190,7 @@ def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
 
     def used(below: float) -> list[float]:
         found = searched(space, STRATEGIES[strategy](space, BUDGET, seed=0, below=below), 40)
-        return [cost.parameters / 20_000 for settings in found if (cost := space.cost(settings))]
+        return [cost.parameters / 20_000 for knobs in found if (cost := space.cost(knobs))]
 
     assert statistics.median(used(0.0)) > 0.85  # a difference of `greedy-full` may use less
     assert 20 <= sum(share < 0.85 for share in used(0.8)) < 40
@@ -185,10 +202,10 @@ def test_it_is_said_when_nothing_is_left_to_propose(strategy: str):
     study = study_of(STRATEGIES[strategy](space, Budget(110), seed=0))
     found: set[str] = set()
     for _ in range(12):
-        trial, settings = proposed(study, space)
-        assert exhausted(study, trial.number) == (space.identity(settings) in found)
-        found.add(space.identity(settings))
-        study.tell(trial, luck(settings))
+        trial, knobs = proposed(study, space)
+        assert exhausted(study, trial.number) == (space.identity(knobs) in found)
+        found.add(space.identity(knobs))
+        study.tell(trial, luck(knobs))
     assert len(found) == 9
 
 
@@ -197,12 +214,12 @@ def test_a_trial_killed_between_two_knobs_is_completed_as_it_was_proposed(strate
     space, storage = shipped("mixed"), InMemoryStorage()
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
     for _ in range(3):
-        trial, settings = proposed(study, space)
-        study.tell(trial, luck(settings))
+        trial, knobs = proposed(study, space)
+        study.tell(trial, luck(knobs))
     killed = study.ask()
     half = {k.name: suggest(killed, k) for k in space.knobs[:12]}
-    trial, settings = proposed(study, space)
-    study.tell(trial, luck(settings))
+    trial, knobs = proposed(study, space)
+    study.tell(trial, luck(knobs))
     again = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
     taken_over = open_trial(again, killed.number)
     whole = {k.name: suggest(taken_over, k) for k in space.knobs}
@@ -230,7 +247,7 @@ class Dead(Architecture):
 def test_knobs_that_do_not_matter_do_not_make_a_strategy_go_in_circles(strategy: str):
     space = bind(Dead, (3, 8, 8), 10)
     found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0, below=0), 5)
-    assert len({space.identity(settings) for settings in found}) == 2
+    assert len({space.identity(knobs) for knobs in found}) == 2
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -264,12 +281,12 @@ def test_failed_and_abandoned_trials_are_survived(strategy: str):
     study.ask()  # a zombie that never gets a knob told
     found = []
     for number in range(40):
-        trial, settings = proposed(study, space)
-        found.append(space.identity(settings))
+        trial, knobs = proposed(study, space)
+        found.append(space.identity(knobs))
         if number % 4 == 1:
             study.tell(trial, state=TrialState.FAIL)
         elif number % 4 != 2:  # else it runs for ever
-            study.tell(trial, luck(settings))
+            study.tell(trial, luck(knobs))
     states = [trial.state for trial in study.get_trials()]
     assert (states.count(TrialState.FAIL), states.count(TrialState.RUNNING)) == (10, 11)
     assert len(set(found)) == 40
@@ -288,9 +305,9 @@ def test_plain_optuna_can_drive_a_strategy(strategy: str):
     space = shipped("residual")
 
     def objective(trial: optuna.trial.Trial) -> float:
-        settings = {k.name: suggest(trial, k) for k in space.knobs}
-        assert BUDGET.admits(space.network(settings))
-        return luck(settings)
+        knobs = {k.name: suggest(trial, k) for k in space.knobs}
+        assert BUDGET.admits(space.network(knobs))
+        return luck(knobs)
 
     study = optuna.create_study(direction="maximize", sampler=STRATEGIES[strategy](space, BUDGET, seed=0))
     study.optimize(objective, n_trials=20)
@@ -320,14 +337,14 @@ def test_a_strategy_proposes_first_what_it_has_always_proposed(strategy: str):
 # What is learnt
 
 
-def smooth(settings: Knobs) -> float:
+def smooth(knobs: Knobs) -> float:
     """A made-up accuracy over the residual space: a hill over widths and depths, and a few right choices."""
-    knobs: dict[str, float] = dict(settings)  # type: ignore[arg-type]
-    away = 0.3 * sum(math.log(knobs[f"width{s}"] / best) ** 2 for s, best in ((1, 8), (2, 16), (3, 24)))
-    away += 0.1 * sum(abs(knobs[f"blocks{s}"] - best) for s, best in ((1, 2), (2, 3), (3, 2)))
-    away += 0.15 * (settings["halve"] not in ("1 2", "2"))
-    away += 0.15 * sum(not settings[name] for name in ("residual2", "residual3"))
-    away += 0.15 * sum(settings[name] == 5 for name in ("kernel2", "kernel3"))
+    numbers: dict[str, float] = dict(knobs)  # type: ignore[arg-type]
+    away = 0.3 * sum(math.log(numbers[f"width{s}"] / best) ** 2 for s, best in ((1, 8), (2, 16), (3, 24)))
+    away += 0.1 * sum(abs(numbers[f"blocks{s}"] - best) for s, best in ((1, 2), (2, 3), (3, 2)))
+    away += 0.15 * (knobs["halve"] not in ("1 2", "2"))
+    away += 0.15 * sum(not knobs[name] for name in ("residual2", "residual3"))
+    away += 0.15 * sum(knobs[name] == 5 for name in ("kernel2", "kernel3"))
     return math.exp(-away)
 
 
@@ -404,8 +421,8 @@ def test_every_sort_of_knob_is_proposed_as_one_of_its_options(strategy: str):
     space = bind(Variety, (3, 8, 8), 10)
     found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0), 18)
     options = {k.name: k.options for k in space.knobs}
-    for settings in found:
-        for name, value in settings.items():
+    for knobs in found:
+        for name, value in knobs.items():
             assert value in options[name]
             assert isinstance(value, bool) == any(value is option for option in (True, False))
 

@@ -1,6 +1,6 @@
 """The contract of every strategy: an Optuna sampler whose proposals are within budget by construction.
 
-A strategy answers one question, `propose`: which settings to try next. The base fits the answer to the budget, avoids
+A strategy answers one question, `propose`: which knobs to try next. The base fits the answer to the budget, avoids
 networks that the study already has, and keeps no state: a proposal is a function of the seed, the trial's number and
 the trials told so far, so that a killed search resumes exactly and workers are interchangeable.
 """
@@ -30,7 +30,8 @@ ATTEMPTS = 30
 networks too."""
 
 ENUMERABLE = 20_000
-"""Settings of a space that are looked through, if there are no more, before it is said to have nothing new left."""
+"""Combinations of knobs of a space that are looked through, if there are no more, before it is said to have nothing new
+left."""
 
 
 class FeasibleSampler(BaseSampler, ABC):
@@ -63,13 +64,22 @@ class FeasibleSampler(BaseSampler, ABC):
         """Drops what was remembered of a study only to save time."""
         self._identities: dict[int, str] = {}
 
+    def explain(self, study: Study) -> list[str] | None:
+        """What the strategy did in a study so far, step by step in words; None if it keeps no log."""
+        return None
+
+    @classmethod
+    def keeps_log(cls) -> bool:
+        """Whether the strategy explains what it did."""
+        return cls.explain is not FeasibleSampler.explain
+
     @abstractmethod
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
-        """Settings to try next, within the target; `fitted` makes any settings so."""
+        """Knobs to try next, within the target; `fitted` makes any knobs so."""
 
-    def fitted(self, settings: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
-        """The settings, whose numbers need not be among the options' own, snapped to the options and fitted."""
-        return fit(self.space, {k.name: _snap(k, settings[k.name]) for k in self.space.knobs}, target, rng)
+    def fitted(self, knobs: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
+        """The knobs, whose numbers need not be among the options' own, snapped to the options and fitted."""
+        return fit(self.space, {k.name: _snap(k, knobs[k.name]) for k in self.space.knobs}, target, rng)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every knob, always: the search space is fixed."""
@@ -94,50 +104,49 @@ class FeasibleSampler(BaseSampler, ABC):
         rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if trial.number < len(self._beginnings):  # alike in all strategies
-            settings = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
+            knobs = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
         else:
-            settings = dict(self.propose(study, trial, target, rng))
-        if self.space.identity(settings) not in seen:
-            return settings
-        fresh = self._varied_until_new(settings, target, seen, rng) or self._enumerated(seen, rng)
+            knobs = dict(self.propose(study, trial, target, rng))
+        if self.space.identity(knobs) not in seen:
+            return knobs
+        fresh = self._varied_until_new(knobs, target, seen, rng) or self._enumerated(seen, rng)
         if fresh is None:
             write_notes(open_trial(study, trial.number), Notes(exhausted=True))
-        return fresh or settings
+        return fresh or knobs
 
     def _varied_until_new(
-        self, settings: Knobs, target: Budget, seen: set[str], rng: np.random.Generator
+        self, knobs: Knobs, target: Budget, seen: set[str], rng: np.random.Generator
     ) -> dict[str, Value] | None:
         for attempt in range(ATTEMPTS):
             if attempt >= ATTEMPTS // 2:
                 target = draw_target(self.budget, self._smallest.parameters, 1.0, rng)
-            varied = fit(self.space, self._varied(settings, 1 + attempt // 4, rng), target, rng)
+            varied = fit(self.space, self._varied(knobs, 1 + attempt // 4, rng), target, rng)
             if self.space.identity(varied) not in seen:
                 return varied
         return None
 
     def _enumerated(self, seen: set[str], rng: np.random.Generator) -> dict[str, Value] | None:
         """A network within budget that the study lacks, by looking through a space that is small enough for that."""
-        unseen = [settings for identity, settings in self._every_network.items() if identity not in seen]
+        unseen = [knobs for identity, knobs in self._every_network.items() if identity not in seen]
         return unseen[rng.integers(len(unseen))] if unseen else None
 
     @cached_property
     def _every_network(self) -> dict[str, dict[str, Value]]:
-        """Settings of every network within budget, by identity; empty if the space is too large to look through."""
-        knobs = self.space.knobs
+        """Knobs of every network within budget, by identity; empty if the space is too large to look through."""
         found: dict[str, dict[str, Value]] = {}
-        if math.prod(len(knob.options) for knob in knobs) <= ENUMERABLE:
-            for options in itertools.product(*(knob.options for knob in knobs)):
-                settings = {knob.name: option for knob, option in zip(knobs, options, strict=True)}
-                cost = self.space.cost(settings)
+        if math.prod(len(knob.options) for knob in self.space.knobs) <= ENUMERABLE:
+            for options in itertools.product(*(knob.options for knob in self.space.knobs)):
+                knobs = dict(zip(self._defaults, options, strict=True))
+                cost = self.space.cost(knobs)
                 if cost and self.budget.covers(cost):
-                    found.setdefault(self.space.identity(settings), settings)
+                    found.setdefault(self.space.identity(knobs), knobs)
         return found
 
-    def _varied(self, settings: Knobs, changes: int, rng: np.random.Generator) -> dict[str, Value]:
-        """The settings with that many knobs drawn again."""
+    def _varied(self, knobs: Knobs, changes: int, rng: np.random.Generator) -> dict[str, Value]:
+        """The same with that many of them drawn again."""
         chosen = rng.permutation(len(self.space.knobs))[:changes]
         fresh = draw(self.space, rng)
-        return dict(settings) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
+        return dict(knobs) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -25,7 +25,7 @@ IDLE_RESTARTS = 10
 """Restarts in a row that meet nothing new, after which a walk ends: it has seen all that it can reach."""
 
 Point = tuple[Value, ...]
-"""Settings as a value: the options in the order of the knobs."""
+"""Knobs as a value: the options in the order of the knobs."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class WalkSampler(FeasibleSampler):
         wanted = self._first_unknown(
             self._outcomes(study), self.seen(study, besides=trial.number), self._beginning(study)
         )
-        return draw_within(self.space, target, rng) if wanted is None else self.settings(wanted)
+        return draw_within(self.space, target, rng) if wanted is None else self.knobs_of(wanted)
 
-    def settings(self, point: Point) -> dict[str, Value]:
-        """The settings of a point."""
+    def knobs_of(self, point: Point) -> dict[str, Value]:
+        """The knobs of a point."""
         return dict(zip(self._names, point, strict=True))
 
-    def point(self, settings: Knobs) -> Point:
-        """The point of some settings."""
-        return tuple(settings[name] for name in self._names)
+    def point(self, knobs: Knobs) -> Point:
+        """The point of some knobs."""
+        return tuple(knobs[name] for name in self._names)
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
         """A generator for one purpose, the same on every replay."""
@@ -94,26 +94,26 @@ class WalkSampler(FeasibleSampler):
 
     def parameters(self, point: Point) -> int:
         """Parameters of the network."""
-        cost = self.space.cost(self.settings(point))
+        cost = self.space.cost(self.knobs_of(point))
         assert cost is not None
         return cost.parameters
 
     def admits(self, point: Point) -> bool:
         """Whether it is a network within budget."""
-        cost = self.space.cost(self.settings(point))
+        cost = self.space.cost(self.knobs_of(point))
         return cost is not None and self.budget.covers(cost)
 
     def fit(self, point: Point) -> Point:
         """The point fitted to the budget."""
         if point not in self._fits:
-            settings = fit(self.space, self.settings(point), self.budget, self.rng("fit", repr(point)))
-            self._fits[point] = self.point(settings)
+            knobs = fit(self.space, self.knobs_of(point), self.budget, self.rng("fit", repr(point)))
+            self._fits[point] = self.point(knobs)
         return self._fits[point]
 
     def identity(self, point: Point) -> str:
         """The network's identity."""
         if point not in self._identity_of:
-            self._identity_of[point] = self.space.identity(self.settings(point))
+            self._identity_of[point] = self.space.identity(self.knobs_of(point))
         return self._identity_of[point]
 
     def _first_unknown(self, outcomes: Mapping[str, Outcome], seen: set[str], start: Point) -> Point | None:

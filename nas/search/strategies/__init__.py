@@ -1,6 +1,7 @@
 """The strategies, by the names that `--strategies` takes: a module here that defines one `FeasibleSampler` is one.
 
-A strategy must pass tests/test_samplers.py, where it is tested by being here.
+The first line of its docstring says in the docs what it does. It must pass tests/test_samplers.py, where it is tested
+by being here.
 """
 
 from typing import TYPE_CHECKING

@@ -12,7 +12,7 @@ from nas.space.space import Knobs
 
 
 class EvolutionSampler(FeasibleSampler):
-    """The best of a random sample of the population, the latest trials told, has a child: one knob moved, fitted."""
+    """Regularised evolution: the best of a random sample of the latest trials has a child, one knob moved."""
 
     POPULATION = 24
     SAMPLE = 8

@@ -12,9 +12,10 @@ from nas.space.space import Knobs
 
 
 class GPSampler(FeasibleSampler):
-    """Uniform draws for the first `STARTUP` trials, then the highest expected improvement (log EI).
+    """A Gaussian process: after uniform draws, the highest expected improvement (log EI).
 
-    The process is fitted to the best and the latest trials only, for its time grows with their cube.
+    The first `STARTUP` trials are drawn. The process is fitted to the best and the latest trials only, for its time
+    grows with their cube.
     """
 
     STARTUP = 16

@@ -7,9 +7,12 @@ from nas.search.strategies.greedy_full import FullGreedySampler, Gradient
 
 
 class GreedySampler(FullGreedySampler):
-    """The gradient by simultaneous perturbation (Spall 1992): all ordered knobs are moved at once, each a notch up or
-    down at random, and back, both fitted; two networks an estimate instead of n + 1. The parameters' gradient is
-    counted, which costs nothing."""
+    """Climbs as `greedy-full` does, with gradients that cost two networks each.
+
+    They are estimated by simultaneous perturbation (Spall 1992): all ordered knobs are moved at once, each a notch up
+    or down at random, and back, both fitted; two networks an estimate instead of n + 1. The parameters' gradient is
+    counted, which costs nothing.
+    """
 
     def _gradient(self, centre: Point) -> Gradient:
         ordered = [i for i, knob in enumerate(self.space.knobs) if knob.role != "choice"]
@@ -38,7 +41,7 @@ class GreedySampler(FullGreedySampler):
         """Parameters that a notch of the knob adds, whether or not that leaves the budget."""
         for by in (1, -1):
             option = notch(self.space.knobs[i], centre[i], by)
-            cost = None if option is None else self.space.cost(self.settings(replaced(centre, {i: option})))
+            cost = None if option is None else self.space.cost(self.knobs_of(replaced(centre, {i: option})))
             if cost is not None:
                 return by * (cost.parameters - self.parameters(centre))
         return 0

@@ -15,15 +15,13 @@ step is taken; knobs that are no numbers, moved by exchange; and restarts where 
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, count
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from optuna.study import Study
 
+from nas.search.sampling.learnt import Forecast, Memory, Vector
 from nas.search.sampling.walk import (
     IDLE_RESTARTS,
     Outcome,
@@ -36,9 +34,7 @@ from nas.search.sampling.walk import (
     replaced,
 )
 from nas.space.draw import draw_within
-from nas.space.space import Knob, Value
-
-Vector = npt.NDArray[np.float64]
+from nas.space.space import Value
 
 PROBES = 3
 """Triples of nearly equal networks by which the first start measures the noise; each later one adds a triple."""
@@ -58,57 +54,6 @@ def project(accuracy: Vector, parameters: Vector) -> Vector:
     return accuracy - (accuracy @ parameters / square if square else 0.0) * parameters
 
 
-@dataclass
-class _Memory:
-    """What a walk has learnt: every outcome it was sent, the noise, and its log."""
-
-    outcomes: dict[Point, Outcome] = field(default_factory=dict)
-    networks: dict[str, Outcome] = field(default_factory=dict)
-    triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
-    metric: Literal["accuracy", "log-loss"] = "accuracy"
-    log: list[str] = field(default_factory=list)
-
-    def value(self, point: Point) -> float:
-        """In the chosen metric, larger is better; -inf where the trial failed."""
-        return _value(self.outcomes[point], self.metric)
-
-    def noise(self, metric: str) -> float:
-        """Standard deviation of a value, from the triples of nearly equal networks; 0 where there is none. Triples that
-        hold a prediction count only while there are no others."""
-        squares = []
-        measured = [(share, outcomes) for share, outcomes in self.triples if all(o.measured for o in outcomes)]
-        for share, outcomes in measured or self.triples:
-            low, middle, high = (_value(outcome, metric) for outcome in outcomes)
-            off = middle - (1 - share) * low - share * high
-            squares.append(off**2 / (1 + (1 - share) ** 2 + share**2))
-        squares = [square for square in squares if math.isfinite(square)]
-        return math.sqrt(sum(squares) / len(squares)) if squares else 0.0
-
-    @property
-    def floor(self) -> float:
-        """What two values must differ by to count: the standard error of a difference."""
-        return math.sqrt(2) * self.noise(self.metric)
-
-    def choose_metric(self) -> None:
-        """The one whose noise is smaller against the spread of the values so far."""
-        shares = {}
-        for metric in ("accuracy", "log-loss"):
-            values = [v for o in self.outcomes.values() if math.isfinite(v := _value(o, metric))]
-            spread = float(np.std(values)) if len(values) > 1 else 0.0
-            shares[metric] = self.noise(metric) / spread if spread else math.inf
-        self.metric = "log-loss" if shares["log-loss"] < shares["accuracy"] else "accuracy"
-        if math.isfinite(shares["log-loss"]):
-            self.log.append(
-                f"values are compared by validation {self.metric}: its noise is {shares[self.metric]:.0%} of the "
-                f"spread between networks (accuracy {shares['accuracy']:.0%}, log-loss {shares['log-loss']:.0%})"
-            )
-
-
-def _value(outcome: Outcome, metric: str) -> float:
-    value = -outcome.log_loss if metric == "log-loss" else outcome.accuracy
-    return -math.inf if math.isnan(value) else value
-
-
 Steps = Generator[Sequence[Point], list[Outcome], Point]
 """A part of a walk; returns where it ends."""
 
@@ -117,13 +62,14 @@ Gradient = Generator[Sequence[Point], list[Outcome], dict[int, float] | None]
 
 
 class FullGreedySampler(WalkSampler):
-    """Differences, projection, step, while steps gain; then exchanges of single knobs; then a restart.
+    """Climbs along the gradient projected on equal parameters, exchanges single knobs, restarts.
 
-    A gradient takes a full set of differences: as many networks as there are ordered knobs."""
+    A gradient takes a full set of differences: as many networks as there are ordered knobs.
+    """
 
     def walk(self, start: Point) -> Walk:
         """Restart after restart."""
-        self._memory = _Memory()
+        self._memory = Memory()
         centre = start
         idle = 0
         for restart in count(1):
@@ -207,7 +153,7 @@ class FullGreedySampler(WalkSampler):
         return self._projected(accuracy, parameters)
 
     def _pairs(self, centre: Point) -> dict[int, tuple[Point, Point]]:
-        """By ordered knob: the networks below and above its difference, one of which is the centre."""
+        """The networks below and above the difference of each ordered knob, one of which is the centre."""
         pairs = {}
         for i, knob in enumerate(self.space.knobs):
             if knob.role == "choice":
@@ -283,7 +229,7 @@ class FullGreedySampler(WalkSampler):
         return [moves[i] for i in order]
 
     def _restart(self, restart: int) -> Point:
-        """Of some random networks, and some two moves away from the best one, that which promises most."""
+        """The most promising of some random networks, and of some two moves away from the best one."""
         rng = self.rng("restart", restart)
         points = [self.point(draw_within(self.space, self.budget, rng)) for _ in range(RESTART_DRAWS)]
         best = max(self._memory.outcomes, key=self._memory.value)
@@ -295,44 +241,12 @@ class FullGreedySampler(WalkSampler):
         return fresh[int(np.argmax(self._promise(fresh)))]
 
     def _promise(self, points: Sequence[Point]) -> Vector:
-        """A quadratic ridge regression's forecast over all outcomes so far: what one start learns, the next keeps."""
-        known = [(point, value) for point in self._memory.outcomes if math.isfinite(value := self._memory.value(point))]
-        if len(known) < 2 or not points:
-            return np.zeros(len(points))
-        features = np.array([self._features(point) for point in (*(point for point, _ in known), *points)])
-        features -= features[: len(known)].mean(axis=0)
-        ordered = [i for i, knob in enumerate(self._feature_knobs) if knob.role != "choice"]
-        squares = features[:, ordered] ** 2
-        features = np.hstack([features, squares - squares[: len(known)].mean(axis=0)])
-        values = np.array([value for _, value in known])
-        inputs = features[: len(known)]
-        weights = np.linalg.solve(inputs.T @ inputs + np.eye(inputs.shape[1]), inputs.T @ (values - values.mean()))
-        forecast: Vector = features[len(known) :] @ weights
-        return forecast
+        """What all outcomes so far forecast: what one start learns, the next keeps."""
+        return self._forecast.of(points, self._memory.values())
 
     @cached_property
-    def _feature_knobs(self) -> list[Knob]:
-        """The knob of each feature."""
-        return [knob for knob in self.space.knobs for _ in range(len(knob.options) if knob.role == "choice" else 1)]
-
-    def _features(self, point: Point) -> list[float]:
-        """Notches of the ordered knobs, an indicator for each option of the choices."""
-        if point in self._known_features:
-            return self._known_features[point]
-        features: list[float] = []
-        for knob, option in zip(self.space.knobs, point, strict=True):
-            if knob.role == "width":
-                features.append(2 * math.log2(float(option)))
-            elif knob.role == "ordered":
-                features.append(knob.options.index(option))
-            else:
-                features += [float(option == other) for other in knob.options]
-        self._known_features[point] = features
-        return features
-
-    @cached_property
-    def _known_features(self) -> dict[Point, list[float]]:
-        return {}
+    def _forecast(self) -> Forecast:
+        return Forecast(self.space.knobs)
 
     def _gains(self, centre: Point, target: Point, move: str) -> bool:
         """Whether the target beats the centre by more than the floor; says so."""

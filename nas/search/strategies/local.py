@@ -9,8 +9,10 @@ from nas.space.draw import draw_within
 
 
 class LocalSampler(WalkSampler):
-    """Moves one knob at a time, in random order, and goes on from the first network that is better; restarts at a
-    random network when none is."""
+    """Moves one knob at a time and goes on from the first network that is better.
+
+    The moves are tried in random order; when none is better, it restarts at a random network.
+    """
 
     def walk(self, start: Point) -> Walk:
         """Restart after restart."""

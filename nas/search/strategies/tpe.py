@@ -27,7 +27,10 @@ Indices = npt.NDArray[np.int64]
 
 
 class TPESampler(FeasibleSampler):
-    """Uniform draws for the first `STARTUP` trials, then the candidate most likely to be good rather than not."""
+    """Parzen estimators: after uniform draws, the candidate most likely to be good rather than not.
+
+    The first `STARTUP` trials are drawn.
+    """
 
     STARTUP = 16
     CANDIDATES = 24
@@ -38,7 +41,7 @@ class TPESampler(FeasibleSampler):
     """Weight, in trials, of the uniform distribution in each knob's density in a space of choices."""
 
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
-        """Settings that resemble the good trials more than the rest."""
+        """Knobs that resemble the good trials more than the rest."""
         trials = told(study)
         if len(trials) < self.STARTUP:
             return draw_within(self.space, target, rng)
@@ -61,10 +64,10 @@ class TPESampler(FeasibleSampler):
             drawn.append(rng.choice(len(knob.options), size=self.CHOICE_CANDIDATES, p=likely))
             score += np.log(likely / unlikely)[drawn[-1]]
         for i in np.argsort(-score, kind="stable"):
-            settings = {knob.name: knob.options[d[i]] for knob, d in zip(self.space.knobs, drawn, strict=True)}
-            cost = self.space.cost(settings)
-            if cost and target.covers(cost) and self.space.identity(settings) not in seen:
-                return settings
+            knobs = {knob.name: knob.options[d[i]] for knob, d in zip(self.space.knobs, drawn, strict=True)}
+            cost = self.space.cost(knobs)
+            if cost and target.covers(cost) and self.space.identity(knobs) not in seen:
+                return knobs
         return draw_within(self.space, target, rng)
 
     def _density(self, indices: Indices, options: int) -> npt.NDArray[np.float64]:

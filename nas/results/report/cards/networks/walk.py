@@ -10,8 +10,8 @@ from nas.errors import UserError
 from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour
 from nas.results.report.gather import Gathered
 from nas.results.report.trials import of_trials
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.strategies import STRATEGIES
-from nas.search.strategies.greedy_full import FullGreedySampler
 
 PLACE = 80
 
@@ -23,9 +23,7 @@ def card(gathered: Gathered) -> Card:
         "How the strategies that climb along the projected gradient went: their trials in order with the best so far, "
         "and each step in words, as <code>nas show RUN --strategy greedy</code> tells it."
     )
-    walkers = [
-        name for name in gathered.strategies if name in STRATEGIES and issubclass(STRATEGIES[name], FullGreedySampler)
-    ]
+    walkers = [name for name in gathered.strategies if name in STRATEGIES and STRATEGIES[name].keeps_log()]
     if not walkers:
         return Card(name, heading, sentence, empty="No strategy of this search keeps a log of its walk; greedy does.")
     views = []
@@ -77,10 +75,10 @@ def _told(gathered: Gathered, walkers: Sequence[str], budget: int) -> str:
     for run in gathered.runs:
         for walker in walkers:
             study = run.studies.get((walker, budget))
-            if study is None or not isinstance(study.sampler, FullGreedySampler):
+            if study is None or not isinstance(study.sampler, FeasibleSampler):
                 continue
             try:
-                lines = study.sampler.explain(study)
+                lines = study.sampler.explain(study) or []
             except UserError as error:
                 lines = [str(error)]
             seed = f", seed {run.search.seed}" if gathered.has_seeds else ""
