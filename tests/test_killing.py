@@ -5,11 +5,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import searching
 from processes import children, kill
-
-KILLS = 20
-WORKER_KILLS = 10
 
 
 def journal_size(out: Path) -> int:
@@ -17,16 +15,19 @@ def journal_size(out: Path) -> int:
     return journal.stat().st_size if journal.exists() else 0
 
 
-def test_a_search_killed_at_twenty_random_moments_gives_the_uninterrupted_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kills", "trials"), [(5, 8), pytest.param(20, 20, marks=pytest.mark.slow)])
+def test_a_search_killed_at_random_moments_gives_the_uninterrupted_result(
+    kills: int, trials: int, tmp_path: Path
+) -> None:
     rng = random.Random(0)
     strategies = ("--strategies", "tpe,random", "--no-baselines")
     flags = ("--workers", "1", "--budget", "700,2000", *strategies, "--stop-threshold", "0.3", "--audit", "0.3")
-    arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=20, epochs=4)
+    arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=trials, epochs=4)
     assert searching.run(arguments).returncode == 0
     stopping = searching.result(tmp_path / "whole")["stopping"]
     assert min(stopping["stopped"], stopping["audited"]) > 0, "nothing was stopped: it proves little"
-    arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=20, epochs=4)
-    for _ in range(KILLS):
+    arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=trials, epochs=4)
+    for _ in range(kills):
         enough = journal_size(tmp_path / "killed") + rng.randint(1, 6000)
         search = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -43,13 +44,14 @@ def test_a_search_killed_at_twenty_random_moments_gives_the_uninterrupted_result
     assert (tmp_path / "killed" / "pareto.json").read_bytes() == (tmp_path / "whole" / "pareto.json").read_bytes()
 
 
-def test_killing_one_of_two_workers_ten_times_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kills", "trials"), [(4, 24), pytest.param(10, 60, marks=pytest.mark.slow)])
+def test_killing_one_of_two_workers_again_and_again_loses_nothing(kills: int, trials: int, tmp_path: Path) -> None:
     rng = random.Random(1)
-    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=60, epochs=3)
+    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=trials, epochs=3)
     search = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     searching.wait_for_trials(tmp_path / "out", 1)
     killed = 0
-    while killed < WORKER_KILLS and search.poll() is None:
+    while killed < kills and search.poll() is None:
         workers = children(search.pid)
         if workers:
             kill(rng.choice(workers))
@@ -57,11 +59,11 @@ def test_killing_one_of_two_workers_ten_times_loses_nothing(tmp_path: Path) -> N
         time.sleep(rng.uniform(0.5, 2.5))
     _, said = search.communicate(timeout=300)
     assert search.returncode == 0, said
-    assert killed == WORKER_KILLS, "the search was over before the last kill: it proves nothing"
+    assert killed == kills, "the search was over before the last kill: it proves nothing"
     counts = searching.result(tmp_path / "out")["counts"]
-    assert counts["proposed"] == 60
+    assert counts["proposed"] == trials
     assert counts["failed"] == 0
-    assert counts["trained"] + counts["replayed"] + counts["stopped"] == 60
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == trials
     for entry in searching.result(tmp_path / "out")["front"]:
         assert [epoch["epoch"] for epoch in entry["curve"]] == [1, 2, 3]
 
@@ -70,9 +72,8 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_
     suicidal = "import os, signal, sys\n            'worker' in sys.argv[0] and os.kill(os.getpid(), signal.SIGKILL)"
     head = f'        if self.kind == "conv" and self.width == 9 and self.blocks == 2:\n            {suicidal}\n'
     searching.write_space(tmp_path, searching.SPACE.replace("        body =", head + "        body ="))
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=6, epochs=1))
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=2, epochs=1))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
-    assert content["counts"]["proposed"] == 6
-    assert content["counts"]["failed"] + content["counts"]["trained"] == 6
-    assert all(reason.startswith("it killed its worker 3 times") for reason in content["failures"])
+    assert [content["counts"][what] for what in ("proposed", "failed", "trained")] == [2, 1, 1]
+    assert content["failures"] == {"it killed its worker 3 times, last in epoch 0 at step 0": 1}
