@@ -31,23 +31,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What a strategy searches (`nas.space.space.Searchable`); settings without a row are no network."""
+    """What a strategy searches (`nas.space.space.Searchable`); knobs without a row are no network."""
 
     knobs: tuple[Knob, ...]
     rows: Mapping[Key, Row]
 
-    def row(self, settings: Knobs) -> Row | None:
+    def row(self, knobs: Knobs) -> Row | None:
         """The network of the settings."""
-        return self.rows.get(tuple(settings[knob.name] for knob in self.knobs))
+        return self.rows.get(tuple(knobs[knob.name] for knob in self.knobs))
 
-    def cost(self, settings: Knobs) -> Cost | None:
+    def cost(self, knobs: Knobs) -> Cost | None:
         """Its parameters; a table knows no multiply-adds."""
-        row = self.row(settings)
+        row = self.row(knobs)
         return None if row is None else Cost(row.parameters, 0)
 
-    def identity(self, settings: Knobs) -> str:
+    def identity(self, knobs: Knobs) -> str:
         """Each row is a network of its own."""
-        return repr(tuple(settings[knob.name] for knob in self.knobs))
+        return repr(tuple(knobs[knob.name] for knob in self.knobs))
 
 
 def read_table(

@@ -29,6 +29,7 @@ from nas.results.trainings import train as _train
 from nas.search.front import Front, read_front
 from nas.search.journal import open_storage, open_study
 from nas.search.records import common_failure, read_records, read_run
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
 from nas.search.strategies import STRATEGIES
 from nas.search.studies import feasible_baselines, open_studies, space_of

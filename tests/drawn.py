@@ -1,4 +1,4 @@
-"""What hypothesis draws: settings of every shipped space, uniform or fitted to a budget, and random layer trees."""
+"""What hypothesis draws: knobs of every shipped space, uniform or fitted to a budget, and random layer trees."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,11 +46,11 @@ class Drawn:
     """One network of a shipped space, as hypothesis prints it."""
 
     space: Space
-    settings: Knobs
+    knobs: Knobs
 
     @property
     def network(self) -> Layer:
-        return self.space.network(self.settings)
+        return self.space.network(self.knobs)
 
     @property
     def shape(self) -> Shape:
@@ -62,9 +62,9 @@ def drawn_networks(draw_from: st.DrawFn) -> Drawn:
     shape, classes = draw_from(st.sampled_from(IMAGES))
     space = shipped(draw_from(st.sampled_from(sorted(shipped_spaces()))), shape, classes)
     rng = np.random.default_rng(draw_from(st.integers(0, 2**32 - 1)))
-    settings = draw(space, rng)
+    knobs = draw(space, rng)
     budget = draw_from(st.none() | st.sampled_from([5_000, 20_000, 100_000]))
-    return Drawn(space, settings if budget is None else fit(space, settings, Budget(budget), rng))
+    return Drawn(space, knobs if budget is None else fit(space, knobs, Budget(budget), rng))
 
 
 _counts = st.integers(1, 64)

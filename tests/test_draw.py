@@ -20,8 +20,8 @@ seeds = st.integers(0, 2**32 - 1)
 budgets = st.floats(np.log(500), np.log(1_000_000)).map(lambda exponent: int(np.exp(exponent)))
 
 
-def cost_of(space: Space, settings: dict[str, object]) -> Cost:
-    cost = space.cost(settings)  # type: ignore[arg-type]
+def cost_of(space: Space, knobs: dict[str, object]) -> Cost:
+    cost = space.cost(knobs)  # type: ignore[arg-type]
     assert cost is not None
     return cost
 
@@ -102,11 +102,11 @@ def test_a_fit_is_the_same_for_the_same_seed():
     assert fitted(1) != fitted(2)
 
 
-def test_settings_within_budget_that_use_it_well_are_left_as_they_are():
+def test_knobs_within_budget_that_use_it_well_are_left_as_they_are():
     space = shipped("mixed")
-    settings = space.defaults
-    parameters = cost_of(space, settings).parameters
-    assert fit(space, settings, Budget(parameters), np.random.default_rng(0)) == settings
+    knobs = space.defaults
+    parameters = cost_of(space, knobs).parameters
+    assert fit(space, knobs, Budget(parameters), np.random.default_rng(0)) == knobs
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 20_000), (100, 50_000)])
@@ -115,7 +115,7 @@ def test_different_draws_stay_different_networks(name: str, classes: int, parame
     space = shipped(name, classes=classes)
     rng = np.random.default_rng(0)
     fits = [fit(space, draw(space, rng), Budget(parameters), rng) for _ in range(20)]
-    assert len({space.identity(settings) for settings in fits}) == 20
+    assert len({space.identity(knobs) for knobs in fits}) == 20
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -277,8 +277,8 @@ def test_a_fit_that_climbs_from_nothing_stays_within_budget(budget: int):
     space = Space(FromNothing, (3, 8, 8), 3)
     for first in range(3):
         for second in range(3):
-            settings = fit(space, {"first": first, "second": second}, Budget(budget or 1), np.random.default_rng(0))
-            cost = space.cost(settings)
+            knobs = fit(space, {"first": first, "second": second}, Budget(budget or 1), np.random.default_rng(0))
+            cost = space.cost(knobs)
             assert cost is not None
             assert cost.parameters <= budget
 

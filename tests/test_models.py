@@ -228,15 +228,15 @@ def test_resnet_20_is_three_stages_of_basic_blocks_with_shortcuts_without_parame
 
 def test_a_cifar_resnet_can_be_had_without_norm_or_sum_and_with_dropout_in_its_blocks():
     space = shipped("cifar_resnet")
-    settings = {"blocks": 1, "residual": False, "norm": False, "block_dropout": 0.15}
-    assert leaves(space.network(settings))[2:7] == [
+    knobs = {"blocks": 1, "residual": False, "norm": False, "block_dropout": 0.15}
+    assert leaves(space.network(knobs))[2:7] == [
         Conv(16, 16, 3, bias=True),
         Activation("relu"),
         Dropout(0.15),
         Conv(16, 16, 3, bias=True),
         Activation("relu"),
     ]
-    assert BatchNorm(16) not in leaves(space.network(settings))
+    assert BatchNorm(16) not in leaves(space.network(knobs))
 
 
 def test_a_bottleneck_of_a_cifar_resnet_is_four_times_as_wide_outside_as_inside():
@@ -261,15 +261,15 @@ def test_a_projection_of_a_cifar_resnet_is_a_strided_1x1_convolution_with_its_no
 
 def test_blocks_of_convolutions_are_counted_by_their_eight_numbers():
     """A block of k convolutions to c channels: 9 * inputs * c + c and then 9 * c * c + c each, and 2 * c a norm."""
-    settings = {"k1": 1, "k2": 2, "k3": 1, "k4": 1, "c1": 2, "c2": 3, "c3": 4, "c4": 5}
+    knobs = {"k1": 1, "k2": 2, "k3": 1, "k4": 1, "c1": 2, "c2": 3, "c3": 4, "c4": 5}
     expected = (54 + 2 + 4) + (54 + 3 + 6) + (81 + 3 + 6) + (108 + 4 + 8) + (180 + 5 + 10) + (5 * 10 + 10)
-    assert parameters(shipped("conv_blocks").network(settings)) == expected
+    assert parameters(shipped("conv_blocks").network(knobs)) == expected
 
 
 def test_convolutions_with_too_little_to_pool_keep_what_they_have():
     """8 x 8 images leave 3 x 3, then 1 x 1: no pool fits there, and the third convolution is padded."""
-    settings = {"convolutions": 3, "padding": "valid", "width1": 2, "width2": 3, "width3": 4}
-    assert leaves(shipped("conv_fc", (1, 8, 8)).network(settings)) == [
+    knobs = {"convolutions": 3, "padding": "valid", "width1": 2, "width2": 3, "width3": 4}
+    assert leaves(shipped("conv_fc", (1, 8, 8)).network(knobs)) == [
         Conv(1, 2, 3, padding=0, bias=True),
         Activation("relu"),
         Pool("max", 2),

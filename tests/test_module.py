@@ -296,8 +296,8 @@ def test_working_in_place_changes_neither_scores_nor_gradients(name: str):
     rng = np.random.default_rng(0)
     in_place = 0
     for _ in range(6):
-        settings = fit(space, draw(space, rng), Budget(20_000), rng)
-        module = to_module(space.network(settings))
+        knobs = fit(space, draw(space, rng), Budget(20_000), rng)
+        module = to_module(space.network(knobs))
         careful = copy.deepcopy(module)
         for part in careful.modules():
             if isinstance(part, nn.ReLU):

@@ -17,7 +17,7 @@ from nas.space.space import (
     knob,
     knobs_of,
     load_architecture,
-    parse_settings,
+    parse_knobs,
     shipped_spaces,
     space_checksum,
     space_file,
@@ -266,12 +266,12 @@ def test_a_shipped_space_says_what_it_is(name: str):
 # Settings
 
 
-def test_settings_are_completed_with_defaults():
+def test_knobs_are_completed_with_defaults():
     assert Space(Tiny, (3, 8, 8), 10).check({"deep": True}) == {"width": 2, "deep": True, "function": "relu"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("knobs", "words"),
     [
         ({"depth": 1}, "space 'tiny' has no knob 'depth'; its knobs are width, deep, function"),
         ({"width": 3}, "knob 'width' must be one of 2, 4 but got 3"),
@@ -280,12 +280,12 @@ def test_settings_are_completed_with_defaults():
         ({"function": "gelu"}, "knob 'function' must be one of 'relu', 'silu', 'hardswish' but got 'gelu'"),
     ],
 )
-def test_settings_that_the_space_lacks_are_refused(settings: dict[str, Any], words: str):
-    assert refusal(Space(Tiny, (3, 8, 8), 10).check, settings) == words
+def test_knobs_that_the_space_lacks_are_refused(knobs: dict[str, Any], words: str):
+    assert refusal(Space(Tiny, (3, 8, 8), 10).check, knobs) == words
 
 
-def test_settings_are_read_as_python_prints_the_options_in_any_case():
-    assert parse_settings(knobs_of(Tiny), ["width=4", "deep=true", "function=SiLU"]) == {
+def test_knobs_are_read_as_python_prints_the_options_in_any_case():
+    assert parse_knobs(knobs_of(Tiny), ["width=4", "deep=true", "function=SiLU"]) == {
         "width": 4,
         "deep": True,
         "function": "silu",
@@ -303,17 +303,17 @@ def test_settings_are_read_as_python_prints_the_options_in_any_case():
         ("deep=1", "knob 'deep' must be one of False, True but got '1'"),
     ],
 )
-def test_settings_that_cannot_be_read_are_refused(assignment: str, words: str):
-    assert refusal(parse_settings, knobs_of(Tiny), [assignment]) == words
+def test_knobs_that_cannot_be_read_are_refused(assignment: str, words: str):
+    assert refusal(parse_knobs, knobs_of(Tiny), [assignment]) == words
 
 
 def test_a_long_list_of_options_is_shortened_in_a_refusal():
     widths = (Knob("width", tuple(range(1, 101)), "width"),)
-    words = refusal(parse_settings, widths, ["width=0"])
+    words = refusal(parse_knobs, widths, ["width=0"])
     assert words == "knob 'width' must be one of 1, 2, 3, 4, 5, …, 98, 99, 100 but got '0'"
 
 
-def test_settings_that_do_not_fit_the_images_cost_nothing_that_can_be_told():
+def test_knobs_that_do_not_fit_the_images_cost_nothing_that_can_be_told():
     @dataclass(frozen=True)
     class Shrinking(Architecture):
         kernel: int = knob(3, 9)
@@ -366,7 +366,7 @@ def test_a_survey_says_when_a_budget_cannot_be_met():
     assert found.share_feasible == 0
 
 
-def test_a_survey_passes_over_settings_that_give_no_network():
+def test_a_survey_passes_over_knobs_that_give_no_network():
     @dataclass(frozen=True)
     class Sometimes(Architecture):
         kernel: int = knob(3, 5, 9)

@@ -248,8 +248,8 @@ def _comprehension(lines: list[_Line], period: int, count: int) -> list[_Line]:
 def _leaf(layer: Layer) -> str:
     match layer:
         case Conv():
-            settings = _settings(layer, stride=1, padding=0, dilation=1, groups=1, bias=True)
-            return f"nn.Conv2d({layer.inputs}, {layer.outputs}, {layer.kernel}{settings})"
+            keywords = _keywords(layer, stride=1, padding=0, dilation=1, groups=1, bias=True)
+            return f"nn.Conv2d({layer.inputs}, {layer.outputs}, {layer.kernel}{keywords})"
         case BatchNorm():
             return f"nn.BatchNorm2d({layer.channels})"
         case Activation():
@@ -262,13 +262,13 @@ def _leaf(layer: Layer) -> str:
             return f"Subsample({layer.inputs}, {layer.outputs}, {layer.stride})"
         case Pool():
             kind = "nn.MaxPool2d" if layer.statistic == "max" else "nn.AvgPool2d"
-            return f"{kind}({layer.size}{_settings(layer, stride=layer.size, padding=0)})"
+            return f"{kind}({layer.size}{_keywords(layer, stride=layer.size, padding=0)})"
         case GlobalPool():
             return "nn.AdaptiveMaxPool2d(1)" if layer.statistic == "max" else "nn.AdaptiveAvgPool2d(1)"
         case Flatten():
             return "nn.Flatten()"
         case Linear():
-            return f"nn.Linear({layer.inputs}, {layer.outputs}{_settings(layer, bias=True)})"
+            return f"nn.Linear({layer.inputs}, {layer.outputs}{_keywords(layer, bias=True)})"
         case Dropout():
             return f"nn.Dropout({layer.rate})"
         case Sequence() | Residual():
@@ -277,7 +277,7 @@ def _leaf(layer: Layer) -> str:
             assert_never(layer)
 
 
-def _settings(layer: Layer, **defaults: int) -> str:
+def _keywords(layer: Layer, **defaults: int) -> str:
     """`, name=value` of every field that differs from torch's default."""
     values = {name: getattr(layer, name) for name in defaults}
     return "".join(f", {name}={value}" for name, value in values.items() if value != defaults[name])

@@ -88,8 +88,8 @@ def _with_ends(module: nn.Module, classes: int, channels: int) -> nn.Module:
 
 def _like(conv: nn.Conv2d, **changes: int) -> nn.Conv2d:
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-    settings: dict[str, Any] = {name: getattr(conv, name) for name in names}
-    return nn.Conv2d(**settings | changes, bias=conv.bias is not None)
+    arguments: dict[str, Any] = {name: getattr(conv, name) for name in names}
+    return nn.Conv2d(**arguments | changes, bias=conv.bias is not None)
 
 
 def _replace(module: nn.Module, path: str, new: nn.Module) -> None:

@@ -36,19 +36,19 @@ Indices = tuple[int, ...]
 
 
 def draw(space: Searchable, rng: np.random.Generator) -> dict[str, Value]:
-    """Settings uniform over the options of every knob."""
+    """Knobs uniform over the options of every knob."""
     return {knob.name: knob.options[rng.integers(len(knob.options))] for knob in space.knobs}
 
 
 def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> dict[str, Value]:
     """A uniform draw, fitted. In a space of choices alone, where nothing can be scaled, the first of many uniform draws
     that is within budget, if one is."""
-    settings = draw(space, rng)
+    knobs = draw(space, rng)
     for _ in range(DRAWS if all(knob.role == "choice" for knob in space.knobs) else 0):
-        if (cost := space.cost(settings)) and budget.covers(cost):
-            return settings
-        settings = draw(space, rng)
-    return fit(space, settings, budget, rng)
+        if (cost := space.cost(knobs)) and budget.covers(cost):
+            return knobs
+        knobs = draw(space, rng)
+    return fit(space, knobs, budget, rng)
 
 
 def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Generator) -> Budget:
@@ -61,30 +61,30 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
 
 
 def fit(
-    space: Searchable, settings: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
+    space: Searchable, knobs: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
 ) -> dict[str, Value]:
-    """Settings near the given ones whose network is within budget and uses as much of it as can be found, or at least
+    """Knobs near the given ones whose network is within budget and uses as much of it as can be found, or at least
     a share `goal` of its parameters.
 
     Raises BudgetError if the space has no network within budget.
     """
     fitting = _Fitting(space, budget, rng, goal)
-    start = fitting.repair(fitting.indices(settings))
+    start = fitting.repair(fitting.indices(knobs))
     best = fitting.fill(start)
     for _ in range(CHANGES):
         if fitting.use(best) >= ENOUGH or fitting.evaluations >= EVALUATIONS or not fitting.can_change:
             break
         best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
-    return fitting.settings(best)
+    return fitting.knobs(best)
 
 
 def smallest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]:
-    """Settings of the smallest network by coordinate descent: fewest parameters, or least load of the budget."""
+    """Knobs of the smallest network by coordinate descent: fewest parameters, or least load of the budget."""
     return _extreme(space, budget or Budget(1), sign=1)
 
 
 def largest(space: Searchable) -> dict[str, Value]:
-    """Settings of the network with most parameters by coordinate ascent."""
+    """Knobs of the network with most parameters by coordinate ascent."""
     return _extreme(space, Budget(1), sign=-1)
 
 
@@ -103,8 +103,8 @@ def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
 
 
 def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
-    def score(settings: Knobs) -> float:
-        cost = space.cost(settings)
+    def score(knobs: Knobs) -> float:
+        cost = space.cost(knobs)
         return math.inf if cost is None else sign * budget.load(cost)
 
     starts = (
@@ -143,23 +143,23 @@ class _Fitting:
     _costs: dict[Indices, Cost | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.knobs = self.space.knobs
-        widths = [i for i, knob in enumerate(self.knobs) if knob.role == "width"]
-        self.widths = widths or [i for i, knob in enumerate(self.knobs) if knob.role == "ordered"]
-        self.others = [i for i in range(len(self.knobs)) if i not in self.widths]
-        self.changeable = [i for i in self.others if len(self.knobs[i].options) > 1]
+        self.decisions = self.space.knobs
+        widths = [i for i, knob in enumerate(self.decisions) if knob.role == "width"]
+        self.widths = widths or [i for i, knob in enumerate(self.decisions) if knob.role == "ordered"]
+        self.others = [i for i in range(len(self.decisions)) if i not in self.widths]
+        self.changeable = [i for i in self.others if len(self.decisions[i].options) > 1]
         self.can_change = bool(self.widths and self.changeable)
 
-    def settings(self, indices: Indices) -> dict[str, Value]:
-        return {knob.name: knob.options[i] for knob, i in zip(self.knobs, indices, strict=True)}
+    def knobs(self, indices: Indices) -> dict[str, Value]:
+        return {knob.name: knob.options[i] for knob, i in zip(self.decisions, indices, strict=True)}
 
-    def indices(self, settings: Knobs) -> Indices:
-        return tuple(knob.options.index(settings[knob.name]) for knob in self.knobs)
+    def indices(self, knobs: Knobs) -> Indices:
+        return tuple(knob.options.index(knobs[knob.name]) for knob in self.decisions)
 
     def cost(self, indices: Indices) -> Cost | None:
         if indices not in self._costs:
             self.evaluations += 1
-            self._costs[indices] = self.space.cost(self.settings(indices))
+            self._costs[indices] = self.space.cost(self.knobs(indices))
         return self._costs[indices]
 
     def load(self, indices: Indices) -> float:
@@ -187,17 +187,17 @@ class _Fitting:
         """Single changes of another knob, in random order, that lighten the load."""
         load = self.load(indices)
         for i in self.rng.permutation(self.others):
-            for option in self.rng.permutation(len(self.knobs[i].options)):
+            for option in self.rng.permutation(len(self.decisions[i].options)):
                 candidate = self._replace(indices, {int(i): int(option)})
                 if self.load(candidate) < load:
                     yield candidate
 
     def _smallest(self) -> Indices:
-        settings = smallest(self.space, self.budget)
-        cost = self.space.cost(settings)
+        knobs = smallest(self.space, self.budget)
+        cost = self.space.cost(knobs)
         if cost is None or not self.budget.covers(cost):
             raise BudgetError(f"the space has no network with at most {self.budget}")
-        return self.indices(settings)
+        return self.indices(knobs)
 
     def fill(self, indices: Indices) -> Indices:
         """The widths scaled to use the budget, then mended one notch up, or one up and another down, at a time."""
@@ -215,12 +215,12 @@ class _Fitting:
         """The widest multiple of the widths within budget, by bisection on the logarithm of the factor."""
         if not self.widths:
             return indices
-        values = [float(self.knobs[i].options[indices[i]]) for i in self.widths]
+        values = [float(self.decisions[i].options[indices[i]]) for i in self.widths]
         low = math.log(
-            min((float(self.knobs[i].options[0]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
+            min((float(self.decisions[i].options[0]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
         )
         high = math.log(
-            max((float(self.knobs[i].options[-1]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
+            max((float(self.decisions[i].options[-1]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
         )
         narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
         best = indices if self.use(indices) > self.use(narrowest) else narrowest
@@ -236,11 +236,11 @@ class _Fitting:
 
     def _scaled(self, indices: Indices, values: list[float], exponent: float) -> Indices:
         factor = math.exp(exponent)
-        scaled = {i: self.knobs[i].nearest(v * factor) for i, v in zip(self.widths, values, strict=True)}
+        scaled = {i: self.decisions[i].nearest(v * factor) for i, v in zip(self.widths, values, strict=True)}
         return self._replace(indices, scaled)
 
     def _notches(self, indices: Indices) -> Iterator[Indices]:
-        up = [i for i in self.widths if indices[i] + 1 < len(self.knobs[i].options)]
+        up = [i for i in self.widths if indices[i] + 1 < len(self.decisions[i].options)]
         down = [i for i in self.widths if indices[i] > 0]
         for i in self.rng.permutation(up):
             yield self._replace(indices, {int(i): indices[i] + 1})
@@ -251,7 +251,7 @@ class _Fitting:
     def change_one(self, indices: Indices) -> Indices:
         """Another knob at another option, at random."""
         i = int(self.rng.choice(self.changeable))
-        option = int(self.rng.integers(len(self.knobs[i].options) - 1))
+        option = int(self.rng.integers(len(self.decisions[i].options) - 1))
         return self.repair(self._replace(indices, {i: option + (option >= indices[i])}))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The fixed networks of earlier reports as data: settings of a shipped space, or a name in torchvision.
+"""The fixed networks of earlier reports as data: knobs of a shipped space, or a name in torchvision.
 
 The systems: S0, convolutions and linear layers under a budget; S1, MBConv by hand; S2, own convolutions beside
 fine-tuned torchvision models; S4, ResNets for CIFAR (He et al. 2015). What a model costs follows from its layers.
@@ -14,7 +14,7 @@ from nas.space.space import Knobs, Space, Value, load_architecture, space_file
 
 @dataclass(frozen=True)
 class Model:
-    """A network in one of the shipped spaces: knobs that `settings` leaves out are at their defaults.
+    """A network in one of the shipped spaces: those that `knobs` leaves out are at their defaults.
 
     `published_accuracy` is the test accuracy reported for `dataset`, from images of `shape`.
     """
@@ -25,7 +25,7 @@ class Model:
     classes: int
     published_accuracy: float
     space: str
-    settings: Knobs = field(hash=False)
+    knobs: Knobs = field(hash=False)
     shape: Shape = (3, 32, 32)
 
 
@@ -50,10 +50,10 @@ def model_network(model: Model, shape: Shape | None = None, classes: int | None 
     shape, classes = shape or model.shape, classes or model.classes
     architecture = load_architecture(space_file(model.space))
     space, published = Space(architecture, shape, classes), Space(architecture, model.shape, classes)
-    settings = space.check(model.settings)
-    network = space.network(settings)
+    knobs = space.check(model.knobs)
+    network = space.network(knobs)
     try:
-        is_whole = _windows(network, shape) == _windows(published.network(settings), model.shape)
+        is_whole = _windows(network, shape) == _windows(published.network(knobs), model.shape)
     except ShapeError:
         is_whole = False
     if not is_whole:
@@ -73,24 +73,24 @@ def _size(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
-def _conv_fc(name: str, accuracy: float, widths: tuple[int, ...], **settings: Value) -> Model:
+def _conv_fc(name: str, accuracy: float, widths: tuple[int, ...], **knobs: Value) -> Model:
     numbered = {f"width{number}": width for number, width in enumerate(widths, start=1)}
-    settings = {"convolutions": len(widths)} | numbered | settings
-    return Model(name, name[:2].upper(), "cifar100", 100, accuracy, "conv_fc", settings)
+    knobs = {"convolutions": len(widths)} | numbered | knobs
+    return Model(name, name[:2].upper(), "cifar100", 100, accuracy, "conv_fc", knobs)
 
 
 def _mbconv(name: str, accuracy: float, stem: int, blocks: tuple[int, ...], widths: tuple[int, ...]) -> Model:
     stages = {f"blocks{number}": count for number, count in enumerate(blocks, start=1)}
     stages |= {f"width{number}": width for number, width in enumerate(widths, start=1)}
-    settings = {"stem": stem, "kernel": 3, "expansion": 4} | stages
-    return Model(name, "S1", "cifar100", 100, accuracy, "mbconv", settings)
+    knobs = {"stem": stem, "kernel": 3, "expansion": 4} | stages
+    return Model(name, "S1", "cifar100", 100, accuracy, "mbconv", knobs)
 
 
 def _cifar_resnet(depth: int, error: float) -> Model:
     """`error`: per cent on the test split of CIFAR-10."""
-    settings: dict[str, Value] = {"blocks": (depth - 2) // 6, "kind": "basic", "width": 16, "shortcut": "pad"}
+    knobs: dict[str, Value] = {"blocks": (depth - 2) // 6, "kind": "basic", "width": 16, "shortcut": "pad"}
     accuracy = round(1 - error / 100, 4)
-    return Model(f"s4-resnet{depth}", "S4", "cifar10", 10, accuracy, "cifar_resnet", settings)
+    return Model(f"s4-resnet{depth}", "S4", "cifar10", 10, accuracy, "cifar_resnet", knobs)
 
 
 def _fine_tuned(torchvision: str, accuracy: float) -> TorchvisionModel:

@@ -1,4 +1,4 @@
-"""Networks that nas itself knows by name: a fixed model, a design scaled to a budget, knob settings of a space, a
+"""Networks that nas itself knows by name: a fixed model, a design scaled to a budget, knobs of a space, a
 classifier of torchvision."""
 
 import shlex
@@ -13,7 +13,7 @@ from nas.network.serial import from_json, to_json
 from nas.space.budget import Budget, parse_count
 from nas.space.designs import DESIGNS, scaled
 from nas.space.models import MODELS, Model, TorchvisionModel, model_network
-from nas.space.space import bind, load_architecture, parse_settings, shipped_spaces, space_file
+from nas.space.space import bind, load_architecture, parse_knobs, shipped_spaces, space_file
 
 TORCHVISION = "torchvision:"
 SCALED = "scaled:"
@@ -117,7 +117,7 @@ def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> 
             f"{SCALED}NAME@PARAMETERS a scaled design"
         )
     space = bind(load_architecture(space_file(name)), shape, classes)
-    network = space.network(space.check(parse_settings(space.knobs, knobs)))
+    network = space.network(space.check(parse_knobs(space.knobs, knobs)))
     return Named(shlex.join((Path(name).stem, *knobs)), network, shape, classes)
 
 

@@ -93,11 +93,11 @@ class Searchable(Protocol):
     def knobs(self) -> tuple[Knob, ...]:
         """The decisions, in a fixed order."""
 
-    def cost(self, settings: Knobs) -> Cost | None:
-        """Parameters and multiply-adds, None where the settings give no network for the data's shape."""
+    def cost(self, knobs: Knobs) -> Cost | None:
+        """Parameters and multiply-adds, None where the knobs give no network for the data's shape."""
 
-    def identity(self, settings: Knobs) -> str:
-        """Equal for two settings exactly if they stand for the same network."""
+    def identity(self, knobs: Knobs) -> str:
+        """Equal for two assignments exactly if they stand for the same network."""
 
 
 @dataclass(frozen=True)
@@ -123,35 +123,35 @@ class Space:
         """The default of every knob."""
         return {k.name: k.options[k.start] for k in self.knobs}
 
-    def check(self, settings: Knobs) -> dict[str, Value]:
-        """The settings completed with defaults. Raises SpaceError for a knob or an option that the space lacks."""
+    def check(self, knobs: Knobs) -> dict[str, Value]:
+        """The knobs completed with defaults. Raises SpaceError for a knob or an option that the space lacks."""
         options = {k.name: k.options for k in self.knobs}
-        for name, value in settings.items():
+        for name, value in knobs.items():
             if name not in options:
                 raise SpaceError(f"space {self.name!r} has no knob {name!r}; its knobs are {', '.join(options)}")
             if not any(value == option and type(value) is type(option) for option in options[name]):
                 raise SpaceError(f"knob {name!r} must be one of {_brief(options[name])} but got {value!r}")
-        return self.defaults | dict(settings)
+        return self.defaults | dict(knobs)
 
-    def network(self, settings: Knobs) -> Layer:
-        """The layer tree of the settings. Raises SpaceError if the space's own code fails."""
-        what = f"network() of space {self.name!r} failed for {dict(settings)}"
-        architecture = self.architecture(**settings)
+    def network(self, knobs: Knobs) -> Layer:
+        """The layer tree of the knobs. Raises SpaceError if the space's own code fails."""
+        what = f"network() of space {self.name!r} failed for {dict(knobs)}"
+        architecture = self.architecture(**knobs)
         network = _run_foreign_code(what, lambda: architecture.network(self.shape, self.classes))
         if not isinstance(network, Layer):
             raise SpaceError(f"{what}: it must return a layer but returned {type(network).__name__}")
         return network
 
-    def cost(self, settings: Knobs) -> Cost | None:
+    def cost(self, knobs: Knobs) -> Cost | None:
         """Parameters and multiply-adds, None where the network does not fit the data's shape."""
         try:
-            return cost(self.network(settings), self.shape)
+            return cost(self.network(knobs), self.shape)
         except ShapeError:
             return None
 
-    def identity(self, settings: Knobs) -> str:
+    def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
-        return fingerprint(self.network(settings), self.shape)
+        return fingerprint(self.network(knobs), self.shape)
 
 
 def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
@@ -178,18 +178,18 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
     return tuple(Knob(name=f.name, **f.metadata) for f in fields(architecture))
 
 
-def parse_settings(knobs: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
-    """Settings written as "knob=value", each value one of the knob's options as Python prints it."""
-    options = {knob.name: {str(option).lower(): option for option in knob.options} for knob in knobs}
-    settings: dict[str, Value] = {}
+def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
+    """Knobs written as "knob=value", each value one of the knob's options as Python prints it."""
+    options = {knob.name: {str(option).lower(): option for option in knob.options} for knob in decisions}
+    knobs: dict[str, Value] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or name not in options:
             raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
         if text.lower() not in options[name]:
             raise SpaceError(f"knob {name!r} must be one of {_brief(tuple(options[name].values()))} but got {text!r}")
-        settings[name] = options[name][text.lower()]
-    return settings
+        knobs[name] = options[name][text.lower()]
+    return knobs
 
 
 def shipped_spaces() -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from nas.network.folds import Cost
 from nas.network.layers import Shape
 from nas.space.budget import Budget
 from nas.space.draw import draw, largest, smallest
-from nas.space.space import Knob, Space, Value
+from nas.space.space import Knob, Knobs, Space
 
 DRAWS = 1000
 PROBES = 25
@@ -23,7 +22,8 @@ ENUMERABLE = 4000
 
 @dataclass(frozen=True)
 class Survey:
-    """Sizes are of networks that fit the images. `median` and `share_feasible` are over `draws` uniform draws."""
+    """What is in a space: `settings` is the number of assignments of its knobs. Sizes are of networks that fit the
+    images. `median` and `share_feasible` are over `draws` uniform draws."""
 
     space: str
     shape: Shape
@@ -50,15 +50,15 @@ def survey(space: Space, budget: Budget | None) -> Survey:
     assert least is not None
     assert most is not None
     assert lightest is not None
-    settings = math.prod(len(knob.options) for knob in space.knobs)
-    exact = settings <= ENUMERABLE
+    assignments = math.prod(len(knob.options) for knob in space.knobs)
+    exact = assignments <= ENUMERABLE
     return Survey(
         space=space.name,
         shape=space.shape,
         classes=space.classes,
         knobs=space.knobs,
-        settings=settings,
-        distinct_networks=_enumerate(space) if exact else _estimate(space, settings, rng),
+        settings=assignments,
+        distinct_networks=_enumerate(space) if exact else _estimate(space, assignments, rng),
         distinct_is_exact=exact,
         smallest=least,
         median=Cost(
@@ -76,29 +76,29 @@ def _enumerate(space: Space) -> int:
     """Number of different networks, by building every one."""
     seen = set()
     for index in np.ndindex(*(len(knob.options) for knob in space.knobs)):
-        settings = {knob.name: knob.options[i] for knob, i in zip(space.knobs, index, strict=True)}
-        if space.cost(settings):
-            seen.add(space.identity(settings))
+        knobs = {knob.name: knob.options[i] for knob, i in zip(space.knobs, index, strict=True)}
+        if space.cost(knobs):
+            seen.add(space.identity(knobs))
     return len(seen)
 
 
-def _estimate(space: Space, settings: int, rng: np.random.Generator) -> float:
-    """Settings times the mean of 1 / (settings that give the same network), over draws.
+def _estimate(space: Space, assignments: int, rng: np.random.Generator) -> float:
+    """Assignments times the mean of 1 / (assignments that give the same network), over draws.
 
     The multiplicity of a draw is taken as the product, over its knobs, of the options that leave its network the same:
     knobs that do not matter (the rank of a full classifier) do not matter whatever the others are.
     """
     shares = [1 / _multiplicity(space, draw(space, rng)) for _ in range(PROBES)]
-    return settings * statistics.mean(shares)
+    return assignments * statistics.mean(shares)
 
 
-def _multiplicity(space: Space, settings: Mapping[str, Value]) -> int:
-    network = space.network(settings)
+def _multiplicity(space: Space, knobs: Knobs) -> int:
+    network = space.network(knobs)
     same = 1
     for knob in space.knobs:
-        others = [option for option in knob.options if option != settings[knob.name]]
-        if others and space.network({**settings, knob.name: others[0]}) == network:
-            same *= 1 + sum(space.network({**settings, knob.name: option}) == network for option in others)
+        others = [option for option in knob.options if option != knobs[knob.name]]
+        if others and space.network({**knobs, knob.name: others[0]}) == network:
+            same *= 1 + sum(space.network({**knobs, knob.name: option}) == network for option in others)
     return same
 
 
