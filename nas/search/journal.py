@@ -65,11 +65,6 @@ def open_storage(folder: WorkFolder[Any]) -> JournalStorage:
         raise RunError(f"{journal_file(folder)} cannot be read: {error}; choose another --out") from error
 
 
-def study_name(strategy: str, budget: int) -> str:
-    """Name of the study of a strategy at a budget."""
-    return f"{strategy}-{budget}"
-
-
 def parse_study_name(name: str) -> tuple[str, int]:
     """(strategy, budget) of a study.
 
@@ -82,7 +77,7 @@ def parse_study_name(name: str) -> tuple[str, int]:
 
 def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: BaseSampler | None = None) -> Study:
     """The study, created if need be. Opening one that is there writes nothing."""
-    name = study_name(strategy, budget)
+    name = f"{strategy}-{budget}"
     if name in optuna.get_all_study_names(storage):
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
     return optuna.create_study(

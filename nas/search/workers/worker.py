@@ -65,7 +65,7 @@ class Worker:
         noted = read_notes(trial)
         return max([1, (noted.epochs_before or 0) + (noted.continues is not None), *reported])
 
-    def _judge(self, trial: Trial, rows: Rows) -> "tuple[float, Notes] | None":
+    def _judge(self, trial: Trial, rows: Rows) -> tuple[float, Notes] | None:
         """The predicted accuracy and what to note if the training is to be stopped now; None if it goes on."""
         records = read_records(self.claims.search, self.claims.studies)
         name, budget = parse_study_name(trial.study.study_name)
@@ -98,7 +98,7 @@ class Worker:
                 trial.study.tell(trial, value)
         self.claims.pulse.clear()
 
-    def _train_epochs(self, trial: Trial, network: Layer) -> "tuple[float, Notes] | None":
+    def _train_epochs(self, trial: Trial, network: Layer) -> tuple[float, Notes] | None:
         """The value of the trial and what to note; None if the worker was asked to stop before the training ended."""
         search = self.claims.search
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
