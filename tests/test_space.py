@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from nas.space.space import (
     space_file,
     width_knob,
 )
-from nas.space.survey import survey, survey_json
+from nas.space.survey import survey
 
 SPACES = sorted(shipped_spaces())
 
@@ -380,6 +380,6 @@ def test_a_survey_passes_over_knobs_that_give_no_network():
 
 
 def test_a_survey_as_json_lists_the_knobs_with_their_options():
-    content = survey_json(survey(bind(Tiny, (3, 8, 8), 10), Budget(60)))
+    content = asdict(survey(bind(Tiny, (3, 8, 8), 10), Budget(60)))
     assert [k["name"] for k in content["knobs"]] == ["width", "deep", "function"]
     assert content["smallest"] == {"parameters": 38, "macs": 26}

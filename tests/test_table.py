@@ -11,7 +11,7 @@ import pytest
 import searching
 
 from nas.cli.main import main
-from nas.cli.terminal_networks import training_line
+from nas.cli.network_tables import training_line
 from nas.results.pages.table import table_page
 from nas.results.table import Line, entries, line_cells, line_values
 from nas.training.recipe import Recipe

@@ -33,7 +33,7 @@ def print_json(content: Any) -> None:
 
 def saying_epochs(console: "Console") -> "OnEpoch":
     """What tells of every epoch of a training in a line."""
-    from nas.cli.terminal_networks import training_line
+    from nas.cli.network_tables import training_line
 
     return lambda label, metrics, epochs: say(console, f"{label}: {training_line(metrics, epochs)}")
 

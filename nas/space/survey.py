@@ -2,12 +2,9 @@
 
 import math
 import statistics
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Group, RenderableType
-from rich.table import Table
 
 from nas.network.folds import Cost
 from nas.network.layers import Shape
@@ -100,42 +97,3 @@ def _multiplicity(space: Space, knobs: Knobs) -> int:
         if others and space.network({**knobs, knob.name: others[0]}) == network:
             same *= 1 + sum(space.network({**knobs, knob.name: option}) == network for option in others)
     return same
-
-
-def survey_json(found: Survey) -> dict[str, Any]:
-    """The survey as JSON values."""
-    return asdict(found)
-
-
-def survey_table(found: Survey) -> RenderableType:
-    """The survey for people."""
-    knobs = Table(box=None, pad_edge=False, header_style="bold", title=f"space {found.space}", title_justify="left")
-    knobs.add_column("knob")
-    knobs.add_column("role", style="dim")
-    knobs.add_column("options")
-    for knob in found.knobs:
-        knobs.add_row(knob.name, knob.role, options_text(knob))
-    sizes = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("network", "parameters", "multiply-adds"):
-        sizes.add_column(name, justify="left" if name == "network" else "right")
-    for name in ("smallest", "median", "largest"):
-        cost: Cost = getattr(found, name)
-        sizes.add_row(name, f"{cost.parameters:,}", f"{cost.macs:,}")
-    about = "" if found.distinct_is_exact else "about "
-    lines = [
-        f"images {'×'.join(map(str, found.shape))}, {found.classes} classes",
-        f"{found.settings:.3g} knob settings, {about}{found.distinct_networks:.3g} distinct networks",
-    ]
-    if found.budget:
-        answer = "can" if found.satisfiable else "cannot"
-        lines += [
-            f"budget {found.budget}: {found.share_feasible:.3%} of {found.draws:,} uniform draws feasible; "
-            f"the budget {answer} be met"
-        ]
-    return Group(knobs, "", sizes, "", *lines)
-
-
-def options_text(knob: Knob) -> str:
-    """The options, the middle of a long list left out."""
-    shown = [str(option) for option in knob.options]
-    return " ".join(shown if len(shown) <= 10 else [*shown[:4], "…", *shown[-3:], f"({len(shown)})"])

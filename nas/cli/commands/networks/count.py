@@ -39,7 +39,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
-    from nas.cli.terminal_networks import layer_table
+    from nas.cli.network_tables import layer_table
     from nas.network.folds import peak_activation, rows
     from nas.network.serial import to_json
 
@@ -63,7 +63,7 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
 
 
 def _count_module(named: "Named", network: "Torchvision", *, json: bool) -> int:
-    from nas.cli.terminal_networks import module_table
+    from nas.cli.network_tables import module_table
     from nas.network.vision import count_module, torchvision_model
 
     channels = named.shape[0]

@@ -41,7 +41,7 @@ def run(flags: argparse.Namespace) -> int:
     if flags.json:
         print_json(listed)
         return EXIT_DONE
-    from nas.cli.terminal_networks import model_table
+    from nas.cli.network_tables import model_table
 
     console = terminal_console()
     console.print(model_table(listed))

@@ -28,7 +28,7 @@ def run(flags: argparse.Namespace) -> int:
     if flags.json:
         print_json({name: recipe_values(recipe) for name, recipe in recipes.items()})
         return EXIT_DONE
-    from nas.cli.terminal_networks import recipe_table, recipes_table
+    from nas.cli.network_tables import recipe_table, recipes_table
 
     console = terminal_console()
     shown = recipe_table(recipes[flags.recipe]) if flags.recipe else recipes_table(recipes)

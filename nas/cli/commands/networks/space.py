@@ -1,6 +1,7 @@
 """The command `nas space`."""
 
 import argparse
+from dataclasses import asdict
 
 from nas.cli.console import print_json, terminal_console
 from nas.cli.flags import add_json, number
@@ -23,9 +24,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Prints the survey; no answer where the budget cannot be met."""
+    from nas.cli.network_tables import survey_table
     from nas.space.named import SMALL_IMAGES
     from nas.space.space import bind, load_architecture, space_file
-    from nas.space.survey import survey, survey_json, survey_table
+    from nas.space.survey import survey
 
     shape, classes = shape_and_classes(flags)
     space = bind(load_architecture(space_file(flags.space)), shape or SMALL_IMAGES, classes or 100)
@@ -33,7 +35,7 @@ def run(flags: argparse.Namespace) -> int:
         raise UserError("--max-macs needs --budget")
     found = survey(space, Budget(flags.budget, flags.max_macs) if flags.budget else None)
     if flags.json:
-        print_json(survey_json(found))
+        print_json(asdict(found))
     else:
         terminal_console().print(survey_table(found))
     return EXIT_DONE if found.satisfiable is not False else EXIT_NO_ANSWER

@@ -25,7 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Prints and writes the comparison."""
-    from nas.cli.runs import folders_in, print_comparison
+    from nas.cli.run_tables import folders_in, print_comparison
 
     folders = folders_in(flags.runs)
     compared = print_comparison(folders, terminal_console())

@@ -20,7 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Trains, tests, and prints what it came to."""
-    from nas.cli.terminal_networks import confirmed_table
+    from nas.cli.network_tables import confirmed_table
     from nas.results.confirming.confirm import confirm
 
     asked, console = read_options(ConfirmOptions, flags), terminal_console()

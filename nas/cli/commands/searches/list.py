@@ -19,8 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Prints a line for each run that can be read."""
-    from nas.cli.runs import snapshot
-    from nas.cli.terminal import run_table
+    from nas.cli.run_tables import run_table, snapshot
 
     folder = Path(flags.folder)
     if not folder.is_dir():

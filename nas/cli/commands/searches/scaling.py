@@ -22,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Prints the laws."""
-    from nas.cli.terminal_networks import scaling_table
+    from nas.cli.network_tables import scaling_table
     from nas.results.scaling import scaling_laws
 
     if flags.top < 1:

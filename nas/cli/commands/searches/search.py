@@ -44,7 +44,7 @@ def run(flags: argparse.Namespace) -> int:
             return code
         folders.append(folder)
     if len(folders) > 1:
-        from nas.cli.runs import print_comparison
+        from nas.cli.run_tables import print_comparison
 
         print_comparison(folders, console)
         if asked.out:
@@ -55,8 +55,8 @@ def run(flags: argparse.Namespace) -> int:
 def _search(asked: SearchOptions, console: "Console") -> tuple[int, Path]:
     """Exit code and run folder of one search."""
     from nas.api import run_search
-    from nas.cli.runs import print_run
-    from nas.cli.terminal import LiveView, PlainView
+    from nas.cli.live import LiveView, PlainView
+    from nas.cli.run_tables import print_run
 
     view: LiveView | PlainView = LiveView(console) if console.is_terminal else PlainView(console)
     with view:

@@ -20,7 +20,7 @@ def run(flags: argparse.Namespace) -> int:
     """Prints the run, or what a strategy did in it."""
     console = terminal_console()
     if flags.strategy is None:
-        from nas.cli.runs import print_run
+        from nas.cli.run_tables import print_run
 
         print_run(Path(flags.run), console)
         return EXIT_DONE

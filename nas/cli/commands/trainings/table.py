@@ -23,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Trains, prints and writes the table."""
-    from nas.cli.terminal_networks import contest_table, failure_lines
+    from nas.cli.network_tables import contest_table, failure_lines
     from nas.machine.folders import check_file
     from nas.results.table import line_values, markdown, table, to_train
     from nas.results.trainings import with_data

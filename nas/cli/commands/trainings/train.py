@@ -22,7 +22,7 @@ def run(flags: argparse.Namespace) -> int:
     """Trains and prints what it came to."""
     from rich.markup import escape
 
-    from nas.cli.terminal_networks import training_line, training_summary
+    from nas.cli.network_tables import training_line, training_summary
     from nas.results.trainings import train, with_data
     from nas.training.training import training_folder, weights_file
 

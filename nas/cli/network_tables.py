@@ -1,6 +1,6 @@
-"""What a person sees of single networks: their layers, trainings, tables of them. It writes to stderr."""
+"""What a person sees of networks, spaces and trainings, as text and tables for a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +9,26 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from nas.cli.terminal import sparkline
+from nas.machine.options import described
 from nas.network.folds import Row
-from nas.results.words import duration, layer_text, times
+from nas.results.words import counted, duration, interval_text, layer_text, option_text, sparkline, times, with_spread
 
 if TYPE_CHECKING:
+    from nas.network.folds import Cost
     from nas.network.vision import ModuleCost
     from nas.results.table import Line
+    from nas.space.space import Knob
+    from nas.space.survey import Survey
     from nas.training.recipe import Recipe
     from nas.training.training import Metrics
+
+
+def plain_table(*names: str, left: Collection[str] = (), style: str = "dim") -> Table:
+    """Columns without a frame, flush right but those named in `left`, that are never broken."""
+    table = Table(box=None, pad_edge=False, header_style=style)
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
 
 
 def layer_table(rows: Iterable[Row]) -> Table:
@@ -54,9 +65,8 @@ def module_table(found: "ModuleCost") -> Table:
 
 def model_table(models: Iterable[Mapping[str, Any]]) -> Table:
     """The fixed models: sizes and published test accuracies."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "system", "parameters", "multiply-adds", "images", "published"):
-        table.add_column(name, justify="right" if name in ("parameters", "multiply-adds") else "left", no_wrap=True)
+    words = ("model", "system", "images", "published")
+    table = plain_table("model", "system", "parameters", "multiply-adds", "images", "published", left=words)
     for model in models:
         table.add_row(
             model["name"],
@@ -75,9 +85,8 @@ def recipe_table(recipe: "Recipe") -> Table:
     table.add_column("option", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("meaning")
-    for described in fields(recipe):
-        value = _option_text(getattr(recipe, described.name))
-        table.add_row(described.name, value, described.metadata["option"].meaning)
+    for name, (_, about) in described(recipe).items():
+        table.add_row(name, option_text(getattr(recipe, name)), about.meaning)
     return table
 
 
@@ -89,18 +98,12 @@ def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
     first = next(iter(recipes.values()))
     for name, recipe in recipes.items():
         changes = [
-            f"{option.name}={_option_text(getattr(recipe, option.name))}"
+            f"{option.name}={option_text(getattr(recipe, option.name))}"
             for option in fields(recipe)
             if recipe is first or getattr(recipe, option.name) != getattr(first, option.name)
         ]
         table.add_row(name, " ".join(changes))
     return table
-
-
-def _option_text(value: Any) -> str:
-    if value is None:
-        return "auto"
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else f"{value}"
 
 
 def training_line(metrics: "Metrics", epochs: int) -> str:
@@ -121,7 +124,7 @@ def training_summary(metrics: "Metrics") -> str:
     """What a training came to, in a few lines."""
     lines = [
         f"{metrics.model}: {metrics.parameters:,} parameters, {metrics.macs:,} multiply-adds, "
-        f"{len(metrics.epochs)} epoch{'s' * (len(metrics.epochs) != 1)} in {duration(metrics.seconds)}",
+        f"{counted(len(metrics.epochs), 'epoch')} in {duration(metrics.seconds)}",
         f"validation accuracy {100 * metrics.accuracy:.2f} % "
         f"{sparkline([epoch.validation_accuracy for epoch in metrics.epochs])}",
     ]
@@ -159,9 +162,8 @@ def failure_lines(lines: "Sequence[Line]") -> list[Text]:
 
 def scaling_table(found: Mapping[str, Any]) -> RenderableType:
     """The best networks of each budget, and how each measure of their shape moves with the parameters."""
-    networks = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("budget", "parameters", "accuracy", "depth", "width ratio", "kernel", "halvings", "drop position"):
-        networks.add_column(name, justify="right", no_wrap=True)
+    measured = ("depth", "width ratio", "kernel", "halvings", "drop position")
+    networks = plain_table("budget", "parameters", "accuracy", *measured)
     for one in found["networks"]:
         measures = [f"{one[name]:.2f}" for name in ("width_ratio", "kernel", "halvings", "drop_position")]
         networks.add_row(
@@ -175,7 +177,7 @@ def scaling_table(found: Mapping[str, Any]) -> RenderableType:
     for name in ("measure", "slope", "95 % interval", "law"):
         law_table.add_column(name, justify="left" if name in ("measure", "law") else "right")
     for law in found["laws"]:
-        interval = "" if law["low"] is None else f"{law['low']:.2f} to {law['high']:.2f}"
+        interval = interval_text(law["low"], law["high"], scale=1)
         slope = "" if law["slope"] is None else f"{law['slope']:.2f}"
         law_table.add_row(law["measure"].replace("_", " "), slope, interval, law["verdict"])
     legend = (
@@ -195,15 +197,14 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for entry in content["networks"]:
         test, validation = entry["test"], entry["validation"]
-        searched = "" if entry["searched"] is None else f"{100 * entry['searched']:.2f}"
-        interval = f"{100 * test['low']:.2f} to {100 * test['high']:.2f}" if test and test["low"] is not None else ""
+        interval = interval_text(test["low"], test["high"]) if test else ""
         fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
         fate += "".join(f", failed: {failure}" for failure in entry["failures"])
         table.add_row(
             escape(entry["label"] + fate),
             f"{entry['budget']:,}",
             f"{entry['parameters']:,}",
-            searched,
+            with_spread(entry["searched"], None),
             _measured(validation),
             _measured(test),
             interval,
@@ -216,7 +217,36 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
 
 
 def _measured(summary: Mapping[str, Any] | None) -> str:
-    if summary is None:
-        return ""
-    deviation = "" if summary["deviation"] is None else f" ± {100 * summary['deviation']:.2f}"
-    return f"{100 * summary['mean']:.2f}{deviation}"
+    return with_spread(summary["mean"], summary["deviation"]) if summary else ""
+
+
+def survey_table(found: "Survey") -> RenderableType:
+    """The survey for people."""
+    knobs = Table(box=None, pad_edge=False, header_style="bold", title=f"space {found.space}", title_justify="left")
+    knobs.add_column("knob")
+    knobs.add_column("role", style="dim")
+    knobs.add_column("options")
+    for knob in found.knobs:
+        knobs.add_row(knob.name, knob.role, _options_text(knob))
+    sizes = plain_table("network", "parameters", "multiply-adds", left=("network",), style="bold")
+    for name in ("smallest", "median", "largest"):
+        cost: Cost = getattr(found, name)
+        sizes.add_row(name, f"{cost.parameters:,}", f"{cost.macs:,}")
+    about = "" if found.distinct_is_exact else "about "
+    lines = [
+        f"images {'×'.join(map(str, found.shape))}, {found.classes} classes",
+        f"{found.settings:.3g} knob settings, {about}{found.distinct_networks:.3g} distinct networks",
+    ]
+    if found.budget:
+        answer = "can" if found.satisfiable else "cannot"
+        lines += [
+            f"budget {found.budget}: {found.share_feasible:.3%} of {found.draws:,} uniform draws feasible; "
+            f"the budget {answer} be met"
+        ]
+    return Group(knobs, "", sizes, "", *lines)
+
+
+def _options_text(knob: "Knob") -> str:
+    """The options, the middle of a long list left out."""
+    shown = [str(option) for option in knob.options]
+    return " ".join(shown if len(shown) <= 10 else [*shown[:4], "…", *shown[-3:], f"({len(shown)})"])

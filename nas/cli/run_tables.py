@@ -1,43 +1,29 @@
-"""What a person sees: the live view of a search, its summary, tables. It reads records only, and writes to stderr."""
+"""What a person sees of searches, as text and tables for a terminal. It reads records only."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.machine.folders import WorkFolder
-from nas.results.words import describe, duration
+from nas.cli.console import say
+from nas.cli.network_tables import plain_table
+from nas.results.report.folders import run_folders
+from nas.results.words import describe, duration, sparkline, with_spread
+from nas.search.compare import average_random, compare, compare_runs, courses
 from nas.search.front import best_within, count, pareto_front
-from nas.search.records import Record
-from nas.search.search import BASELINES, Search
+from nas.search.judging.audit import audit
+from nas.search.records import Record, read_run
+from nas.search.search import BASELINES, run_folder
 from nas.search.workers.supervisor import Snapshot
 
-if TYPE_CHECKING:
-    pass
-
-BARS = "▁▂▃▄▅▆▇█"
 LEADERS = 3
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """The values as a row of bars between the smallest and the largest.
-
-    >>> sparkline([0.1, 0.2, 0.4])
-    '▁▃█'
-    """
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0
-    return "".join(BARS[int((value - low) * scale)] for value in values)
 
 
 def summary(snapshot: Snapshot) -> RenderableType:
@@ -113,9 +99,7 @@ def leaders(snapshot: Snapshot) -> Table:
 def baselines_table(snapshot: Snapshot) -> RenderableType:
     """The scaled designs beside which a search is judged; nothing where none is trained."""
     rows = [r for r in snapshot.records if r.strategy == BASELINES and r.is_finished]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("baseline", "budget", "accuracy", "parameters"):
-        table.add_column(name, justify="left" if name == "baseline" else "right", no_wrap=True)
+    table = plain_table("baseline", "budget", "accuracy", "parameters", left=("baseline",))
     for record in rows:
         accuracy = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
         table.add_row(
@@ -155,119 +139,21 @@ def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
     for at in compared:
         if len(at["strategies"]) < 2:
             continue
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in (
-            "strategy",
-            "best",
-            "over random",
-            *(f"equal {cost}" for cost in at["strategies"][0]["at_equal"]),
-        ):
-            table.add_column(name, justify="left" if name == "strategy" else "right", no_wrap=True)
+        equal = (f"equal {effort}" for effort in at["strategies"][0]["at_equal"])
+        table = plain_table("strategy", "best", "over random", *equal, left=("strategy",))
         for found in at["strategies"]:
             gain = found["gain_over_average_random"]
-            equal = [f"{statistics.fmean(values):.2%}" if values else "" for values in found["at_equal"].values()]
-            best = _mean_and_deviation(found["best_accuracies"])
-            table.add_row(found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *equal)
-        parts += ["", Text(f"strategies within {at['budget']:,} parameters, {_searches(at['searches'])}"), table]
+            means = [f"{statistics.fmean(values):.2%}" if values else "" for values in found["at_equal"].values()]
+            best = with_spread(found["mean"], found["sd"], unit="%")
+            table.add_row(found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *means)
+        searches = "one search" if at["searches"] == 1 else f"{at['searches']} searches"
+        parts += ["", Text(f"strategies within {at['budget']:,} parameters, {searches} each"), table]
         limits: dict[str, list[str]] = {}
         for pair in at["pairs"]:
             shown = duration(pair["limit"]) if pair["cost"] == "seconds" else f"{pair['limit']:,.0f} {pair['cost']}"
             limits.setdefault(pair["verdict"], []).append(shown)
         parts += [Text(f"after {' or '.join(shown)}: {verdict}") for verdict, shown in limits.items()]
     return Group(*parts)
-
-
-def _searches(count: int) -> str:
-    return "one search each" if count == 1 else f"{count} searches each"
-
-
-def _mean_and_deviation(accuracies: Sequence[float]) -> str:
-    if not accuracies:
-        return ""
-    mean = f"{statistics.fmean(accuracies):.2%}"
-    return mean if len(accuracies) == 1 else f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
-
-
-def finished_line(record: Record, snapshot: Snapshot) -> str:
-    """One finished trial in one line, for logs."""
-    outcome = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
-    if record.stopped:
-        outcome += (
-            f" after {record.stopped} epoch{'s' if record.stopped > 1 else ''}, stopped: {record.value:.2%} predicted"
-        )
-    if record.state == "replayed":
-        outcome += " (replayed)"
-    best = best_within(pareto_front(snapshot.records), record.budget)
-    return (
-        f"[{snapshot.finished}/{snapshot.total}] {record.strategy} #{record.number} of {record.budget:,}: "
-        f"{record.parameters:,} parameters, {describe(record)}: {outcome}"
-        + (f" (best {best.accuracy:.2%})" if best else "")
-    )
-
-
-def _say_beginning(console: Console, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-    processes = f"{workers} worker{'s' if workers > 1 else ''}"
-    line = f"searching {Path(search.dataset).name} with {processes} in {folder.path} (nas report {folder.path} --watch)"
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-@dataclass
-class LiveView:
-    """A view that redraws itself in a terminal. Use as a context manager."""
-
-    console: Console
-
-    def __enter__(self) -> "LiveView":
-        self._live = Live(console=self.console, auto_refresh=False, transient=True)
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._live.__exit__(*exception)
-
-    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-        """Says what begins, and where."""
-        _say_beginning(self.console, folder, search, workers)
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Redraws."""
-        self._live.update(summary(snapshot), refresh=True)
-
-
-@dataclass
-class PlainView:
-    """A view that prints a line for every finished trial."""
-
-    console: Console
-    _printed: set[tuple[str, int, int, int]] | None = field(default=None)
-
-    def __enter__(self) -> "PlainView":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        pass
-
-    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-        """Says what begins, and where."""
-        _say_beginning(self.console, folder, search, workers)
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Prints what has finished since the last update; trials of an earlier process are passed over."""
-        finished = {
-            (record.strategy, record.budget, record.number, record.latest): record
-            for record in snapshot.records
-            if record.is_finished
-        }
-        first = self._printed is None
-        printed = self._printed or set()
-        if first and snapshot.finished_before:
-            self.console.print(
-                f"continuing after {snapshot.finished_before} of {snapshot.total} trials", highlight=False
-            )
-            printed = set(finished)
-        for key in finished.keys() - printed if not first or not snapshot.finished_before else ():
-            self.console.print(finished_line(finished[key], snapshot), highlight=False, markup=False, soft_wrap=True)
-        self._printed = printed | set(finished)
 
 
 def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> str:
@@ -304,3 +190,33 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
             f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
         )
     return table
+
+
+def snapshot(folder: Path) -> Snapshot:
+    """A run as it is now. Raises RunError where there is none."""
+    search, records = read_run(run_folder(folder))
+    return Snapshot(search, records, 0, 0.0, len(records))
+
+
+def print_run(folder: Path, console: Console) -> None:
+    """Prints what a run came to so far."""
+    now = snapshot(folder)
+    search, records = now.search, now.records
+    console.print(summary(now))
+    if plot := front_plot(records):
+        console.print(plot, highlight=False, markup=False)
+    console.print(stopping(audit(search, records)))
+    console.print(comparison(compare(courses(search, records), average_random(search, records))))
+    say(console, f"result: {folder / 'pareto.json'}")
+
+
+def print_comparison(folders: Sequence[Path], console: Console) -> list[dict[str, Any]]:
+    """Prints the comparison over the runs and returns it."""
+    compared = compare_runs([(now.search, now.records) for now in map(snapshot, folders)])
+    console.print(comparison(compared))
+    return compared
+
+
+def folders_in(paths: Sequence[str]) -> list[Path]:
+    """The run folders named, or inside the folders named."""
+    return [folder for path in paths for folder in run_folders(Path(path))]
