@@ -53,7 +53,7 @@ from nas.network.layers import (
 from nas.network.module import to_module
 from nas.network.serial import fingerprint, from_json
 from nas.network.source import torch_source
-from nas.results.export.card import Card, Measured, Preprocessing
+from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.export.difference import MismatchError, difference
 from nas.results.export.export import export_network
 from nas.results.export.formats import FORMATS, Contents
@@ -223,7 +223,7 @@ def test_a_program_that_computes_something_else_is_noticed():
         difference(network, lambda images: network(images) * float("nan"), (3,), "model.py")
 
 
-CARD = Card(
+CARD = ModelCard(
     class_names=("cat", "dog"),
     preprocessing=Preprocessing(1, 4, 4, (100.0,), (50.0,)),
     dataset="pets",

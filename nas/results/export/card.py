@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nas.network.folds import macs, parameters, peak_activation
 from nas.network.layers import Layer, Shape
+from nas.results.words import option_text
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """All that is known of a network besides its layers and weights. `class_names` are in the order of its scores,
     `recipe` is what `nas.training.recipe.recipe_values` gives, `commands` lead from the data set to the exported
     folder."""
@@ -58,7 +59,7 @@ class Card:
     commands: tuple[str, ...]
 
 
-def card_text(network: Layer, card: Card, versions: Mapping[str, str]) -> str:
+def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> str:
     """The card as Markdown."""
     count, shape = parameters(network), card.preprocessing.shape
     peak = peak_activation(network, shape)
@@ -81,7 +82,11 @@ def card_text(network: Layer, card: Card, versions: Mapping[str, str]) -> str:
         f"Trained on `{card.dataset}` (checksum `{card.data_checksum[:16]}`), {len(card.class_names)} classes.",
         _preprocessing(card.preprocessing),
         "## Recipe",
-        ", ".join(f"{name} {_shown(value)}" for name, value in card.recipe.items()) + ".",
+        ", ".join(
+            f"{name} {option_text(value, unset='as suits the data set', between=', ')}"
+            for name, value in card.recipe.items()
+        )
+        + ".",
         "## How it came to be",
         "\n".join(f"    {command}" for command in card.commands),
         "Exported with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
@@ -119,9 +124,3 @@ def _preprocessing(preprocessing: Preprocessing) -> str:
         + (f"; then scaled bilinearly to {side} x {side}." if side else ".")
         + " `predict.py` does this; the exact numbers are in `architecture.json`."
     )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "as suits the data set"
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)

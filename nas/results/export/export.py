@@ -16,7 +16,7 @@ from nas.errors import UserError
 from nas.network.folds import parameters
 from nas.network.layers import Layer
 from nas.network.source import torch_source
-from nas.results.export.card import Card
+from nas.results.export.card import ModelCard
 from nas.results.export.formats import FORMATS, Contents
 
 
@@ -30,7 +30,7 @@ class Exported:
     differences: dict[str, float]
 
 
-def export_network(network: Layer, weights: dict[str, Tensor], card: Card, to: Path) -> Exported:
+def export_network(network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
     `weights` is a state_dict of `nas.network.module.to_module(network)`. An earlier export is replaced. Raises
@@ -92,7 +92,7 @@ def _move(beside: Path, to: Path) -> None:
         raise
 
 
-def _write(network: Layer, weights: dict[str, Tensor], card: Card, folder: Path) -> dict[str, float]:
+def _write(network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path) -> dict[str, float]:
     """Every file; returns by how much programs differ from torch, by their titles."""
     versions = {"nas": __version__, "python": platform.python_version(), "torch": version("torch")}
     for written in FORMATS.values():

@@ -16,7 +16,7 @@ from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
 from nas.results.confirming.confirmed import read_confirmed
-from nas.results.export.card import Card, Measured, Preprocessing
+from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command
 from nas.results.words import times
@@ -44,7 +44,7 @@ class Exportable:
 
     network: Layer
     weights: dict[str, Tensor]
-    card: Card
+    card: ModelCard
     origin: str
 
 
@@ -160,10 +160,12 @@ def _run_weights(folder: WorkFolder[Search], network: str) -> dict[str, Tensor]:
     return read_state(file, trained_weights, advice="train it again")
 
 
-def _searched(source: Path, search: Search, data: SearchData, front: Front, best: FrontNetwork, budget: int) -> Card:
+def _searched(
+    source: Path, search: Search, data: SearchData, front: Front, best: FrontNetwork, budget: int
+) -> ModelCard:
     trained = front.counts.trained
     note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
-    return Card(
+    return ModelCard(
         class_names=data.class_names,
         preprocessing=_preprocessing(data),
         dataset=data.name,
@@ -187,7 +189,7 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
         note = f"The test split was read {times(metrics.test_reads)}."
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
     weights = read_weights(folder)
-    card = Card(
+    card = ModelCard(
         class_names=data.class_names,
         preprocessing=_preprocessing(data, recipe.input_size),
         dataset=data.name,

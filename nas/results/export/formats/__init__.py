@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.network.layers import Layer, Shape
-    from nas.results.export.card import Card
+    from nas.results.export.card import ModelCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Contents:
 
     network: "Layer"
     weights: "dict[str, Tensor]"
-    card: "Card"
+    card: "ModelCard"
     source: str
     versions: Mapping[str, str]
 
