@@ -1,27 +1,13 @@
 """The torch module of a layer tree."""
 
+from dataclasses import astuple
 from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from nas.network.layers import (
-    Activation,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Flatten,
-    Function,
-    GlobalPool,
-    Identity,
-    Layer,
-    Linear,
-    Pool,
-    Residual,
-    Sequence,
-    SqueezeExcitation,
-    Subsample,
-)
+from nas.network import layers
+from nas.network.layers import Function, Layer
 
 _ACTIVATIONS: dict[Function, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "hardswish": nn.Hardswish}
 
@@ -158,43 +144,33 @@ def lean(module: nn.Module) -> nn.Module:
 def to_module(layer: Layer) -> nn.Module:
     """The module that computes the tree, freshly initialised from torch's global generator (torch's own defaults)."""
     match layer:
-        case Conv():
-            return LeanConv2d(
-                layer.inputs,
-                layer.outputs,
-                layer.kernel,
-                layer.stride,
-                layer.padding,
-                layer.dilation,
-                layer.groups,
-                bias=layer.bias,
-            )
-        case BatchNorm():
+        case layers.Conv():
+            return LeanConv2d(*astuple(layer))  # its fields stand in the order of torch's arguments
+        case layers.BatchNorm():
             return nn.BatchNorm2d(layer.channels)
-        case Activation():
+        case layers.Activation():
             return _ACTIVATIONS[layer.function]()
-        case Sequence():
+        case layers.Sequence():
             return nn.Sequential(*map(_element, layer.layers, (None, *layer.layers)))
-        case Residual():
-            return ResidualModule(
-                to_module(layer.body), to_module(layer.shortcut), overwrites=_may_be_overwritten(layer.body)
-            )
-        case SqueezeExcitation():
+        case layers.Residual():
+            overwrites = _may_be_overwritten(layer.body)
+            return ResidualModule(to_module(layer.body), to_module(layer.shortcut), overwrites=overwrites)
+        case layers.SqueezeExcitation():
             return SqueezeExcitationModule(layer.channels, layer.squeezed)
-        case Identity():
+        case layers.Identity():
             return nn.Identity()
-        case Subsample():
+        case layers.Subsample():
             return SubsampleModule(layer.inputs, layer.outputs, layer.stride)
-        case Pool():
+        case layers.Pool():
             pool = nn.MaxPool2d if layer.statistic == "max" else nn.AvgPool2d
             return pool(layer.size, layer.stride, layer.padding)
-        case GlobalPool():
+        case layers.GlobalPool():
             return GlobalPoolModule(layer.statistic)
-        case Flatten():
+        case layers.Flatten():
             return nn.Flatten()
-        case Linear():
+        case layers.Linear():
             return nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
-        case Dropout():
+        case layers.Dropout():
             return nn.Dropout(layer.rate)
         case _:
             assert_never(layer)
@@ -202,7 +178,7 @@ def to_module(layer: Layer) -> nn.Module:
 
 def _element(layer: Layer, before: Layer | None) -> nn.Module:
     """The module of a layer inside a sequence: a ReLU works in place where it may."""
-    in_place = layer == Activation("relu") and before is not None and _may_be_overwritten(before)
+    in_place = layer == layers.Activation("relu") and before is not None and _may_be_overwritten(before)
     return nn.ReLU(inplace=True) if in_place else to_module(layer)
 
 
@@ -211,6 +187,6 @@ def _may_be_overwritten(layer: Layer) -> bool:
 
     A batch norm's is: its gradient needs its input only. So is a sum's. Saves memory and a tenth of the time.
     """
-    if isinstance(layer, Sequence):
+    if isinstance(layer, layers.Sequence):
         return bool(layer.layers) and _may_be_overwritten(layer.layers[-1])
-    return isinstance(layer, BatchNorm | Residual)
+    return isinstance(layer, layers.BatchNorm | layers.Residual)

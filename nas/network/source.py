@@ -5,25 +5,9 @@ from dataclasses import dataclass, replace
 from string import Template
 from typing import assert_never
 
+from nas.network import layers
 from nas.network.folds import macs, output_shape, parameters
-from nas.network.layers import (
-    Activation,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Flatten,
-    Function,
-    GlobalPool,
-    Identity,
-    Layer,
-    Linear,
-    Pool,
-    Residual,
-    Sequence,
-    Shape,
-    SqueezeExcitation,
-    Subsample,
-)
+from nas.network.layers import Function, Layer, Shape
 
 WIDTH = 120
 """Columns of a line, its comment included; a comment that does not fit has a line of its own."""
@@ -32,6 +16,8 @@ INDENT = 4
 
 LONGEST_PERIOD = 4
 """Layers of a repeated block at most."""
+
+_KEEP_SHAPE = layers.BatchNorm | layers.Activation | layers.Dropout | layers.Identity | layers.SqueezeExcitation
 
 _ACTIVATIONS: dict[Function, str] = {"relu": "nn.ReLU()", "silu": "nn.SiLU()", "hardswish": "nn.Hardswish()"}
 
@@ -84,7 +70,7 @@ if __name__ == "__main__":
 ''')
 
 _PARTS: dict[type[Layer], str] = {
-    Residual: '''
+    layers.Residual: '''
 class Residual(nn.Module):
     """body(x) + shortcut(x)."""
 
@@ -97,7 +83,7 @@ class Residual(nn.Module):
         """[N, C, H, W] to [N, C', H', W']."""
         return self.body(x) + self.shortcut(x)
 ''',
-    SqueezeExcitation: '''
+    layers.SqueezeExcitation: '''
 class SqueezeExcitation(nn.Module):
     """x times a gate a channel (Hu et al. 2018)."""
 
@@ -111,7 +97,7 @@ class SqueezeExcitation(nn.Module):
         gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
         return x * nn.functional.hardsigmoid(self.excite(gate))
 ''',
-    Subsample: '''
+    layers.Subsample: '''
 class Subsample(nn.Module):
     """Every `stride`-th position; channels padded with zeros, or cut, to `outputs` (He et al. 2015, option A)."""
 
@@ -167,10 +153,10 @@ def torch_source(network: Layer, shape: Shape) -> str:
 
 def _kinds(layer: Layer) -> set[type[Layer]]:
     match layer:
-        case Sequence():
-            return {Sequence}.union(*map(_kinds, layer.layers))
-        case Residual():
-            return {Residual} | _kinds(layer.body) | _kinds(layer.shortcut)
+        case layers.Sequence():
+            return {layers.Sequence}.union(*map(_kinds, layer.layers))
+        case layers.Residual():
+            return {layers.Residual} | _kinds(layer.body) | _kinds(layer.shortcut)
         case _:
             return {type(layer)}
 
@@ -178,17 +164,16 @@ def _kinds(layer: Layer) -> set[type[Layer]]:
 def _expression(layer: Layer, shape: Shape) -> list[_Line]:
     """The lines of the expression that builds the layer's module."""
     match layer:
-        case Sequence(layers=()):
+        case layers.Sequence(layers=()):
             return [_Line(0, "nn.Sequential()")]
-        case Sequence():
+        case layers.Sequence():
             return _call("nn.Sequential", _elements(layer, shape))
-        case Residual():
+        case layers.Residual():
             inner = (layer.body, layer.shortcut)
             return _call("Residual", (line for each in inner for line in _argument(_expression(each, shape))))
         case _:
-            changes = not isinstance(layer, BatchNorm | Activation | Dropout | Identity | SqueezeExcitation)
             after = output_shape(layer, shape)
-            return [_Line(0, _leaf(layer), " x ".join(map(str, after)) if changes else "")]
+            return [_Line(0, _leaf(layer), "" if isinstance(layer, _KEEP_SHAPE) else " x ".join(map(str, after)))]
 
 
 def _call(name: str, arguments: Iterator[_Line]) -> list[_Line]:
@@ -199,15 +184,15 @@ def _argument(lines: list[_Line]) -> list[_Line]:
     return [*lines[:-1], replace(lines[-1], code=f"{lines[-1].code},")]
 
 
-def _elements(sequence: Sequence, shape: Shape) -> Iterator[_Line]:
+def _elements(sequence: layers.Sequence, shape: Shape) -> Iterator[_Line]:
     """The arguments of a sequence. Blocks that repeat themselves are written once, in a comprehension."""
-    written, layers = [repr(layer) for layer in sequence.layers], sequence.layers  # unlike ==, repr tells names apart
+    written = [repr(layer) for layer in sequence.layers]  # unlike ==, repr tells names apart
     position = 0
-    while position < len(layers):
+    while position < len(written):
         period, count = _repetition(written[position:])
-        block = layers[position : position + period]
-        after = output_shape(Sequence(block), shape)
-        if after != shape or not isinstance(block[0], Sequence | Residual):
+        block = sequence.layers[position : position + period]
+        after = output_shape(layers.Sequence(block), shape)
+        if after != shape or not isinstance(block[0], layers.Sequence | layers.Residual):
             period, count, block = 1, 1, block[:1]
             after = output_shape(block[0], shape)
         lines = list(_block(block, shape))
@@ -228,7 +213,7 @@ def _repetition(written: list[str]) -> tuple[int, int]:
 
 def _block(block: tuple[Layer, ...], shape: Shape) -> Iterator[_Line]:
     for layer in block:
-        if isinstance(layer, Sequence) and layer.name:
+        if isinstance(layer, layers.Sequence) and layer.name:
             yield _Line(0, "", "".join(c if c.isprintable() else " " for c in layer.name))
         yield from _argument(_expression(layer, shape))
         shape = output_shape(layer, shape)
@@ -247,31 +232,31 @@ def _comprehension(lines: list[_Line], period: int, count: int) -> list[_Line]:
 
 def _leaf(layer: Layer) -> str:
     match layer:
-        case Conv():
+        case layers.Conv():
             keywords = _keywords(layer, stride=1, padding=0, dilation=1, groups=1, bias=True)
             return f"nn.Conv2d({layer.inputs}, {layer.outputs}, {layer.kernel}{keywords})"
-        case BatchNorm():
+        case layers.BatchNorm():
             return f"nn.BatchNorm2d({layer.channels})"
-        case Activation():
+        case layers.Activation():
             return _ACTIVATIONS[layer.function]
-        case SqueezeExcitation():
+        case layers.SqueezeExcitation():
             return f"SqueezeExcitation({layer.channels}, {layer.squeezed})"
-        case Identity():
+        case layers.Identity():
             return "nn.Identity()"
-        case Subsample():
+        case layers.Subsample():
             return f"Subsample({layer.inputs}, {layer.outputs}, {layer.stride})"
-        case Pool():
+        case layers.Pool():
             kind = "nn.MaxPool2d" if layer.statistic == "max" else "nn.AvgPool2d"
             return f"{kind}({layer.size}{_keywords(layer, stride=layer.size, padding=0)})"
-        case GlobalPool():
+        case layers.GlobalPool():
             return "nn.AdaptiveMaxPool2d(1)" if layer.statistic == "max" else "nn.AdaptiveAvgPool2d(1)"
-        case Flatten():
+        case layers.Flatten():
             return "nn.Flatten()"
-        case Linear():
+        case layers.Linear():
             return f"nn.Linear({layer.inputs}, {layer.outputs}{_keywords(layer, bias=True)})"
-        case Dropout():
+        case layers.Dropout():
             return f"nn.Dropout({layer.rate})"
-        case Sequence() | Residual():
+        case layers.Sequence() | layers.Residual():
             raise AssertionError(f"{type(layer).__name__} is no leaf")
         case _:
             assert_never(layer)
