@@ -74,7 +74,7 @@ def test_a_block_computes_the_same_in_onnx(kind: str):
 
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_are_one_object(kind: str):
-    made = stage(kind, 3, 4, 6, kernel=3, stride=2, expansion=2, name="stage 1")
+    made = stage(kind, 3, Block(4, 6, 3, 2, 2), "stage 1")
     first, rest = BLOCKS[kind](Block(4, 6, 3, 2, 2)), BLOCKS[kind](Block(6, 6, 3, 1, 2))
     assert made == Sequence((*first.layers, *rest.layers, *rest.layers))
     assert BLOCKS[kind](Block(4, 6, 3, 2, 2)) is first
@@ -82,6 +82,6 @@ def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_
 
 def test_a_kind_that_is_none_is_refused_with_those_that_are():
     with pytest.raises(SpaceError) as caught:
-        stage("conve", 1, 3, 8, kernel=3, stride=1)
+        stage("conve", 1, Block(3, 8, 3))
     assert str(caught.value) == f"a kind of block must be one of {', '.join(BLOCKS)} but is 'conve'"
     assert list(BLOCKS)[:5] == ["conv", "basic", "bottleneck", "inverted", "depthwise"], "as golden files know it"
