@@ -116,7 +116,7 @@ def begun(folder: Path, recipe: Recipe = RECIPE, out: str = "out") -> WorkFolder
 # What a training leaves behind
 
 
-def test_a_training_keeps_its_metrics_up_to_date_and_its_weights_reproduce_them(tmp_path: Path):
+def test_a_training_keeps_its_metrics_up_to_date_and_its_weights_reproduce_them(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     seen: list[tuple[int, bool, Metrics]] = []
     final = run_training(folder, CPU, lambda metrics: seen.append((len(metrics.epochs), False, read_metrics(folder))))
@@ -140,7 +140,7 @@ def test_a_training_keeps_its_metrics_up_to_date_and_its_weights_reproduce_them(
     assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
 
 
-def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path: Path):
+def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path: Path) -> None:
     recipe = Recipe(
         epochs=30, batch_size=16, optimiser="adam", learning_rate=0.2, warmup_steps=0, stop_patience=2, dropout=0.5
     )
@@ -158,7 +158,7 @@ def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path:
     assert evaluate(module, on_device, on_device.validation) == (final.validation_loss, final.accuracy)
 
 
-def test_an_interrupted_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path):
+def test_an_interrupted_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     def interrupt(metrics: Metrics) -> None:
         if len(metrics.epochs) == 2:
             raise KeyboardInterrupt
@@ -174,7 +174,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_never_stopped(tmp_path: Pa
     assert same_weights(broken, whole)
 
 
-def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path: Path):
+def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     final = run_training(folder, CPU)
     trained = weights(folder)
@@ -184,7 +184,7 @@ def test_a_training_killed_before_its_weights_were_written_writes_them(tmp_path:
     assert all(torch.equal(value, trained[name]) for name, value in weights(folder).items())
 
 
-def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_path: Path):
+def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     run_training(folder, CPU)
     weights_file(folder).write_bytes(weights_file(folder).read_bytes()[:100])
@@ -196,7 +196,7 @@ def test_damaged_weights_are_named_and_the_test_split_is_not_read_for_them(tmp_p
     assert run_test(folder, CPU).test_reads == 1
 
 
-def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
+def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path) -> None:
     folder = begun(tmp_path, DIVERGING)
     with pytest.raises(DivergenceError):
         run_training(folder, CPU)
@@ -207,7 +207,7 @@ def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path: Path):
 # The test split
 
 
-def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path):
+def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     run_training(folder, CPU)
     first = run_test(folder, CPU)
@@ -226,14 +226,14 @@ def test_the_test_split_is_read_once_and_the_result_kept(tmp_path: Path):
     assert run_test(folder, CPU).test_accuracy != first.test_accuracy  # or the above would prove nothing
 
 
-def test_a_reading_that_was_cut_off_counts(tmp_path: Path):
+def test_a_reading_that_was_cut_off_counts(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     final = run_training(folder, CPU)
     write_metrics(folder, replace(final, test_reads=1))
     assert run_test(folder, CPU).test_reads == 2
 
 
-def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path):
+def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     run_training(folder, CPU)
     tested, first = run_test(folder, CPU), weights(folder)
@@ -247,7 +247,7 @@ def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path):
     assert run_test(folder, CPU).test_reads == 2
 
 
-def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path):
+def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     run_training(folder, CPU)
     with np.load(tmp_path / "data.npz") as stored:
@@ -258,7 +258,7 @@ def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path):
     assert read_metrics(folder).test_reads == 0
 
 
-def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path):
+def test_a_training_that_has_not_finished_is_not_tested(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     with pytest.raises(RunError) as caught:
         run_test(folder, CPU)
@@ -279,7 +279,7 @@ def refusal(act: Callable[[], object], kind: type[Exception] = RunError) -> str:
     return str(caught.value)
 
 
-def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path):
+def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     training = folder.read()
     folder.enter(training)
@@ -298,7 +298,7 @@ def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path):
     assert folder.read() == training
 
 
-def test_a_folder_of_another_version_or_of_other_work_is_refused(tmp_path: Path):
+def test_a_folder_of_another_version_or_of_other_work_is_refused(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     training = folder.read()
     content = json.loads(folder.settings.read_text())
@@ -313,21 +313,21 @@ def test_a_folder_of_another_version_or_of_other_work_is_refused(tmp_path: Path)
         assert refusal(lambda: folder.enter(training)) == told
 
 
-def test_a_changed_data_set_is_refused(tmp_path: Path):
+def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     searching.write_data(tmp_path, images=120)
     told = refusal(lambda: run_training(folder, CPU), DataError)
     assert told == f"data set {tmp_path / 'data.npz'} is not what the training began with; give --out another folder"
 
 
-def test_a_device_that_is_none_is_refused():
+def test_a_device_that_is_none_is_refused() -> None:
     assert (
         refusal(lambda: pick_device("banana", 0), UserError)
         == "device must be auto, cpu, cuda or cuda:N but got 'banana'"
     )
 
 
-def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):
+def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     with folder.lock("training", wait=False) as held:
         assert held
@@ -336,7 +336,7 @@ def test_a_folder_in_which_somebody_trains_is_refused(tmp_path: Path):
     assert not state_file(folder).exists()
 
 
-def test_places_that_are_no_trainings_are_refused(tmp_path: Path):
+def test_places_that_are_no_trainings_are_refused(tmp_path: Path) -> None:
     training = tiny_plan(tmp_path, RECIPE)
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
@@ -374,7 +374,7 @@ def command(out: Path, *flags: str) -> list[str]:
 
 def test_the_same_command_again_trains_nothing_and_prints_the_same(
     unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert sorted(path.name for path in unbroken.path.iterdir()) == [
         "locks",
         "log",
@@ -398,7 +398,7 @@ def test_the_same_command_again_trains_nothing_and_prints_the_same(
 
 def test_a_command_with_other_settings_is_refused_in_one_line(
     unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     for flags, difference in (
         (["--set", "dropout=0.5", "batch_size=64"], "batch_size was 32, now 64; dropout was 0.0, now 0.5"),
         (["--seed", "4"], "seed was 0, now 4"),
@@ -412,7 +412,9 @@ def test_a_command_with_other_settings_is_refused_in_one_line(
         )
 
 
-def test_the_command_reads_the_test_split_once(unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]):
+def test_the_command_reads_the_test_split_once(
+    unbroken: WorkFolder[Training], capsys: pytest.CaptureFixture[str]
+) -> None:
     first = json.loads(run(command(unbroken.path, "--test", "--json"), capsys)[1])
     assert first["test_reads"] == 1
     assert 0 <= first["test_accuracy"] <= 1
@@ -457,7 +459,7 @@ def cut_off(folder: WorkFolder[Training], epochs: int, how: str) -> tuple[int, s
 
 def test_a_command_that_is_killed_or_interrupted_again_and_again_comes_to_the_same(
     unbroken: WorkFolder[Training], tmp_path: Path
-):
+) -> None:
     folder = training_folder(tmp_path / "out")
     done: list[Any] = []
     for epochs, how in ((2, "child"), (6, "parent"), (10, "interrupt")):
@@ -498,7 +500,7 @@ def several_begun(folder: Path, *plans: tuple[Recipe, int]) -> list[WorkFolder[T
 DIVERGING = replace(RECIPE, learning_rate=1e6, optimiser="sgd", warmup_steps=5, epochs=4)
 
 
-def test_trainings_one_after_another_in_a_process_equal_those_in_processes_of_their_own(tmp_path: Path):
+def test_trainings_one_after_another_in_a_process_equal_those_in_processes_of_their_own(tmp_path: Path) -> None:
     plans = [(RECIPE, 0), (DIVERGING, 0), (replace(RECIPE, dropout=0.5), 0), (RECIPE, 1)]
     (tmp_path / "kept").mkdir()
     (tmp_path / "own").mkdir()
@@ -517,7 +519,7 @@ def test_trainings_one_after_another_in_a_process_equal_those_in_processes_of_th
         assert without_times(read_metrics(one)) == without_times(read_metrics(other))
 
 
-def test_a_training_whose_process_is_killed_fails_alone(tmp_path: Path):
+def test_a_training_whose_process_is_killed_fails_alone(tmp_path: Path) -> None:
     folders = several_begun(tmp_path, (RECIPE, 0), (replace(RECIPE, epochs=100_000), 0), (RECIPE, 1))
     seen: list[int] = []
 
@@ -533,7 +535,7 @@ def test_a_training_whose_process_is_killed_fails_alone(tmp_path: Path):
     assert len(set(seen)) == 2
 
 
-def test_data_are_loaded_anew_for_another_seed_alone(tmp_path: Path):
+def test_data_are_loaded_anew_for_another_seed_alone(tmp_path: Path) -> None:
     load = DataOnce()
     first, again, other = (
         tiny_plan(tmp_path, RECIPE),
@@ -549,7 +551,7 @@ def test_data_are_loaded_anew_for_another_seed_alone(tmp_path: Path):
 
 def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     folder = begun(tmp_path)
     log_file(folder).write_text("what the first says\n")
     training = folder.read()
@@ -574,7 +576,7 @@ def test_a_second_command_in_the_same_folder_is_told_so_in_one_line_and_disturbs
 
 def test_a_training_that_diverges_ends_with_one_line_and_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     flags = ["norm=False", "--out", str(tmp_path / "out"), "--epochs", "9", "--set", "learning_rate=1e6"]
     code, out, err = run([*TRAIN[:4], *flags, "schedule=constant", "optimiser=sgd", *TRAIN[4:]], capsys)
     assert (code, out) == (1, "")
@@ -595,7 +597,7 @@ def trained(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
     return metrics
 
 
-def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = searching.run(searching.command(tmp_path, tmp_path / "run", "--workers", "1", trials=2, epochs=1))
     assert found.returncode == 0, found.stderr
     front = searching.result(tmp_path / "run")["front"]
@@ -615,7 +617,7 @@ def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest
 
 def test_a_space_of_ones_own_is_trained_in_a_folder_named_after_what_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     space = searching.write_space(tmp_path)
     arguments = ["train", str(space), "kind=basic", "width=5", "--dataset", "digits", "--images", "100"]
@@ -630,7 +632,9 @@ def test_a_space_of_ones_own_is_trained_in_a_folder_named_after_what_is_trained(
     assert run_training(folder, CPU).finished
 
 
-def test_a_classifier_of_torchvision_is_trained_on_enlarged_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_classifier_of_torchvision_is_trained_on_enlarged_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["train", "torchvision:squeezenet1_1", "--dataset", "digits", "--images", "100", "--recipe", "s2-tune"]
     flags = ["--epochs", "1", "--set", "input_size=64", "dropout=0.1", "batch_size=32"]
     metrics = trained([*arguments, *flags, "--test"], tmp_path / "out", capsys)
@@ -676,7 +680,7 @@ def test_what_cannot_be_trained_is_told_in_one_line_and_leaves_nothing_behind(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(["train", *arguments.split()], capsys)
     assert (code, out) == (2, "")
