@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from machine import Figures, parser, say, show
 
-from nas import train
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.network.layers import Layer
 from nas.space.budget import Budget, parse_count
 from nas.space.designs import scaled
 from nas.space.draw import fit
 from nas.space.space import bind, load_architecture, space_file
+from nas.training import train
 from nas.training.graphs import Gradients, RecordedGradients
 from nas.training.recipe import Recipe
 

@@ -81,7 +81,7 @@ def _summary(seconds: dict[str, list[tuple[float, float]]], which: int) -> Figur
 
 def main() -> int:
     """Prints the seconds of both ways as JSON."""
-    arguments = parser(__doc__, "python benchmarks/processes.py --rounds 5")
+    arguments = parser(__doc__, "python benchmarks/kept_processes.py --rounds 5")
     arguments.add_argument("--rounds", type=int, default=5, help="comparisons (default: %(default)s)")
     arguments.add_argument("--widths", default="8,12", help="of the networks (default: %(default)s)")
     arguments.add_argument("--seeds", type=int, default=3, help="trainings a network (default: %(default)s)")
