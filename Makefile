@@ -1,4 +1,4 @@
-# Two commands set up all they need: `make search` runs the main job, `make test` runs the tests.
+# Every command sets up all it needs: `make search` runs the main job, `make test` the checks and the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 search: $(VENV)/.installed
 	$(BIN)/nas search --budget 100000 --trials 200
 
-test: $(VENV)/.installed-test
+check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(VENV)/.installed-test
+test-slow: check
 	$(BIN)/python -m pytest
 
 $(BIN)/python:

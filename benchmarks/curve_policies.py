@@ -52,7 +52,7 @@ class Race:
     @property
     def epochs(self) -> int:
         """Epochs of a full training."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def curve(self, i: int, length: int) -> Curve:
         """The first epochs of a network."""

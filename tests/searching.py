@@ -38,7 +38,7 @@ def write_space(folder: Path, code: str = SPACE) -> Path:
 def write_data(folder: Path, images: int = 240) -> Path:
     """Four classes told apart by the position of a bright square in noise: uint8 [N, 8, 8]."""
     rng = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count in (("train", images), ("test", 40)):
         labels = np.arange(count) % 4
         x = rng.integers(0, 120, (count, 8, 8), dtype=np.uint8)

@@ -51,13 +51,13 @@ def pixels(data: DeviceData, seed: int = 0) -> np.ndarray:
     return (images * data.deviation + data.mean).round().long()[:, 0].numpy()
 
 
-def test_every_augmentation_says_its_meaning_and_draws_numbers_of_its_own():
+def test_every_augmentation_says_its_meaning_and_draws_numbers_of_its_own() -> None:
     assert all(about.meaning.endswith(".") for about in AUGMENTATIONS.values())
     drawn = [row for about in AUGMENTATIONS.values() for row in range(ROWS[-1])[about.rows]]
     assert sorted(drawn) == list(range(ROWS[-1]))
 
 
-def test_training_images_have_mean_0_and_deviation_1_in_every_channel():
+def test_training_images_have_mean_0_and_deviation_1_in_every_channel() -> None:
     images = random_images(200) // np.array([1, 2, 4]) + np.array([0, 50, 100])
     data = data_of(images)
     flat = normalised(data.train.images, data).double()
@@ -65,20 +65,20 @@ def test_training_images_have_mean_0_and_deviation_1_in_every_channel():
     torch.testing.assert_close(flat.std((0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-4)
 
 
-def test_the_statistics_are_those_of_the_training_split_alone():
+def test_the_statistics_are_those_of_the_training_split_alone() -> None:
     images = random_images(4)
     data = data_of(images)
     torch.testing.assert_close(data.mean, torch.tensor(images.mean((0, 1, 2)), dtype=torch.float32))
     torch.testing.assert_close(data.deviation, torch.tensor(images.std((0, 1, 2)), dtype=torch.float32))
 
 
-def test_a_channel_that_never_changes_is_not_divided_by_zero():
+def test_a_channel_that_never_changes_is_not_divided_by_zero() -> None:
     data = data_of(np.full((4, 8, 8, 1), 200))
     assert normalised(data.train.images, data).abs().max().item() == 0
     assert data.deviation.tolist() == [1.0]
 
 
-def test_normalised_images_are_channels_first_and_lie_channels_last_in_memory():
+def test_normalised_images_are_channels_first_and_lie_channels_last_in_memory() -> None:
     data = data_of(random_images(4))
     images = normalised(data.train.images, data)
     assert images.shape == (4, 3, 16, 16)
@@ -86,7 +86,7 @@ def test_normalised_images_are_channels_first_and_lie_channels_last_in_memory():
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_images_of_the_data_set_are_left_as_they_are():
+def test_the_images_of_the_data_set_are_left_as_they_are() -> None:
     data = data_of(random_images(40), ("crop", "flip", "cutout"))
     before = data.train.images.clone()
     epoch(data)
@@ -106,7 +106,7 @@ def test_the_images_of_the_data_set_are_left_as_they_are():
 )
 def test_an_epoch_has_every_image_once_but_for_a_last_batch_of_less_than_half(
     count: int, batch_size: int, sizes: list[int]
-):
+) -> None:
     batches = epoch(data_of(random_images(count, side=2)), batch_size)
     assert [len(labels) for _, labels in batches] == sizes
     assert [len(images) for images, _ in batches] == sizes
@@ -114,7 +114,7 @@ def test_an_epoch_has_every_image_once_but_for_a_last_batch_of_less_than_half(
     assert len(set(seen)) == len(seen) == sum(sizes)
 
 
-def test_every_image_keeps_its_label():
+def test_every_image_keeps_its_label() -> None:
     images = np.arange(200).reshape(200, 1, 1, 1) * np.ones((1, 8, 8, 1), dtype=np.int64)
     data = data_of(images, ("crop", "flip"))
     for batch, labels in epoch(data):
@@ -122,13 +122,13 @@ def test_every_image_keeps_its_label():
         assert torch.equal(values, labels[:, None, None, None].expand_as(values))
 
 
-def test_images_are_the_same_when_nothing_is_augmented():
+def test_images_are_the_same_when_nothing_is_augmented() -> None:
     data = data_of(random_images(64))
     for images, labels in epoch(data):
         assert torch.equal(images, normalised(data.train.images[labels], data))
 
 
-def test_the_same_seed_gives_the_same_batches_and_another_seed_gives_others():
+def test_the_same_seed_gives_the_same_batches_and_another_seed_gives_others() -> None:
     data = data_of(random_images(64), ("crop", "flip", "cutout"))
     first, again, other = epoch(data, seed=1), epoch(data, seed=1), epoch(data, seed=2)
     for (images, labels), (same_images, same_labels) in zip(first, again, strict=True):
@@ -137,13 +137,13 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_gives_others():
     assert not torch.equal(first[0][1], other[0][1])
 
 
-def test_the_order_of_the_images_does_not_depend_on_the_augmentation():
+def test_the_order_of_the_images_does_not_depend_on_the_augmentation() -> None:
     plain, augmented = data_of(random_images(64)), data_of(random_images(64), ("crop", "flip", "cutout"))
     for (_, labels), (_, others) in zip(epoch(plain), epoch(augmented), strict=True):
         assert torch.equal(labels, others)
 
 
-def test_half_of_the_images_are_flipped_left_to_right():
+def test_half_of_the_images_are_flipped_left_to_right() -> None:
     marked = marked_images(1)[0, :, :, 0]
     flipped = 0
     for image in pixels(data_of(marked_images(400), ("flip",))):
@@ -152,7 +152,7 @@ def test_half_of_the_images_are_flipped_left_to_right():
     assert 160 < flipped < 240
 
 
-def test_images_are_shifted_by_up_to_an_eighth_and_mirrored_at_the_borders():
+def test_images_are_shifted_by_up_to_an_eighth_and_mirrored_at_the_borders() -> None:
     marked = marked_images(1)[0, :, :, 0]
     padded = np.pad(marked, 2, mode="reflect")
     shifts = []
@@ -166,12 +166,12 @@ def test_images_are_shifted_by_up_to_an_eighth_and_mirrored_at_the_borders():
     assert len(set(shifts)) == 25
 
 
-def test_images_below_eight_pixels_are_not_shifted():
+def test_images_below_eight_pixels_are_not_shifted() -> None:
     images = np.broadcast_to(np.arange(49).reshape(7, 7, 1), (50, 7, 7, 1))
     assert (pixels(data_of(images, ("crop",))) == images[:, :, :, 0]).all()
 
 
-def test_a_square_of_a_quarter_of_the_side_is_cut_out_anywhere():
+def test_a_square_of_a_quarter_of_the_side_is_cut_out_anywhere() -> None:
     data = data_of(marked_images(600), ("cutout",))
     whole = normalised(data.train.images[:1], data)[0, 0]
     assert (whole != 0).all()  # the mean of 0..255 is no pixel's value
@@ -191,14 +191,14 @@ def test_a_square_of_a_quarter_of_the_side_is_cut_out_anywhere():
     assert touched.all()
 
 
-def test_a_square_is_cut_out_of_every_channel():
+def test_a_square_is_cut_out_of_every_channel() -> None:
     data = data_of(np.broadcast_to(random_images(64, channels=1) // 2 * 2 + [0, 1, 0], (64, 16, 16, 3)), ("cutout",))
     images, _ = epoch(data)[0]
     holes = (images == 0).all(1)
     assert (holes.sum((1, 2)) >= 4).all()
 
 
-def test_crop_flip_and_cutout_are_drawn_as_they_always_were():
+def test_crop_flip_and_cutout_are_drawn_as_they_always_were() -> None:
     images, side = random_images(50), 16
     data = data_of(images, ("crop", "flip", "cutout"))
     generator = torch.Generator().manual_seed(7)
@@ -210,15 +210,15 @@ def test_crop_flip_and_cutout_are_drawn_as_they_always_were():
     for number, image in zip(order, torch.cat([images for images, _ in batches]), strict=True):
         down, right = (int(u * 5) for u in uniform[:2, number])
         padded = np.pad(images[number], ((2, 2), (2, 2), (0, 0)), mode="reflect")
-        expected = padded[down : down + side, right : right + side]
-        expected = expected if uniform[2, number] < 0.5 else expected[:, ::-1]
-        expected = normalised(torch.from_numpy(expected.astype(np.uint8))[None], data)[0]
+        cut = padded[down : down + side, right : right + side]
+        turned = cut if uniform[2, number] < 0.5 else cut[:, ::-1]
+        expected = normalised(torch.from_numpy(turned.astype(np.uint8))[None], data)[0]
         row, column = (int(u * side) for u in uniform[3:, number])
         expected[:, max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = 0
         assert torch.equal(image, expected)
 
 
-def test_half_of_the_images_are_flipped_upside_down():
+def test_half_of_the_images_are_flipped_upside_down() -> None:
     marked = marked_images(1)[0, :, :, 0]
     flipped = 0
     for image in pixels(data_of(marked_images(400), ("vertical-flip",))):
@@ -227,7 +227,7 @@ def test_half_of_the_images_are_flipped_upside_down():
     assert 160 < flipped < 240
 
 
-def test_an_image_is_flipped_upside_down_whether_or_not_it_is_flipped_left_to_right():
+def test_an_image_is_flipped_upside_down_whether_or_not_it_is_flipped_left_to_right() -> None:
     marked = marked_images(1)[0, :, :, 0]
     images = pixels(data_of(marked_images(400), ("flip", "vertical-flip")))
     turned = [marked, marked[::-1], marked[:, ::-1], marked[::-1, ::-1]]
@@ -250,7 +250,7 @@ def erased_rectangles(data: DeviceData, whole: Tensor) -> list[tuple[int, int, i
     return found
 
 
-def test_a_rectangle_of_2_to_33_percent_of_the_area_is_erased_in_half_of_the_images():
+def test_a_rectangle_of_2_to_33_percent_of_the_area_is_erased_in_half_of_the_images() -> None:
     side = 64
     images = np.broadcast_to(np.arange(side * side).reshape(side, side, 1) % 256, (800, side, side, 1))
     data = data_of(images, ("erasing",))
@@ -272,7 +272,7 @@ def test_a_rectangle_of_2_to_33_percent_of_the_area_is_erased_in_half_of_the_ima
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 64), (64, 2), (8, 8)])
-def test_what_is_erased_lies_inside_the_image_however_small_or_long_it_is(height: int, width: int):
+def test_what_is_erased_lies_inside_the_image_however_small_or_long_it_is(height: int, width: int) -> None:
     images = 2 * np.arange(height * width).reshape(1, height, width, 1) + 1 - np.arange(200).reshape(200, 1, 1, 1) % 2
     data = data_of(images, ("erasing",))
     erased = 0
@@ -284,13 +284,13 @@ def test_what_is_erased_lies_inside_the_image_however_small_or_long_it_is(height
     assert 70 < erased < 130
 
 
-def test_a_rectangle_is_erased_from_every_channel():
+def test_a_rectangle_is_erased_from_every_channel() -> None:
     data = data_of(np.broadcast_to(random_images(64, channels=1) // 2 * 2 + [0, 1, 0], (64, 16, 16, 3)), ("erasing",))
     for images, _ in epoch(data):
         assert ((images == 0).all(1) == (images == 0).any(1)).all()
 
 
-def test_a_tenth_of_the_images_turn_gray_and_the_others_stay_as_they_are():
+def test_a_tenth_of_the_images_turn_gray_and_the_others_stay_as_they_are() -> None:
     images = random_images(600, side=4)
     data = data_of(images, ("grayscale",))
     gray = 0
@@ -307,7 +307,7 @@ def test_a_tenth_of_the_images_turn_gray_and_the_others_stay_as_they_are():
 
 
 @pytest.mark.parametrize("name", DRAWN_AT_ONCE)
-def test_chunks_of_a_batch_are_transformed_each_with_its_own_draw(name: str):
+def test_chunks_of_a_batch_are_transformed_each_with_its_own_draw(name: str) -> None:
     images = np.repeat(random_images(1), 4 * CHUNK, axis=0)
     data = data_of(images, (name,))
     [(batch, _)] = epoch(data, batch_size=4 * CHUNK)
@@ -316,7 +316,7 @@ def test_chunks_of_a_batch_are_transformed_each_with_its_own_draw(name: str):
     assert len({chunk[0].numpy().tobytes() for chunk in chunks}) == 4
 
 
-def test_jittered_colours_differ_while_light_and_dark_stay_where_they_were():
+def test_jittered_colours_differ_while_light_and_dark_stay_where_they_were() -> None:
     images = np.where(np.arange(16) % 2, 180, 60).reshape(1, 16, 1, 1) * np.ones((64, 1, 8, 3), dtype=np.int64)
     data = data_of(images + np.array([10, 0, -10]), ("colour-jitter",))
     for batch, _ in epoch(data):
@@ -327,7 +327,7 @@ def test_jittered_colours_differ_while_light_and_dark_stay_where_they_were():
         assert values.mean((1, 2, 3)).std() > 5
 
 
-def test_randaugment_changes_images_in_shape_or_colour_and_leaves_them_uint8_values():
+def test_randaugment_changes_images_in_shape_or_colour_and_leaves_them_uint8_values() -> None:
     data = data_of(random_images(512), ("randaugment",))
     changed = 0
     for batch, labels in epoch(data):
@@ -339,20 +339,20 @@ def test_randaugment_changes_images_in_shape_or_colour_and_leaves_them_uint8_val
 
 @pytest.mark.parametrize("name", COLOURED)
 @pytest.mark.parametrize("channels", [1, 4])
-def test_an_augmentation_of_colours_is_refused_for_images_without(name: str, channels: int):
+def test_an_augmentation_of_colours_is_refused_for_images_without(name: str, channels: int) -> None:
     message = f"augmentation '{name}' needs images of 3 channels but these have {channels}; leave it out"
     with pytest.raises(UserError, match=f"^{message}$"):
         data_of(random_images(4, channels=channels), ("crop", name))
 
 
-def test_the_other_augmentations_take_images_of_one_channel():
+def test_the_other_augmentations_take_images_of_one_channel() -> None:
     data = data_of(random_images(32, channels=1), tuple(name for name in EVERYTHING if name not in COLOURED))
     [(images, _)] = epoch(data)
     assert images.shape == (32, 1, 16, 16)
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_every_augmentation_changes_images_but_neither_their_order_nor_the_data_set(name: str):
+def test_every_augmentation_changes_images_but_neither_their_order_nor_the_data_set(name: str) -> None:
     images = random_images(128)
     data, plain = data_of(images, (name,)), data_of(images)
     changed = 0
@@ -366,13 +366,13 @@ def test_every_augmentation_changes_images_but_neither_their_order_nor_the_data_
 
 
 @pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in DRAWN_AT_ONCE])
-def test_images_of_a_batch_are_augmented_each_in_its_own_way(name: str):
+def test_images_of_a_batch_are_augmented_each_in_its_own_way(name: str) -> None:
     data = data_of(np.repeat(random_images(1), 64, axis=0), (name,))
     [(images, _)] = epoch(data, batch_size=64)
     assert len({image.numpy().tobytes() for image in images}) > 1
 
 
-def test_vertical_flip_erasing_and_grayscale_leave_the_draws_of_crop_and_flip_as_they_were():
+def test_vertical_flip_erasing_and_grayscale_leave_the_draws_of_crop_and_flip_as_they_were() -> None:
     images = random_images(64)
     few, more = data_of(images, ("crop", "flip")), data_of(images, ("crop", "flip", "erasing", "grayscale"))
     untouched = 0
@@ -392,7 +392,7 @@ def ten_classes(images: np.ndarray, augmentation: tuple[str, ...] = ()) -> Devic
 
 
 @pytest.mark.parametrize("mixing", [None, *MIXINGS])
-def test_equal_seeds_give_equal_batches_and_others_do_not(mixing: Mixing | None):
+def test_equal_seeds_give_equal_batches_and_others_do_not(mixing: Mixing | None) -> None:
     data = ten_classes(random_images(64), EVERYTHING)
     first, again, others = (epoch(data, seed=seed, noise=seed, mixing=mixing) for seed in (1, 1, 2))
     for (images, labels), (same_images, same_labels), (other_images, _) in zip(first, again, others, strict=True):
@@ -401,7 +401,7 @@ def test_equal_seeds_give_equal_batches_and_others_do_not(mixing: Mixing | None)
         assert not torch.equal(images, other_images)
 
 
-def test_the_draws_of_torchvision_come_from_the_global_generator():
+def test_the_draws_of_torchvision_come_from_the_global_generator() -> None:
     data = data_of(random_images(64), ("randaugment", "colour-jitter"))
     (images, labels), (others, same_labels) = epoch(data, noise=1)[0], epoch(data, noise=2)[0]
     assert torch.equal(labels, same_labels)
@@ -409,7 +409,7 @@ def test_the_draws_of_torchvision_come_from_the_global_generator():
 
 
 @pytest.mark.parametrize("mixing", MIXINGS)
-def test_mixed_batches_are_floats_in_channels_last_and_their_labels_sum_to_1(mixing: Mixing):
+def test_mixed_batches_are_floats_in_channels_last_and_their_labels_sum_to_1(mixing: Mixing) -> None:
     for images, labels in epoch(ten_classes(random_images(96), EVERYTHING), mixing=mixing):
         assert (images.dtype, labels.dtype) == (torch.float32, torch.float32)
         assert images.is_contiguous(memory_format=torch.channels_last)
@@ -417,7 +417,7 @@ def test_mixed_batches_are_floats_in_channels_last_and_their_labels_sum_to_1(mix
         torch.testing.assert_close(labels.sum(1), torch.ones(32))
 
 
-def test_mixup_adds_two_images_with_the_weights_of_their_labels():
+def test_mixup_adds_two_images_with_the_weights_of_their_labels() -> None:
     data = data_of(random_images(64))
     whole = normalised(data.train.images, data)
     weights = set()
@@ -428,7 +428,7 @@ def test_mixup_adds_two_images_with_the_weights_of_their_labels():
     assert len(weights) == 8  # a new weight for each batch
 
 
-def test_cutmix_takes_of_each_image_the_share_of_pixels_that_its_label_has():
+def test_cutmix_takes_of_each_image_the_share_of_pixels_that_its_label_has() -> None:
     data = data_of(random_images(64))
     whole = normalised(data.train.images, data)
     for images, labels in epoch(data, batch_size=8, mixing=Mixing(64, cutmix=1.0)):
@@ -438,7 +438,7 @@ def test_cutmix_takes_of_each_image_the_share_of_pixels_that_its_label_has():
             torch.testing.assert_close(of.float().mean((1, 2)), label)
 
 
-def test_with_both_on_about_half_of_the_batches_are_mixed_by_mixup_and_the_others_by_cutmix():
+def test_with_both_on_about_half_of_the_batches_are_mixed_by_mixup_and_the_others_by_cutmix() -> None:
     data = data_of(random_images(400, side=4))
     whole = normalised(data.train.images, data)
     batches = epoch(data, batch_size=4, mixing=Mixing(400, mixup=1.0, cutmix=1.0))
@@ -447,14 +447,14 @@ def test_with_both_on_about_half_of_the_batches_are_mixed_by_mixup_and_the_other
 
 
 @pytest.mark.parametrize("mixing", [None, Mixing(classes=64)])
-def test_nothing_is_mixed_unless_asked_for(mixing: Mixing | None):
+def test_nothing_is_mixed_unless_asked_for(mixing: Mixing | None) -> None:
     data = data_of(random_images(64))
     for images, labels in epoch(data, mixing=mixing):
         assert labels.dtype == torch.int64
         assert torch.equal(images, normalised(data.train.images[labels], data))
 
 
-def test_crop_flip_and_cutout_do_not_wait_for_torchvision():
+def test_crop_flip_and_cutout_do_not_wait_for_torchvision() -> None:
     code = """
 import sys
 import numpy, torch
@@ -469,7 +469,7 @@ print(len(list(training_batches(device_data, 4, torch.Generator()))), "torchvisi
     assert done.stdout == "1 False\n"
 
 
-def test_a_split_is_copied_to_the_device_as_it_is():
+def test_a_split_is_copied_to_the_device_as_it_is() -> None:
     images, labels = random_images(3).astype(np.uint8), np.array([2, 0, 1])
     split = DeviceSplit.of(Split(images, labels), CPU)
     assert split.images.dtype == torch.uint8

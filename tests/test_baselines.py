@@ -17,7 +17,7 @@ SHAPE: Shape = (3, 32, 32)
 
 @pytest.mark.parametrize("budget", [10_000, 50_000, 100_000, 1_000_000])
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_scaled_design_uses_the_whole_budget_and_no_more(name: str, budget: int):
+def test_a_scaled_design_uses_the_whole_budget_and_no_more(name: str, budget: int) -> None:
     network = scaled(name, Budget(budget), SHAPE, 10)
     assert network is not None
     assert 0.99 * budget <= parameters(network) <= budget
@@ -26,13 +26,13 @@ def test_a_scaled_design_uses_the_whole_budget_and_no_more(name: str, budget: in
     assert from_json(to_json(network)) == network
 
 
-def test_a_cap_on_multiply_adds_holds_for_baselines_too():
+def test_a_cap_on_multiply_adds_holds_for_baselines_too() -> None:
     network = scaled("vgg", Budget(100_000, macs=3_000_000), SHAPE, 10)
     assert network is not None
     assert macs(network, SHAPE) <= 3_000_000
 
 
-def test_unscaled_designs_have_the_parameters_of_their_originals():
+def test_unscaled_designs_have_the_parameters_of_their_originals() -> None:
     """torchvision's mobilenet_v2 with ten classes has 2,236,682; ResNet-8 with projections, by hand, 78,042."""
     counts = {name: parameters(network_of(name)) for name in DESIGNS}
     assert counts == {"resnet": 78_042, "mobilenetv2": 2_236_682, "vgg": 1_148_874}
@@ -44,13 +44,13 @@ def network_of(name: str) -> Layer:
     return space.network(space.defaults)
 
 
-def test_a_design_too_large_for_a_budget_is_left_out():
+def test_a_design_too_large_for_a_budget_is_left_out() -> None:
     assert scaled("mobilenetv2", Budget(1_500), SHAPE, 10) is None
     assert feasible_baselines([Budget(1_500), Budget(100_000)], SHAPE, 10) == ("resnet", "vgg")
     assert feasible_baselines([Budget(20)], SHAPE, 10) == ()
 
 
-def test_the_baselines_of_a_budget_are_a_space_of_one_knob():
+def test_the_baselines_of_a_budget_are_a_space_of_one_knob() -> None:
     space = BaselineSpace(("resnet", "vgg"), Budget(10_000), SHAPE, 10)
     assert [(knob.name, knob.options) for knob in space.knobs] == [("network", ("resnet", "vgg"))]
     assert space.network({"network": "vgg"}) == scaled("vgg", Budget(10_000), SHAPE, 10)

@@ -47,7 +47,7 @@ def plain_module(block: Sequence, shape: tuple[int, ...]) -> nn.Module:
 @settings(max_examples=40, deadline=None)
 @given(block=blocks, side=st.integers(1, 9))
 @torch.no_grad()
-def test_a_block_has_the_counts_the_shape_and_the_source_of_its_module(kind: str, block: Block, side: int):
+def test_a_block_has_the_counts_the_shape_and_the_source_of_its_module(kind: str, block: Block, side: int) -> None:
     network, shape = BLOCKS[kind](block), (block.inputs, side, side + 1)
     module = to_module(network).eval()
     images = torch.randn(2, *shape)
@@ -62,7 +62,7 @@ def test_a_block_has_the_counts_the_shape_and_the_source_of_its_module(kind: str
 
 @pytest.mark.parametrize("kind", BLOCKS)
 @torch.no_grad()
-def test_a_block_computes_the_same_in_onnx(kind: str):
+def test_a_block_computes_the_same_in_onnx(kind: str) -> None:
     shape = (3, 7, 8)
     module = plain_module(BLOCKS[kind](MANY_FACED), shape)
     model: onnx.ModelProto = onnx_model(module, shape)
@@ -73,14 +73,14 @@ def test_a_block_computes_the_same_in_onnx(kind: str):
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_are_one_object(kind: str):
-    made = stage(kind, 3, Block(4, 6, 3, 2, 2), "stage 1")
+def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_are_one_object(kind: str) -> None:
+    made = stage(kind, 3, 4, 6, kernel=3, stride=2, expansion=2, name="stage 1")
     first, rest = BLOCKS[kind](Block(4, 6, 3, 2, 2)), BLOCKS[kind](Block(6, 6, 3, 1, 2))
     assert made == Sequence((*first.layers, *rest.layers, *rest.layers))
     assert BLOCKS[kind](Block(4, 6, 3, 2, 2)) is first
 
 
-def test_a_kind_that_is_none_is_refused_with_those_that_are():
+def test_a_kind_that_is_none_is_refused_with_those_that_are() -> None:
     with pytest.raises(SpaceError) as caught:
         stage("conve", 1, Block(3, 8, 3))
     assert str(caught.value) == f"a kind of block must be one of {', '.join(BLOCKS)} but is 'conve'"

@@ -43,7 +43,7 @@ def pareto(tmp_path: Path) -> Path:
 # Help
 
 
-def test_the_commands():
+def test_the_commands() -> None:
     assert list(COMMANDS) == [
         *("compare", "confirm", "count", "data", "export", "list", "models", "recipes"),
         *("report", "scaling", "search", "show", "space", "table", "train"),
@@ -51,7 +51,7 @@ def test_the_commands():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_every_command_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[str]):
+def test_the_help_of_every_command_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run([command, "--help"], capsys)
     assert (code, err) == (0, "")
     *_, title, example = out.rstrip().splitlines()
@@ -59,7 +59,7 @@ def test_the_help_of_every_command_ends_with_an_example(command: str, capsys: py
     assert f"{example} ".startswith(f"  nas {command} ")
 
 
-def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]):
+def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(["--help"], capsys)
     assert code == 0
     listed = re.findall(r"^    (\w+) ", out, re.MULTILINE)
@@ -67,7 +67,7 @@ def test_the_help_of_nas_names_every_command_and_ends_with_an_example(capsys: py
     assert out.rstrip().endswith("example:\n  nas search --budget 100000 --trials 200")
 
 
-def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]):
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(["--version"], capsys)
     assert (code, out) == (0, f"nas {version('nas-under-budget')}\n")
 
@@ -75,14 +75,14 @@ def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("command", ["space", "count", "data", "recipes", "train", "table"])
 def test_the_example_of_a_command_works_when_pasted(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     _, out, _ = run([command, "--help"], capsys)
     example = out.rstrip().splitlines()[-1].split()
     assert run(example[1:], capsys)[0] == 0
 
 
-def test_a_reader_that_leaves_early_gets_no_traceback():
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     """As `nas count s4-resnet110 --json | head -1` does."""
     command = [sys.executable, "-m", "nas.cli", "count", "s4-resnet110", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -94,7 +94,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     assert process.returncode == 1
 
 
-def test_nas_runs_as_a_program():
+def test_nas_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "nas.cli", "list", "/nowhere"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -162,7 +162,7 @@ def test_nas_runs_as_a_program():
 )
 def test_wrong_use_is_told_in_one_line_with_exit_code_2(
     arguments: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(arguments.split(), capsys)
     assert (code, out) == (2, "")
@@ -200,7 +200,7 @@ def test_wrong_use_is_told_in_one_line_with_exit_code_2(
 )
 def test_flags_that_cannot_be_read_end_with_one_line_and_exit_code_2(
     arguments: str, words: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     code, out, err = run(arguments.split(), capsys)
     assert (code, out) == (2, "")
     assert err.startswith("nas")
@@ -211,7 +211,7 @@ def test_flags_that_cannot_be_read_end_with_one_line_and_exit_code_2(
 # nas space
 
 
-def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
+def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(
         ["space", "residual", "--budget", "20K", "--shape", "1x8x8", "--classes", "10", "--json"], capsys
     )
@@ -229,20 +229,20 @@ def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]
     assert content["satisfiable"] is True
 
 
-def test_a_space_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
+def test_a_space_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["space", "plain", "--budget", "20K", "--shape", "1,8,8", "--classes", "10"], capsys)
     assert (code, out) == (0, "")
     assert "images 1×8×8, 10 classes" in err
     assert "the budget can be met" in " ".join(err.split())
 
 
-def test_a_budget_that_a_space_cannot_meet_is_an_answer_and_exit_code_1(capsys: pytest.CaptureFixture[str]):
+def test_a_budget_that_a_space_cannot_meet_is_an_answer_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(["space", "plain", "--budget", "10"], capsys)
     assert code == 1
     assert "the budget cannot be met" in " ".join(err.split())
 
 
-def test_a_space_of_ones_own_is_described_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_space_of_ones_own_is_described_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     code, out, _ = run(["space", str(file), "--classes", "10", "--json"], capsys)
@@ -269,7 +269,7 @@ class Mine(Architecture):
 # nas count
 
 
-def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     code, out, err = run(["count", str(file), "hidden=8", "--classes", "10"], capsys)
@@ -283,7 +283,7 @@ def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsy
     assert err.splitlines()[-1] == "peak activation: 3,075 values (12 KiB in fp32) an image"
 
 
-def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]):
+def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["count", "mixed", "kind2=depthwise", "width2=32", "--classes", "10", "--json"], capsys)
     assert (code, err) == (0, "")
     content = json.loads(out)
@@ -311,7 +311,7 @@ def counted(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(out)["parameters"]
 
 
-def test_digits_that_begin_a_fingerprint_select_its_network(pareto: Path, capsys: pytest.CaptureFixture[str]):
+def test_digits_that_begin_a_fingerprint_select_its_network(pareto: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(pareto.read_text())
     content["front"][0]["network"] = "795742" + content["front"][0]["network"][6:]
     pareto.write_text(json.dumps(content))
@@ -321,7 +321,7 @@ def test_digits_that_begin_a_fingerprint_select_its_network(pareto: Path, capsys
 
 def test_a_stored_network_is_selected_by_fingerprint_or_by_most_parameters(
     pareto: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     front = json.loads(pareto.read_text())["front"]
     small, large = (entry["parameters"] for entry in front)
     assert counted(["count", str(pareto)], capsys) == large
@@ -342,7 +342,7 @@ def test_a_stored_network_is_selected_by_fingerprint_or_by_most_parameters(
 )
 def test_a_network_that_is_not_stored_is_refused(
     pareto: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     code, out, err = run(["count", str(pareto), *arguments], capsys)
     assert (code, out) == (2, "")
     assert err.startswith("nas: ")
@@ -350,7 +350,7 @@ def test_a_network_that_is_not_stored_is_refused(
     assert err.count("\n") == 1
 
 
-def test_a_classifier_of_torchvision_is_counted(capsys: pytest.CaptureFixture[str]):
+def test_a_classifier_of_torchvision_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
         ["count", "torchvision:squeezenet1_1", "--shape", "1,64,64", "--classes", "10", "--json"], capsys
     )
@@ -363,7 +363,7 @@ def test_a_classifier_of_torchvision_is_counted(capsys: pytest.CaptureFixture[st
 # nas models, nas recipes
 
 
-def test_the_models_are_listed_with_sizes_and_published_accuracies(capsys: pytest.CaptureFixture[str]):
+def test_the_models_are_listed_with_sizes_and_published_accuracies(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["models", "--json"], capsys)
     assert (code, err) == (0, "")
     listed = json.loads(out)
@@ -383,7 +383,7 @@ def test_the_models_are_listed_with_sizes_and_published_accuracies(capsys: pytes
     assert all(model["name"] in err and f"{model['parameters']:,}" in err for model in listed)
 
 
-def test_the_recipes_are_listed_as_set_takes_them(capsys: pytest.CaptureFixture[str]):
+def test_the_recipes_are_listed_as_set_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["recipes"], capsys)
     assert (code, out) == (0, "")
     options: dict[str, list[str]] = {}
@@ -400,7 +400,7 @@ def test_the_recipes_are_listed_as_set_takes_them(capsys: pytest.CaptureFixture[
 
 def test_a_recipe_is_shown_with_the_meaning_of_its_options_and_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     (tmp_path / "mine.toml").write_text('extends = "s4"\nepochs = 2\n')
     for name, recipe in (
         ("s4", RECIPES["s4"].recipe),
@@ -419,7 +419,7 @@ def test_a_recipe_is_shown_with_the_meaning_of_its_options_and_as_json(
 # nas data, nas list
 
 
-def test_a_data_set_is_described(capsys: pytest.CaptureFixture[str]):
+def test_a_data_set_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["data", "--dataset", "digits", "--json"], capsys)
     assert (code, err) == (0, "")
     content = json.loads(out)
@@ -430,5 +430,5 @@ def test_a_data_set_is_described(capsys: pytest.CaptureFixture[str]):
     assert "1×8×8" in err or "(1, 8, 8)" in err
 
 
-def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", str(tmp_path)], capsys) == (2, "", f"nas: {tmp_path} holds no runs\n")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def course(strategy: str, seed: int, *best: float, epochs: int = 2, seconds: flo
     return Course(strategy, 100, seed, best, tuple(epochs * n for n in counts), tuple(seconds * n for n in counts))
 
 
-def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failures():
+def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failures() -> None:
     found = courses(
         PLAN,
         [
@@ -51,33 +52,33 @@ def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failur
     ]
 
 
-def test_a_course_tells_the_best_for_a_cost():
+def test_a_course_tells_the_best_for_a_cost() -> None:
     found = course("tpe", 0, 0.1, 0.4, 0.4, 0.6)
     assert [found.at("trials", n) for n in (0, 1, 2, 4, 9)] == [0.0, 0.1, 0.4, 0.6, 0.6]
     assert found.at("epochs", 5) == 0.4
     assert found.at("seconds", 11.9) == 0.4
 
 
-def test_strategies_are_compared_for_the_cost_that_every_search_has_spent():
+def test_strategies_are_compared_for_the_cost_that_every_search_has_spent() -> None:
     at = compare([course("tpe", 0, 0.1, 0.2, 0.9), course("greedy", 0, 0.3, 0.4, epochs=1)], {100: 0.05})[0]
     by_cost = {pair["cost"]: (pair["limit"], round(pair["difference"], 6)) for pair in at["pairs"]}
     assert by_cost == {"trials": (2, -20.0), "epochs": (2, -30.0), "seconds": (6.0, -20.0)}
     assert [found["gain_over_average_random"] for found in at["strategies"]] == pytest.approx([85.0, 35.0])
 
 
-def test_a_cost_for_which_a_search_had_found_nothing_yet_is_not_compared():
+def test_a_cost_for_which_a_search_had_found_nothing_yet_is_not_compared() -> None:
     """The first search had no network within the 3 seconds that the second took in all."""
     slow, quick = course("tpe", 0, 0.7, seconds=10.0), course("greedy", 0, 0.6, seconds=3.0)
     assert [pair["cost"] for pair in compare([slow, quick], {})[0]["pairs"]] == ["trials", "epochs"]
 
 
-def test_only_seeds_that_every_strategy_searched_with_are_paired():
+def test_only_seeds_that_every_strategy_searched_with_are_paired() -> None:
     at = compare([course("tpe", 0, 0.5), course("tpe", 1, 0.9), course("greedy", 1, 0.8)], {})[0]
     assert at["searches"] == 1
     assert at["pairs"][0]["difference"] == pytest.approx(10.0)
 
 
-def test_the_average_random_network_is_of_random_trials_that_use_the_budget():
+def test_the_average_random_network_is_of_random_trials_that_use_the_budget() -> None:
     search = dataclasses.replace(PLAN, budgets=(2_700,))
     cost = record(LARGE, 0).parameters
     records = [
@@ -96,26 +97,26 @@ def test_the_average_random_network_is_of_random_trials_that_use_the_budget():
     }
 
 
-def test_an_interval_covers_the_mean_it_is_of():
+def test_an_interval_covers_the_mean_it_is_of() -> None:
     low, high = interval_of_mean(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) or (0, 0)
     assert 1.0 < low < 3.0 < high < 5.0
     assert interval_of_mean(np.array([2.0, 2.0, 2.0])) == [2.0, 2.0]
     assert interval_of_mean(np.array([1.0, 2.0])) is None
 
 
-def test_five_searches_cannot_be_told_apart_by_ranks_and_six_can():
+def test_five_searches_cannot_be_told_apart_by_ranks_and_six_can() -> None:
     assert rank_test(np.ones(5) + np.arange(5)) == pytest.approx(0.0625)
     assert rank_test(np.ones(6) + np.arange(6)) == pytest.approx(0.03125)
     assert rank_test(np.zeros(6)) == 1.0
     assert rank_test(np.ones(1)) is None
 
 
-def test_superiority_is_the_chance_of_ending_above():
+def test_superiority_is_the_chance_of_ending_above() -> None:
     assert superiority(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == 0.875
     assert superiority(np.array([1.0]), np.array([1.0])) == 0.5
 
 
-def test_equal_strategies_are_said_not_to_differ_and_unequal_ones_to_differ():
+def test_equal_strategies_are_said_not_to_differ_and_unequal_ones_to_differ() -> None:
     rng = np.random.default_rng(0)
     draws = rng.normal(0.5, 0.01, (2, 12))
     same = [course(name, s, float(draws[i, s])) for i, name in enumerate(("a", "b")) for s in range(12)]
@@ -127,22 +128,22 @@ def test_equal_strategies_are_said_not_to_differ_and_unequal_ones_to_differ():
 
 
 @pytest.mark.parametrize("difference", [0.0, 1.0])
-def test_a_single_search_has_no_verdict(difference: float):
+def test_a_single_search_has_no_verdict(difference: float) -> None:
     assert "chance cannot be told from skill" in verdict("a", "b", difference, None, None, 1)
 
 
-def test_runs_that_differ_in_more_than_their_seed_are_not_compared():
+def test_runs_that_differ_in_more_than_their_seed_are_not_compared() -> None:
     other = dataclasses.replace(PLAN, epochs=7, seed=1)
     with pytest.raises(RunError, match="must differ in seed only, but epochs is 2 here and 7 there"):
         compare_runs([(PLAN, []), (other, [])])
 
 
-def test_the_same_seed_twice_is_not_two_searches():
+def test_the_same_seed_twice_is_not_two_searches() -> None:
     with pytest.raises(RunError, match="two of the runs have searched with tpe and seed 0; leave one out"):
         compare_runs([(PLAN, []), (PLAN, [])])
 
 
-def test_independent_searches_are_run_and_compared_by_one_command(tmp_path: Path):
+def test_independent_searches_are_run_and_compared_by_one_command(tmp_path: Path) -> None:
     flags = ("--strategies", "random,greedy", "--seeds", "2", "--seed", "3")
     done = run(command(tmp_path, tmp_path / "out", *flags, trials=3, epochs=1))
     assert done.returncode == 0, done.stderr
@@ -175,8 +176,8 @@ def test_independent_searches_are_run_and_compared_by_one_command(tmp_path: Path
     )
 
 
-def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_then_on():
-    def trial(number: int, accuracy: float, epochs: int = 8, **noted: int) -> Record:
+def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_then_on() -> None:
+    def trial(number: int, accuracy: float, epochs: int = 8, **noted: Any) -> Record:
         made = record({"width": 4, "kernel": 3, "gate": False}, accuracy, number=number)
         curve = tuple((1.0, 1.0, accuracy) for _ in range(epochs))
         accuracies = (accuracy,) * epochs

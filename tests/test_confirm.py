@@ -18,12 +18,12 @@ from searching import write_data, write_space
 from nas.api import search
 from nas.cli.main import build_parser, main
 from nas.data.load import load_test
-from nas.errors import DataError, RunError, SpaceError
+from nas.errors import DataError, RunError, SpaceError, UserError
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.confirming.confirm import confirm
 from nas.results.confirming.confirmed import interval, read_confirmed
 from nas.results.confirming.racing import Candidate, Entrant, dropped
-from nas.results.export.exportable import UserError, exportables
+from nas.results.export.exportable import exportables
 from nas.results.options import ConfirmOptions
 from nas.results.report.whole import report_html
 from nas.training.recipe import changed, parse_changes
@@ -52,26 +52,26 @@ def entrant(label: str, accuracies: list[float], budget: int = 1_000, kind: Any 
     return Entrant(candidate(label, budget, kind), trainings)
 
 
-def test_who_is_clearly_behind_the_best_of_the_budget_is_dropped():
+def test_who_is_clearly_behind_the_best_of_the_budget_is_dropped() -> None:
     racing = [entrant("best", [0.60]), entrant("close", [0.58]), entrant("far", [0.40])]
     after = dropped(racing, validation_images=5_000)
     assert [e.dropped for e in after] == ["", "", "20.0 points behind best after 1 seeds"]
 
 
-def test_a_small_validation_split_drops_nobody_for_a_few_points():
+def test_a_small_validation_split_drops_nobody_for_a_few_points() -> None:
     racing = [entrant("best", [0.60]), entrant("worse", [0.50])]
     assert [bool(e.dropped) for e in dropped(racing, validation_images=100)] == [False, False]
     assert [bool(e.dropped) for e in dropped(racing, validation_images=5_000)] == [False, True]
 
 
-def test_more_seeds_tell_smaller_differences_apart():
+def test_more_seeds_tell_smaller_differences_apart() -> None:
     few = [entrant("best", [0.6]), entrant("worse", [0.57])]
     many = [entrant("best", [0.60, 0.601, 0.599]), entrant("worse", [0.57, 0.571, 0.569])]
     assert not dropped(few, 5_000)[1].dropped
     assert dropped(many, 50_000)[1].dropped == "3.0 points behind best after 3 seeds"
 
 
-def test_baselines_and_networks_of_other_budgets_are_not_raced():
+def test_baselines_and_networks_of_other_budgets_are_not_raced() -> None:
     racing = [
         entrant("best", [0.60]),
         entrant("resnet", [0.30], kind="baseline"),
@@ -80,7 +80,7 @@ def test_baselines_and_networks_of_other_budgets_are_not_raced():
     assert [e.dropped for e in dropped(racing, 5_000)] == ["", "", ""]
 
 
-def test_on_a_front_only_networks_as_small_drop_one():
+def test_on_a_front_only_networks_as_small_drop_one() -> None:
     racing = [entrant("large", [0.60]), entrant("small", [0.40]), entrant("worst", [0.20])]
     sizes = {"large": 900, "small": 300, "worst": 400}
     racing = [replace(e, candidate=replace(e.candidate, parameters=sizes[e.candidate.label])) for e in racing]
@@ -88,12 +88,12 @@ def test_on_a_front_only_networks_as_small_drop_one():
     assert [e.dropped for e in after] == ["", "", "20.0 points behind small after 1 seeds"]
 
 
-def test_a_strong_baseline_drops_nobody():
+def test_a_strong_baseline_drops_nobody() -> None:
     racing = [entrant("best", [0.50]), entrant("resnet", [0.90], kind="baseline")]
     assert [e.dropped for e in dropped(racing, 5_000)] == ["", ""]
 
 
-def test_the_interval_is_students_t_over_the_seeds():
+def test_the_interval_is_students_t_over_the_seeds() -> None:
     assert interval([0.5, 0.52]) is None
     assert interval([0.5, 0.5, 0.5]) is None
     assert interval([0.50, 0.52, 0.54]) == pytest.approx(
@@ -124,7 +124,7 @@ def trained(run: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime for path in sorted(run.glob("confirmed/*/metrics.json"))}
 
 
-def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(run: Path):
+def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(run: Path) -> None:
     content = confirmed(run, seeds=2, workers=2)
     found = [budget for entry in content["networks"] if entry["kind"] == "found" for budget in entry["budgets"]]
     baselines = {entry["label"] for entry in content["networks"] if entry["kind"] == "baseline"}
@@ -159,7 +159,7 @@ def test_winners_and_baselines_are_trained_with_every_seed_and_the_test_split_is
     assert trained(run) == before
 
 
-def test_a_network_more_is_tested_by_one_more_reading(run: Path):
+def test_a_network_more_is_tested_by_one_more_reading(run: Path) -> None:
     first = confirmed(run, seeds=1, baselines=False, workers=1)
     assert first["test_reads"] == 1
     assert [entry["test"]["low"] for entry in first["networks"]] == [None] * len(first["networks"])
@@ -174,7 +174,7 @@ def test_a_network_more_is_tested_by_one_more_reading(run: Path):
     }
 
 
-def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path):
+def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path) -> None:
     two = confirmed(run, seeds=2, baselines=False, workers=1)
     one = confirmed(run, seeds=1, baselines=False, workers=1)
     assert one["networks"] == two["networks"]
@@ -185,7 +185,7 @@ def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: 
     assert changed(base, parse_changes(flags.changes)) == changed(base, CHANGES | {"augmentation": ()})
 
 
-def test_one_budget_of_several_can_be_confirmed(run: Path):
+def test_one_budget_of_several_can_be_confirmed(run: Path) -> None:
     content = confirmed(run, seeds=1, baselines=False, budget=(300,), workers=1)
     assert [entry["budgets"] for entry in content["networks"]] == [[300]]
     assert "--budget 300" in content["commands"][0]
@@ -193,7 +193,7 @@ def test_one_budget_of_several_can_be_confirmed(run: Path):
         confirmed(run, seeds=1, budget=(7,), workers=1)
 
 
-def test_a_space_that_now_makes_other_networks_is_refused(run: Path):
+def test_a_space_that_now_makes_other_networks_is_refused(run: Path) -> None:
     space = run.parent / "tiny.py"
     space.write_text(space.read_text().replace("stage(self.kind, self.blocks", "stage(self.kind, 3"))
     with pytest.raises(SpaceError, match="makes another network of the knobs of random"):
@@ -202,7 +202,7 @@ def test_a_space_that_now_makes_other_networks_is_refused(run: Path):
     assert "Layer tables are missing: the space makes another network" in report_html(run)
 
 
-def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path):
+def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with np.load(write_data(tmp_path)) as arrays:
         images, labels = arrays["x_train"], arrays["y_train"]
     space = str(write_space(tmp_path))
@@ -229,7 +229,7 @@ def same_but_for_time(metrics: Metrics) -> Metrics:
     return replace(metrics, epochs=tuple(replace(epoch, seconds=0.0) for epoch in metrics.epochs))
 
 
-def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(run: Path, tmp_path: Path):
+def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "whole")
     arguments = ["--seeds", "2", "--workers", "1", "--epochs", "3", "--no-baselines", "--device", "cpu"]
     assert main(["confirm", str(tmp_path / "whole"), *arguments]) == 0
@@ -247,7 +247,7 @@ def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(
         assert same_but_for_time(read_metrics(killed)) == same_but_for_time(read_metrics(unbroken))
 
 
-def test_other_settings_a_run_without_networks_and_nonsense_are_refused_in_one_line(run: Path, tmp_path: Path):
+def test_other_settings_a_run_without_networks_and_nonsense_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:
     confirmed(run, seeds=1, baselines=False, workers=1)
     with pytest.raises(RunError, match="was confirmed with another recipe: epochs was 2, now 3"):
         confirm(ConfirmOptions(run, changes=CHANGES | {"epochs": 3}, seeds=1, device="cpu"))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,14 +18,16 @@ def labels(count: int, classes: int) -> np.ndarray:
     return np.arange(count) % classes
 
 
-def refusal(x: object, y: object = (0, 0, 1, 1), **settings: object) -> str:
+def refusal(x: object, y: object = (0, 0, 1, 1), **settings: Any) -> str:
     with pytest.raises(DataError) as caught:
         array_search_data(np.asarray(x), np.asarray(y), **{"seed": 0, **settings})
     return str(caught.value)
 
 
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=8), st.floats(0.001, 0.5), st.integers(0, 2**32), st.data())
-def test_a_division_is_a_partition_that_leaves_every_class_on_both_sides(counts, share, seed, data):
+def test_a_division_is_a_partition_that_leaves_every_class_on_both_sides(
+    counts: list[int], share: float, seed: int, data: st.DataObject
+) -> None:
     grouped = np.repeat(np.arange(len(counts)), counts)
     shuffled = np.array(data.draw(st.permutations(list(grouped))))
     kept, taken = divide(shuffled, share, seed)
@@ -46,19 +50,19 @@ def test_a_division_is_a_partition_that_leaves_every_class_on_both_sides(counts,
         (np.array([0, 1, 1, 0], np.int16), [0, 1, 1, 0]),
     ],
 )
-def test_floats_and_integers_become_bytes(x, pixels):
+def test_floats_and_integers_become_bytes(x: np.ndarray, pixels: list[int]) -> None:
     data = array_search_data(np.tile(x, (4, 4, 1)), labels(4, 2), seed=0)
     assert data.train.images[0, 0, :, 0].tolist() == pixels
 
 
-def test_more_floats_than_are_converted_at_a_time_are_all_converted():
+def test_more_floats_than_are_converted_at_a_time_are_all_converted() -> None:
     x = np.linspace(0, 1, 2_500, dtype=np.float32).reshape(2_500, 1, 1).repeat(4, 1).repeat(4, 2)
     data = array_search_data(x, labels(2_500, 2), seed=0)
     seen = np.concatenate([data.train.images, data.validation.images])[:, 0, 0, 0]
     assert sorted(seen) == sorted(np.rint(x[:, 0, 0] * np.float32(255)).astype(int))
 
 
-def test_labels_in_one_column_are_flattened():
+def test_labels_in_one_column_are_flattened() -> None:
     data = array_search_data(images(6, 4, 4), labels(6, 3).reshape(6, 1).astype(np.uint8), seed=0)
     assert data.train.labels.tolist() == [0, 1, 2]
 
@@ -98,7 +102,7 @@ def test_labels_in_one_column_are_flattened():
         (np.zeros((4, 8, 8), bool), "x holds bool values; give uint8 (0..255) or floats (0..1)."),
     ],
 )
-def test_images_that_are_not_accepted_are_refused(x, told):
+def test_images_that_are_not_accepted_are_refused(x: np.ndarray, told: str) -> None:
     assert refusal(x) == told
 
 
@@ -122,26 +126,26 @@ def test_images_that_are_not_accepted_are_refused(x, told):
         ),
     ],
 )
-def test_labels_that_are_not_accepted_are_refused(y, told):
+def test_labels_that_are_not_accepted_are_refused(y: object, told: str) -> None:
     assert refusal(images(4, 8, 8), y) == told
 
 
-def test_no_images_at_all_are_refused():
+def test_no_images_at_all_are_refused() -> None:
     assert refusal(images(0, 8, 8), np.zeros(0, int)) == "x has no images."
 
 
-def test_a_label_beyond_the_class_names_is_refused():
+def test_a_label_beyond_the_class_names_is_refused() -> None:
     told = "y holds the label 2 but there are 2 classes; labels go from 0 to 1."
     assert refusal(images(6, 4, 4), labels(6, 3), class_names=("a", "b")) == told
 
 
-def test_of_many_empty_classes_five_are_named_and_the_rest_counted():
+def test_of_many_empty_classes_five_are_named_and_the_rest_counted() -> None:
     told = refusal(images(4, 4, 4), (0, 0, 1, 1), class_names=[f"c{number}" for number in range(12)])
     assert "10 of 12 classes have fewer than 2 training images" in told
     assert "'c2' (0), 'c3' (0), 'c4' (0), 'c5' (0), 'c6' (0) and 5 more." in told
 
 
-def test_resizing_keeps_the_centre_square():
+def test_resizing_keeps_the_centre_square() -> None:
     wide = np.zeros((1, 4, 12, 1), np.uint8)
     wide[:, :, 4:8] = 200
     square = resized(wide, 8)[0, :, :, 0]
@@ -151,7 +155,7 @@ def test_resizing_keeps_the_centre_square():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_channels_are_resized_independently(channels):
+def test_channels_are_resized_independently(channels: int) -> None:
     x = np.zeros((2, 16, 16, channels), np.uint8)
     x[..., -1] = 90
     small = resized(x, 4)

@@ -64,7 +64,7 @@ def fashion_files(folder: Path) -> Path:
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch) -> Iterator[Path]:
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose files can be downloaded as CIFAR-100 and Fashion-MNIST."""
     folder = tmp_path / "published"
     cifar, fashion = cifar100_files(folder / "cifar-100-python"), fashion_files(folder / "fashion")
@@ -99,7 +99,7 @@ def point_torchvision_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def offline(monkeypatch) -> None:
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address where nobody listens."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -107,7 +107,7 @@ def offline(monkeypatch) -> None:
     point_torchvision_to(address, monkeypatch)
 
 
-def test_the_names_are_known_without_a_heavy_library():
+def test_the_names_are_known_without_a_heavy_library() -> None:
     code = "import sys, nas.data.sets; print(*nas.data.sets.DATA_SETS, {'torch', 'numpy'} & set(sys.modules) or '')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == list(DATA_SETS)
@@ -115,13 +115,15 @@ def test_the_names_are_known_without_a_heavy_library():
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
-def test_a_named_data_set_says_what_it_is_and_what_suits_it(name):
+def test_a_named_data_set_says_what_it_is_and_what_suits_it(name: str) -> None:
     assert 0 < len(DATA_SETS[name].meaning) <= 80
     assert set(DATA_SETS[name].augmentation) <= set(AUGMENTATIONS)
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
-def test_a_named_data_set_is_read_or_says_where_its_files_belong(name, tmp_path, monkeypatch):
+def test_a_named_data_set_is_read_or_says_where_its_files_belong(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     try:
         train, test = (DATA_SETS[name].read(part, tmp_path, False) for part in ("train", "test"))
@@ -139,11 +141,13 @@ def no_network(*arguments: object, **options: object) -> None:
     raise OSError("no network")
 
 
-def test_the_probed_address_is_the_one_torchvision_downloads_from():
+def test_the_probed_address_is_the_one_torchvision_downloads_from() -> None:
     assert CIFAR.url == cifar100.URL
 
 
-def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(published, tmp_path, capsys):
+def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     directory = tmp_path / "new" / "data"
     first = load_search_data("cifar100", seed=0, directory=directory)
     assert "%" in capsys.readouterr().err
@@ -155,7 +159,7 @@ def test_cifar100_is_downloaded_on_first_use_and_then_read_from_disk(published, 
     assert cifar100.is_on_disk(directory)
 
 
-def test_cifar100_is_read_with_its_fine_labels_and_channels_last(published, tmp_path):
+def test_cifar100_is_read_with_its_fine_labels_and_channels_last(published: Path, tmp_path: Path) -> None:
     data = load_search_data("cifar100", seed=0, directory=published)
     assert (data.name, data.shape, data.class_names) == ("cifar100", (3, 32, 32), ("apple", "bear"))
     assert data.augmentation == ("crop", "flip")
@@ -164,42 +168,46 @@ def test_cifar100_is_read_with_its_fine_labels_and_channels_last(published, tmp_
     assert data.train.images[0, 5, 6].tolist() == [200, 0, 0]
 
 
-def test_the_test_split_of_cifar100_is_its_own(published):
+def test_the_test_split_of_cifar100_is_its_own(published: Path) -> None:
     test, class_names = load_test("cifar100", directory=published)
     assert test.images[:, 0, 1].tolist() == [[200, 0, 0], [200, 0, 1], [200, 0, 2], [200, 0, 3]]
     assert (test.labels.tolist(), class_names) == ([0, 1, 0, 1], ("apple", "bear"))
 
 
-def test_nas_data_names_the_directory(published, monkeypatch):
+def test_nas_data_names_the_directory(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DATA", str(published))
     assert load_search_data("cifar100", seed=0).classes == 2
 
 
-def test_no_progress_is_shown_where_none_is_wanted(published, tmp_path, capsys):
+def test_no_progress_is_shown_where_none_is_wanted(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     load_search_data("cifar100", seed=0, directory=tmp_path / "data", progress=False)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_download_cut_short_before_is_repeated(published, tmp_path):
+def test_a_download_cut_short_before_is_repeated(published: Path, tmp_path: Path) -> None:
     archive = tmp_path / "data" / CIFAR.filename
     archive.parent.mkdir()
     archive.write_bytes((published / CIFAR.filename).read_bytes()[:100])
     assert load_search_data("cifar100", seed=0, directory=archive.parent).classes == 2
 
 
-def test_an_archive_put_there_by_hand_is_unpacked_without_network(published, offline, tmp_path):
+def test_an_archive_put_there_by_hand_is_unpacked_without_network(
+    published: Path, offline: None, tmp_path: Path
+) -> None:
     directory = tmp_path / "data"
     directory.mkdir()
     shutil.copy(published / CIFAR.filename, directory)
     assert load_search_data("cifar100", seed=0, directory=directory).classes == 2
 
 
-def test_unpacked_files_that_are_damaged_are_unpacked_again(published, offline, tmp_path):
+def test_unpacked_files_that_are_damaged_are_unpacked_again(published: Path, offline: None, tmp_path: Path) -> None:
     (published / "cifar-100-python" / "train").write_bytes(b"cut sho")
     assert load_search_data("cifar100", seed=0, directory=published).classes == 2
 
 
-def test_an_unreachable_host_is_told_with_what_to_do(offline, tmp_path):
+def test_an_unreachable_host_is_told_with_what_to_do(offline: None, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_search_data("cifar100", seed=0, directory=tmp_path)
     assert str(caught.value) == (
@@ -209,7 +217,7 @@ def test_an_unreachable_host_is_told_with_what_to_do(offline, tmp_path):
     )
 
 
-def test_a_broken_archive_is_told_and_a_later_whole_one_is_used(published, tmp_path):
+def test_a_broken_archive_is_told_and_a_later_whole_one_is_used(published: Path, tmp_path: Path) -> None:
     whole = (published / CIFAR.filename).read_bytes()
     (published / CIFAR.filename).write_bytes(whole[:-10])
     with pytest.raises(DataError, match=r"cannot be downloaded: File not found or corrupted\. Put its files there"):
@@ -218,13 +226,13 @@ def test_a_broken_archive_is_told_and_a_later_whole_one_is_used(published, tmp_p
     assert load_search_data("cifar100", seed=0, directory=tmp_path / "data", progress=False).classes == 2
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"^cifar10 is not in .*/file/data and cannot be downloaded: .*Not a directory"):
         load_search_data("cifar10", seed=0, directory=tmp_path / "file" / "data")
 
 
-def test_several_at_once_download_without_disturbing_each_other(published, tmp_path):
+def test_several_at_once_download_without_disturbing_each_other(published: Path, tmp_path: Path) -> None:
     checksums: list[str] = []
 
     def load() -> None:
@@ -239,7 +247,7 @@ def test_several_at_once_download_without_disturbing_each_other(published, tmp_p
     assert len(set(checksums)) == 1
 
 
-def test_fashion_mnist_is_downloaded_and_read(published, tmp_path):
+def test_fashion_mnist_is_downloaded_and_read(published: Path, tmp_path: Path) -> None:
     data = load_search_data("fashion-mnist", seed=0, directory=tmp_path / "data", progress=False)
     assert (data.shape, data.classes, data.class_names[9]) == ((1, 28, 28), 10, "Ankle boot")
     assert data.augmentation == ("crop", "flip")
@@ -248,7 +256,7 @@ def test_fashion_mnist_is_downloaded_and_read(published, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 3, 10, 500])
-def test_a_fashion_mnist_file_cut_short_is_repaired(published, tmp_path, kept):
+def test_a_fashion_mnist_file_cut_short_is_repaired(published: Path, tmp_path: Path, kept: int) -> None:
     directory = tmp_path / "data"
     whole = load_search_data("fashion-mnist", seed=0, directory=directory, progress=False)
     file = directory / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
@@ -256,7 +264,7 @@ def test_a_fashion_mnist_file_cut_short_is_repaired(published, tmp_path, kept):
     assert load_search_data("fashion-mnist", seed=0, directory=directory, progress=False).checksum == whole.checksum
 
 
-def test_an_unreachable_fashion_mnist_is_told_in_one_line(offline, tmp_path):
+def test_an_unreachable_fashion_mnist_is_told_in_one_line(offline: None, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_search_data("fashion-mnist", seed=0, directory=tmp_path)
     assert f"Put its files there by hand ({tmp_path}/FashionMNIST/raw)" in str(caught.value)

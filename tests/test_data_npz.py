@@ -1,5 +1,6 @@
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,14 @@ def images(count: int, *shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
 
 
-def refusal(dataset: Path, **settings: object) -> str:
+def refusal(dataset: Path, **settings: Any) -> str:
     with pytest.raises(DataError) as caught:
         load_search_data(str(dataset), **{"seed": 0, **settings})
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def npz(folder: Path, **changes: object) -> Path:
+def npz(folder: Path, **changes: Any) -> Path:
     arrays = {
         "x_train": images(20, 6, 8, 3),
         "y_train": np.arange(20) % 2,
@@ -31,7 +32,7 @@ def npz(folder: Path, **changes: object) -> Path:
     return folder / "pets.npz"
 
 
-def test_an_npz_file_is_a_data_set(tmp_path):
+def test_an_npz_file_is_a_data_set(tmp_path: Path) -> None:
     file = npz(tmp_path, class_names=["cat", "dog"])
     data = load_search_data(str(file), seed=0)
     test, class_names = load_test(str(file))
@@ -42,14 +43,14 @@ def test_an_npz_file_is_a_data_set(tmp_path):
     assert class_names == ("cat", "dog")
 
 
-def test_the_test_arrays_of_an_npz_are_not_read_for_a_search(tmp_path):
+def test_the_test_arrays_of_an_npz_are_not_read_for_a_search(tmp_path: Path) -> None:
     file = npz(tmp_path, x_test=np.array([{"pickled": "never loaded"}], object), y_test=np.array(["no label"]))
     assert load_search_data(str(file), seed=0).classes == 2
     with pytest.raises(DataError, match=r"^x_test of .*pets\.npz cannot be read: Object arrays cannot be loaded"):
         load_test(str(file))
 
 
-def test_damaged_test_arrays_do_not_keep_an_npz_from_being_searched(tmp_path):
+def test_damaged_test_arrays_do_not_keep_an_npz_from_being_searched(tmp_path: Path) -> None:
     file = npz(tmp_path)
     with zipfile.ZipFile(file) as archive:
         start = archive.getinfo("x_test.npy").header_offset
@@ -61,13 +62,13 @@ def test_damaged_test_arrays_do_not_keep_an_npz_from_being_searched(tmp_path):
         load_test(str(file))
 
 
-def test_an_npz_can_be_resized(tmp_path):
+def test_an_npz_can_be_resized(tmp_path: Path) -> None:
     file = npz(tmp_path)
     assert load_search_data(str(file), seed=0, image_size=4).shape == (3, 4, 4)
     assert load_test(str(file), image_size=4)[0].images.shape == (6, 4, 4, 3)
 
 
-def test_arrays_missing_from_an_npz_are_named(tmp_path):
+def test_arrays_missing_from_an_npz_are_named(tmp_path: Path) -> None:
     assert refusal(npz(tmp_path, x_test=None, y_test=None, extra=np.ones(1))) == (
         f"{tmp_path}/pets.npz has no x_test, y_test; it holds x_train, y_train, extra. "
         "Save it with x_train, y_train, x_test, y_test."
@@ -75,7 +76,7 @@ def test_arrays_missing_from_an_npz_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut short"])
-def test_a_file_that_is_no_zip_is_refused(tmp_path, content):
+def test_a_file_that_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "pets.npz"
     file.write_bytes(content)
     told = refusal(file)
@@ -83,21 +84,21 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path, content):
     assert told.endswith(" Write it with numpy.savez.")
 
 
-def test_a_single_array_called_npz_is_refused(tmp_path):
+def test_a_single_array_called_npz_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pets.npz"
     with file.open("wb") as stream:
         np.save(stream, np.ones(3))
     assert refusal(file) == f"{file} holds one array, not a .npz archive. Write it with numpy.savez."
 
 
-def test_a_zip_member_that_is_no_array_is_refused(tmp_path):
+def test_a_zip_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     file = npz(tmp_path, x_train=None)
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("x_train", b"text")
     assert refusal(file) == f"x_train of {file} is not an array. Save plain arrays with numpy.savez."
 
 
-def test_no_byte_of_an_npz_can_break_loading_other_than_with_a_data_error(tmp_path):
+def test_no_byte_of_an_npz_can_break_loading_other_than_with_a_data_error(tmp_path: Path) -> None:
     file = npz(tmp_path, x_train=images(6, 4, 4), y_train=np.arange(6) % 2)
     whole = file.read_bytes()
     broken = 0
@@ -114,11 +115,11 @@ def test_no_byte_of_an_npz_can_break_loading_other_than_with_a_data_error(tmp_pa
 @pytest.mark.parametrize(
     "class_names", [np.array([1, 2]), np.array("cat"), np.array([["cat"], ["dog"]]), np.array([b"cat", b"dog"])]
 )
-def test_class_names_must_be_a_list_of_texts(tmp_path, class_names):
+def test_class_names_must_be_a_list_of_texts(tmp_path: Path, class_names: np.ndarray) -> None:
     assert "; give one text a class." in refusal(npz(tmp_path, class_names=class_names))
 
 
-def test_test_images_of_another_shape_are_refused(tmp_path):
+def test_test_images_of_another_shape_are_refused(tmp_path: Path) -> None:
     file = npz(tmp_path, x_test=images(6, 8, 8, 3))
     with pytest.raises(
         DataError, match=r"x_test has images of shape \(8, 8, 3\) but x_train of \(6, 8, 3\); give both"
@@ -126,13 +127,13 @@ def test_test_images_of_another_shape_are_refused(tmp_path):
         load_test(str(file))
 
 
-def test_test_labels_beyond_those_of_training_are_refused(tmp_path):
+def test_test_labels_beyond_those_of_training_are_refused(tmp_path: Path) -> None:
     file = npz(tmp_path, y_test=np.array([0, 1, 2, 0, 1, 2]))
     with pytest.raises(DataError, match=r"^y_test of .*pets\.npz holds the label 2 but there are 2 classes"):
         load_test(str(file))
 
 
-def test_an_error_about_an_array_names_it_and_its_file(tmp_path):
+def test_an_error_about_an_array_names_it_and_its_file(tmp_path: Path) -> None:
     assert refusal(npz(tmp_path, x_train=images(20, 3, 8, 8))) == (
         f"x_train of {tmp_path}/pets.npz has shape (20, 3, 8, 8): channels come first; "
         "give x_train.transpose(0, 2, 3, 1)."

@@ -13,15 +13,15 @@ from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequenc
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, fit, largest, smallest
-from nas.space.space import Architecture, Space, bind, knob, shipped_spaces, width_knob
+from nas.space.space import Architecture, Knobs, Space, bind, knob, shipped_spaces, width_knob
 
 SPACES = sorted(shipped_spaces())
 seeds = st.integers(0, 2**32 - 1)
 budgets = st.floats(np.log(500), np.log(1_000_000)).map(lambda exponent: int(np.exp(exponent)))
 
 
-def cost_of(space: Space, knobs: dict[str, object]) -> Cost:
-    cost = space.cost(knobs)  # type: ignore[arg-type]
+def cost_of(space: Space, knobs: Knobs) -> Cost:
+    cost = space.cost(knobs)
     assert cost is not None
     return cost
 
@@ -39,7 +39,7 @@ def check_fit(space: Space, budget: Budget, seed: int) -> None:
 
 @settings(max_examples=50)
 @given(st.sampled_from(SPACES), st.sampled_from([10, 100]), budgets, seeds)
-def test_a_fitted_network_is_never_over_budget(name: str, classes: int, parameters: int, seed: int):
+def test_a_fitted_network_is_never_over_budget(name: str, classes: int, parameters: int, seed: int) -> None:
     check_fit(shipped(name, classes=classes), Budget(parameters), seed)
 
 
@@ -47,14 +47,14 @@ def test_a_fitted_network_is_never_over_budget(name: str, classes: int, paramete
 @given(st.sampled_from(["plain", "residual"]), st.sampled_from([10, 100]), budgets, st.integers(20, 400), seeds)
 def test_a_fitted_network_is_never_over_a_cap_on_multiply_adds(
     name: str, classes: int, parameters: int, macs_a_parameter: int, seed: int
-):
+) -> None:
     check_fit(shipped(name, classes=classes), Budget(parameters, macs_a_parameter * parameters), seed)
 
 
 @given(st.integers(500, 1_000_000), st.integers(1, 1_000_000), st.floats(0, 1), seeds)
 def test_a_target_lies_between_the_smallest_network_and_the_budget(
     parameters: int, smallest_network: int, below: float, seed: int
-):
+) -> None:
     assume(smallest_network <= parameters)
     budget = Budget(parameters, 10**6)
     target = draw_target(budget, smallest_network, below, np.random.default_rng(seed))
@@ -63,7 +63,7 @@ def test_a_target_lies_between_the_smallest_network_and_the_budget(
     assert target.macs == 10**6
 
 
-def test_the_asked_share_of_targets_lies_below_the_budget_evenly_by_ratio():
+def test_the_asked_share_of_targets_lies_below_the_budget_evenly_by_ratio() -> None:
     rng = np.random.default_rng(0)
     targets = [draw_target(Budget(16_000), 10, 0.25, rng).parameters for _ in range(4_000)]
     below = [target for target in targets if target < 16_000]
@@ -72,7 +72,7 @@ def test_the_asked_share_of_targets_lies_below_the_budget_evenly_by_ratio():
     assert min(below) >= 1_000
 
 
-def test_no_target_lies_below_the_budget_where_none_is_asked():
+def test_no_target_lies_below_the_budget_where_none_is_asked() -> None:
     rng = np.random.default_rng(0)
     assert {draw_target(Budget(16_000), 10, 0.0, rng) for _ in range(200)} == {Budget(16_000)}
 
@@ -81,7 +81,7 @@ def test_no_target_lies_below_the_budget_where_none_is_asked():
     ("classes", "parameters"),
     [(10, 1_000), (10, 10_000), (10, 100_000), (10, 1_000_000), (100, 2_000), (100, 20_000), (100, 1_000_000)],
 )
-def test_a_fitted_network_uses_its_budget(classes: int, parameters: int):
+def test_a_fitted_network_uses_its_budget(classes: int, parameters: int) -> None:
     space = shipped("mixed", classes=classes)
     rng = np.random.default_rng(0)
     used = [
@@ -91,7 +91,7 @@ def test_a_fitted_network_uses_its_budget(classes: int, parameters: int):
     assert max(used) <= 1
 
 
-def test_a_fit_is_the_same_for_the_same_seed():
+def test_a_fit_is_the_same_for_the_same_seed() -> None:
     space = shipped("mixed")
 
     def fitted(seed: int) -> dict[str, object]:
@@ -102,7 +102,7 @@ def test_a_fit_is_the_same_for_the_same_seed():
     assert fitted(1) != fitted(2)
 
 
-def test_knobs_within_budget_that_use_it_well_are_left_as_they_are():
+def test_knobs_within_budget_that_use_it_well_are_left_as_they_are() -> None:
     space = shipped("mixed")
     knobs = space.defaults
     parameters = cost_of(space, knobs).parameters
@@ -111,7 +111,7 @@ def test_knobs_within_budget_that_use_it_well_are_left_as_they_are():
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 20_000), (100, 50_000)])
 @pytest.mark.parametrize("name", SPACES)
-def test_different_draws_stay_different_networks(name: str, classes: int, parameters: int):
+def test_different_draws_stay_different_networks(name: str, classes: int, parameters: int) -> None:
     space = shipped(name, classes=classes)
     rng = np.random.default_rng(0)
     fits = [fit(space, draw(space, rng), Budget(parameters), rng) for _ in range(20)]
@@ -119,7 +119,7 @@ def test_different_draws_stay_different_networks(name: str, classes: int, parame
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_no_draw_is_smaller_than_the_smallest_or_larger_than_the_largest(name: str):
+def test_no_draw_is_smaller_than_the_smallest_or_larger_than_the_largest(name: str) -> None:
     space = shipped(name)
     rng = np.random.default_rng(0)
     drawn = [cost_of(space, draw(space, rng)).parameters for _ in range(500)]
@@ -127,11 +127,11 @@ def test_no_draw_is_smaller_than_the_smallest_or_larger_than_the_largest(name: s
     assert cost_of(space, largest(space)).parameters >= max(drawn)
 
 
-def test_the_smallest_network_of_the_default_space_has_198_parameters():
+def test_the_smallest_network_of_the_default_space_has_198_parameters() -> None:
     assert cost_of(shipped("mixed"), smallest(shipped("mixed"))).parameters == 198
 
 
-def test_an_impossible_budget_is_refused_with_the_smallest_network_named():
+def test_an_impossible_budget_is_refused_with_the_smallest_network_named() -> None:
     with pytest.raises(BudgetError) as caught:
         check_satisfiable(shipped("mixed"), Budget(100), "mixed")
     assert str(caught.value) == (
@@ -140,14 +140,14 @@ def test_an_impossible_budget_is_refused_with_the_smallest_network_named():
     )
 
 
-def test_an_impossible_cap_on_multiply_adds_is_refused_with_both_costs_named():
+def test_an_impossible_cap_on_multiply_adds_is_refused_with_both_costs_named() -> None:
     with pytest.raises(BudgetError) as caught:
         check_satisfiable(shipped("mixed"), Budget(100_000, 1_000), "mixed")
     assert "has at most 100,000 parameters and 1,000 multiply-adds; its smallest has" in str(caught.value)
     assert str(caught.value).count("multiply-adds") == 2
 
 
-def test_a_fit_to_an_impossible_budget_is_refused():
+def test_a_fit_to_an_impossible_budget_is_refused() -> None:
     space = shipped("mixed")
     with pytest.raises(BudgetError, match="the space has no network with at most 100 parameters"):
         fit(space, space.defaults, Budget(100), np.random.default_rng(0))
@@ -230,7 +230,7 @@ UNUSUAL = [Choices, Ordered, Single, Fixed, Partial, Narrow]
 
 
 @pytest.mark.parametrize("architecture", UNUSUAL, ids=lambda a: a.__name__)
-def test_a_space_of_unusual_make_is_fitted_all_the_same(architecture: type[Architecture]):
+def test_a_space_of_unusual_make_is_fitted_all_the_same(architecture: type[Architecture]) -> None:
     space = bind(architecture, (3, 8, 8), 10)
     low = cost_of(space, smallest(space)).parameters
     for parameters in (low, low + 50, 2 * low, 10_000):
@@ -254,7 +254,7 @@ def test_a_space_of_unusual_make_is_fitted_all_the_same(architecture: type[Archi
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_the_ends_of_a_space_of_unusual_make_are_found(architecture: type[Architecture], least: int, most: int):
+def test_the_ends_of_a_space_of_unusual_make_are_found(architecture: type[Architecture], least: int, most: int) -> None:
     space = bind(architecture, (3, 8, 8), 10)
     assert cost_of(space, smallest(space)).parameters == least
     assert cost_of(space, largest(space)).parameters == most
@@ -272,7 +272,7 @@ class FromNothing(Architecture):
 
 
 @pytest.mark.parametrize("budget", range(0, 60, 12))
-def test_a_fit_that_climbs_from_nothing_stays_within_budget(budget: int):
+def test_a_fit_that_climbs_from_nothing_stays_within_budget(budget: int) -> None:
     """Each layer has 3 * 3 + 3 = 12 parameters."""
     space = Space(FromNothing, (3, 8, 8), 3)
     for first in range(3):
@@ -283,7 +283,7 @@ def test_a_fit_that_climbs_from_nothing_stays_within_budget(budget: int):
             assert cost.parameters <= budget
 
 
-def test_a_fit_without_widths_climbs_the_ordered_knobs():
+def test_a_fit_without_widths_climbs_the_ordered_knobs() -> None:
     space = bind(Ordered, (3, 8, 8), 10)
     fitted = fit(space, {"hidden": 2, "kernel": 1}, Budget(300), np.random.default_rng(0))
     assert fitted == {"hidden": 8, "kernel": 3} or cost_of(space, fitted).parameters > 238
@@ -293,7 +293,7 @@ def test_a_fit_without_widths_climbs_the_ordered_knobs():
 # Seeds
 
 
-def test_a_seed_is_the_same_on_every_machine_and_differs_by_purpose():
+def test_a_seed_is_the_same_on_every_machine_and_differs_by_purpose() -> None:
     assert derive_seed(0, "tpe", 100_000, 7) == 3_957_075_163
     assert len({derive_seed(0, "a"), derive_seed(1, "a"), derive_seed(0, "b"), derive_seed(0, "a", 0)}) == 4
     assert 0 <= derive_seed(2**40, "weights") < 2**32

@@ -150,21 +150,21 @@ def small_networks(draw_from: st.DrawFn) -> tuple[Layer, Shape]:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(small_networks())
-def test_the_source_of_a_network_of_any_space_has_its_parameters_names_and_outputs(drawn: tuple[Layer, Shape]):
+def test_the_source_of_a_network_of_any_space_has_its_parameters_names_and_outputs(drawn: tuple[Layer, Shape]) -> None:
     check_source(*drawn)
 
 
-def test_the_source_of_every_kind_of_layer_computes_what_the_tree_says():
+def test_the_source_of_every_kind_of_layer_computes_what_the_tree_says() -> None:
     assert every_kind(EVERY) == set(KINDS)
     source = check_source(EVERY, (2, 16, 14))
     assert "for _ in range(3)" in source
 
 
-def test_a_network_of_one_layer_has_a_source():
+def test_a_network_of_one_layer_has_a_source() -> None:
     assert "    return nn.Linear(3, 2)  # 2\n" in check_source(Linear(3, 2), (3,))
 
 
-def test_a_helper_class_is_written_only_where_it_is_needed():
+def test_a_helper_class_is_written_only_where_it_is_needed() -> None:
     assert re.findall(r"class (\w+)", torch_source(EVERY, (2, 16, 14))) == [
         "Residual",
         "SqueezeExcitation",
@@ -173,7 +173,7 @@ def test_a_helper_class_is_written_only_where_it_is_needed():
     assert "class" not in torch_source(Linear(3, 2), (3,)).partition("import json")[2]
 
 
-def test_sources_are_formatted_and_linted(tmp_path: Path):
+def test_sources_are_formatted_and_linted(tmp_path: Path) -> None:
     (tmp_path / "every.py").write_text(torch_source(EVERY, (2, 16, 14)))
     deep: Layer = Conv(100, 100, 3, groups=100)
     for _ in range(12):
@@ -194,10 +194,11 @@ ONNX_NETWORKS = ["every kind", "mbconv", *(pytest.param(name, marks=pytest.mark.
 
 
 @pytest.mark.parametrize("name", ONNX_NETWORKS)
-def test_onnx_computes_what_torch_does_for_batches_of_any_size(name: str):
+def test_onnx_computes_what_torch_does_for_batches_of_any_size(name: str) -> None:
     from onnxruntime import InferenceSession
 
-    network, shape = EVERY, (2, 16, 14)
+    network: Layer = EVERY
+    shape: Shape = (2, 16, 14)
     if name != "every kind":
         space = shipped(name, *SHAPES[1])
         network, shape = space.network(draw_within(space, FITTED, np.random.default_rng(0))), space.shape
@@ -214,7 +215,7 @@ def test_onnx_computes_what_torch_does_for_batches_of_any_size(name: str):
             torch.testing.assert_close(torch.from_numpy(scores), own(images), rtol=1e-4, atol=1e-4)
 
 
-def test_a_program_that_computes_something_else_is_noticed():
+def test_a_program_that_computes_something_else_is_noticed() -> None:
     network = ready(Linear(3, 2))
     assert difference(network, network, (3,), "model.py") == 0
     with pytest.raises(MismatchError, match="other scores"):
@@ -236,13 +237,13 @@ CARD = ModelCard(
 SMALL: Layer = Sequence((Flatten(), Linear(16, 2)))
 
 
-def test_the_formats_of_an_export_have_files_of_their_own():
+def test_the_formats_of_an_export_have_files_of_their_own() -> None:
     assert len(FILES) == len(set(FILES))
     assert set(FILES) >= {"architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_path: Path):
+def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_path: Path) -> None:
     written, weights = FORMATS[name], ready(SMALL).state_dict()
     contents = Contents(SMALL, weights, CARD, torch_source(SMALL, CARD.preprocessing.shape), {"nas": "1"})
     for folder in (tmp_path / "one", tmp_path / "two"):
@@ -256,13 +257,13 @@ def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_a_format_needs_is_installed_with_nas(name: str):
+def test_what_a_format_needs_is_installed_with_nas(name: str) -> None:
     declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
     assert set(FORMATS[name].packages) <= {Requirement(each).name for each in declared}
     assert 0 < len(FORMATS[name].meaning) <= 100
 
 
-def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path):
+def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path) -> None:
     place = tmp_path / "mine"
     weights = ready(SMALL).state_dict()
     export_network(SMALL, weights, CARD, place)
@@ -274,7 +275,7 @@ def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path)
     assert os.listdir(tmp_path) == ["mine"]
 
 
-def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: Path):
+def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: Path) -> None:
     place = tmp_path / "mine"
     place.mkdir()
     export_network(SMALL, ready(SMALL).state_dict(), CARD, place)
@@ -380,7 +381,7 @@ def assert_same(found: list[tuple[str, float]], expected: list[tuple[str, float]
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_an_exported_network_predicts_the_same_without_nas_with_either_backend_alone(
     run: Path, exported: Path, only: dict[str, Path], backend: str, tmp_path: Path
-):
+) -> None:
     packages = only[backend]
     for absent in ("nas", "PIL", "safetensors", "onnx", *(["numpy"] if backend == "torch" else ["torch"])):
         assert "No module named" in run_in(packages, "-c", f"import {absent}").stderr
@@ -402,7 +403,7 @@ def test_an_exported_network_predicts_the_same_without_nas_with_either_backend_a
     assert "needs Pillow" in needing.stderr
 
 
-def test_an_exported_folder_holds_the_network_its_weights_and_where_they_come_from(run: Path, exported: Path):
+def test_an_exported_folder_holds_the_network_its_weights_and_where_they_come_from(run: Path, exported: Path) -> None:
     assert sorted(os.listdir(exported)) == FILES
     content = json.loads((run / "pareto.json").read_text())
     entry = content["front"][-1]
@@ -421,7 +422,7 @@ def test_an_exported_folder_holds_the_network_its_weights_and_where_they_come_fr
     assert done.stdout == f"{entry['parameters']}\n"
 
 
-def test_a_search_is_exported_at_each_of_its_budgets(run: Path, tmp_path: Path):
+def test_a_search_is_exported_at_each_of_its_budgets(run: Path, tmp_path: Path) -> None:
     assert main(["export", str(run / "pareto.json"), "--to", str(tmp_path / "out")]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["2000", "4000"]
     for budget in (2_000, 4_000):
@@ -440,7 +441,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_what_cannot_be_exported_is_told_in_one_line(
     run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     to = ["--to", tmp_path / "out"]
     assert "there is no nothing;" in refusal(capsys, "nothing", *to)
     assert "there is no pareto.json at" in refusal(capsys, tmp_path, *to)
@@ -473,7 +474,7 @@ def digits_plan(network: Layer | Torchvision, recipe: Recipe, model: str = "mine
 
 def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     folder, to = training_folder(tmp_path / "trained"), tmp_path / "out"
     space = shipped("plain", (1, 12, 12), 10)
     recipe = changed(recipe_for(200), {"dropout": 0.3, "input_size": 12, "epochs": 1})
@@ -502,7 +503,7 @@ def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validat
 
 def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     training_folder(tmp_path / "resnet").enter(digits_plan(Torchvision("resnet18"), Recipe()))
     training_folder(tmp_path / "begun").enter(digits_plan(SMALL, Recipe()))
     to = ["--to", tmp_path / "out"]
@@ -510,7 +511,9 @@ def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(
     assert "has not finished" in refusal(capsys, tmp_path / "begun", *to)
 
 
-def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it(only: dict[str, Path], tmp_path: Path):
+def test_a_missing_package_is_told_in_one_line_with_the_command_that_installs_it(
+    only: dict[str, Path], tmp_path: Path
+) -> None:
     environment = shutil.copytree(only["torch"], tmp_path / "with_nas", symlinks=True)
     (environment / "nas").symlink_to(Path(nas.__file__).parent)
     done = run_in(environment, "-c", "import nas.results.export.export; nas.results.export.export.check_packages()")
@@ -537,14 +540,14 @@ PLAN = Search(
     epochs=5,
     below=0.5,
     seed=3,
-    recipe={},
+    recipe=Recipe(),
     stop="extrapolate",
     stop_threshold=0.1,
     audit=0.2,
 )
 
 
-def test_the_command_of_a_search_says_all_that_its_plan_does():
+def test_the_command_of_a_search_says_all_that_its_plan_does() -> None:
     for plan in (PLAN, replace(PLAN, augmentation=(), max_macs=None, image_size=None, baselines=("resnet",))):
         asked = read_options(SearchOptions, build_parser().parse_args(shlex.split(plan.command())[1:]))
         assert asked == plan.asked()
@@ -558,7 +561,7 @@ def test_the_command_of_a_search_says_all_that_its_plan_does():
         assert flags.warm_start is None
 
 
-def test_the_command_of_a_training_leads_to_its_recipe():
+def test_the_command_of_a_training_leads_to_its_recipe() -> None:
     recipe = Recipe(schedule="multi-step", milestones=(0.5, 0.75), augmentation=("crop",), mixup=0.2)
     for model, words in (
         ("s0-100k", ["s0-100k"]),
@@ -578,7 +581,7 @@ SIDES = [(8, 8), (8, 13), (30, 20), (7, 40), (64, 65), (3, 3)]
 
 
 @pytest.mark.parametrize(("height", "width"), SIDES)
-def test_images_are_scaled_and_cut_as_data_sets_are(height: int, width: int):
+def test_images_are_scaled_and_cut_as_data_sets_are(height: int, width: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     plain = {"height": 8, "width": 8, "mean": [0.0] * 3, "deviation": [1.0] * 3, "input_size": 0}
     channels_first = pixels.transpose(2, 0, 1).astype(np.float32)
@@ -590,7 +593,7 @@ def test_images_are_scaled_and_cut_as_data_sets_are(height: int, width: int):
     assert np.abs(with_torch.numpy() - ours).max() <= 1
 
 
-def test_the_same_pixels_are_read_from_every_format(tmp_path: Path):
+def test_the_same_pixels_are_read_from_every_format(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", pixels)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -605,7 +608,7 @@ def test_the_same_pixels_are_read_from_every_format(tmp_path: Path):
     assert gray.pixels == np.repeat(pixels[..., :1], 3, axis=2).tobytes()
 
 
-def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.zeros((5, 6, 3), np.uint8)
     np.save(tmp_path / "float.npy", pixels.astype(np.float32))
     np.save(tmp_path / "colour.npy", pixels)
@@ -628,7 +631,7 @@ def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, capsys
         assert said.count("\n") == 1
 
 
-def test_every_space_has_networks_as_small_as_these_tests_draw():
+def test_every_space_has_networks_as_small_as_these_tests_draw() -> None:
     for name in shipped_spaces():
         for shape, classes in SHAPES:
             try:

@@ -71,7 +71,7 @@ def title(value: Any) -> str:
 @pytest.mark.parametrize(("layer", "shape", "weights", "multiply_adds", "output", "peak"), EXPECTED, ids=title)
 def test_a_layer_counts_what_is_counted_by_hand(
     layer: Layer, shape: Shape, weights: int, multiply_adds: int, output: Shape, peak: int
-):
+) -> None:
     assert parameters(layer) == weights
     assert macs(layer, shape) == multiply_adds
     assert output_shape(layer, shape) == output
@@ -79,7 +79,7 @@ def test_a_layer_counts_what_is_counted_by_hand(
     assert cost(layer, shape) == Cost(weights, multiply_adds)
 
 
-def test_every_kind_of_layer_is_counted_by_hand():
+def test_every_kind_of_layer_is_counted_by_hand() -> None:
     assert {type(layer).__name__ for layer, *_ in EXPECTED} == set(KINDS)
 
 
@@ -92,14 +92,14 @@ def resnet20() -> Sequence:
     return Sequence((*layers, classifier(64, 10)))
 
 
-def test_resnet_20_has_the_published_269_722_parameters():
+def test_resnet_20_has_the_published_269_722_parameters() -> None:
     assert parameters(resnet20()) == 269_722
     assert macs(resnet20(), (3, 32, 32)) == 40_551_040
     assert output_shape(resnet20(), (3, 32, 32)) == (10,)
     assert peak_activation(resnet20(), (3, 32, 32)) == 3 * 16 * 32 * 32
 
 
-def test_a_small_cnn_with_99_949_parameters_is_counted_layer_by_layer():
+def test_a_small_cnn_with_99_949_parameters_is_counted_layer_by_layer() -> None:
     network = Sequence(
         (
             Sequence((Conv(3, 16, 3, padding=0, bias=True), Pool("max", 2), BatchNorm(16)), "one"),
@@ -120,7 +120,7 @@ def test_a_small_cnn_with_99_949_parameters_is_counted_layer_by_layer():
     assert listed[3].output == (32, 13, 13)
 
 
-def test_rows_list_the_body_of_a_residual_before_its_shortcut():
+def test_rows_list_the_body_of_a_residual_before_its_shortcut() -> None:
     body = Sequence((Conv(4, 8, 3, 2), BatchNorm(8)), "body")
     listed = list(rows(Residual(body, Conv(4, 8, 1, 2)), (4, 8, 8), ("stage",)))
     assert [(row.path, type(row.layer).__name__, row.input, row.output) for row in listed] == [
@@ -155,7 +155,7 @@ def test_rows_list_the_body_of_a_residual_before_its_shortcut():
 @pytest.mark.parametrize("fold", [output_shape, macs, lambda *of: list(rows(*of))])
 def test_a_layer_that_does_not_fit_its_input_is_refused(
     fold: Callable[[Layer, Shape], Any], layer: Layer, shape: Shape, words: str
-):
+) -> None:
     with pytest.raises(ShapeError) as caught:
         fold(layer, shape)
     assert words in str(caught.value)
@@ -169,20 +169,20 @@ class Novelty:
 
 
 @pytest.mark.parametrize("fold", [parameters, to_module])
-def test_an_unknown_kind_of_layer_is_refused_rather_than_counted_as_nothing(fold: Callable[[Any], Any]):
+def test_an_unknown_kind_of_layer_is_refused_rather_than_counted_as_nothing(fold: Callable[[Any], Any]) -> None:
     with pytest.raises(AssertionError, match="Novelty"):
         fold(Sequence((Novelty(),)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fold", [output_shape, macs, peak_activation, lambda *of: list(rows(*of))])
-def test_an_unknown_kind_of_layer_has_no_shape_either(fold: Callable[[Any, Shape], Any]):
+def test_an_unknown_kind_of_layer_has_no_shape_either(fold: Callable[[Any, Shape], Any]) -> None:
     with pytest.raises(AssertionError, match="Novelty"):
         fold(Novelty(), (3, 8, 8))
 
 
 @settings(max_examples=50)
 @given(drawn_networks())
-def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(drawn: Drawn):
+def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(drawn: Drawn) -> None:
     with torch.device("meta"):
         module = to_module(drawn.network).eval()
         counted: list[int] = []
@@ -199,7 +199,7 @@ def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(dra
 
 @settings(max_examples=50)
 @given(drawn_networks())
-def test_the_rows_of_a_network_follow_one_another_and_sum_to_its_totals(drawn: Drawn):
+def test_the_rows_of_a_network_follow_one_another_and_sum_to_its_totals(drawn: Drawn) -> None:
     listed = list(rows(drawn.network, drawn.shape))
     assert sum(row.parameters for row in listed) == parameters(drawn.network)
     assert sum(row.macs for row in listed) == macs(drawn.network, drawn.shape)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import searching
@@ -18,7 +19,7 @@ from nas.network.blocks import Block, classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.module import to_module
 from nas.training.graphs import WARM_UP, RecordedGradients
-from nas.training.recipe import Recipe
+from nas.training.recipe import Optimiser, Recipe
 from nas.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -111,8 +112,8 @@ def test_a_gpu_trains_as_a_cpu_does(digits: DeviceData) -> None:
     assert there[-1].validation_accuracy > 0.8
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "nesterov", "adam", "adamw"])
-def test_every_optimiser_learns_on_a_gpu(digits: DeviceData, optimiser: str) -> None:
+@pytest.mark.parametrize("optimiser", get_args(Optimiser))
+def test_every_optimiser_learns_on_a_gpu(digits: DeviceData, optimiser: Optimiser) -> None:
     rate = 0.05 if optimiser in ("sgd", "nesterov") else 0.005
     recipe = replace(RECIPE, optimiser=optimiser, learning_rate=rate, schedule="one-cycle", warmup_steps=0)
     assert list(train(NETWORK, digits, recipe, seed=0))[-1].validation_accuracy > 0.5

@@ -73,7 +73,7 @@ def log(study: optuna.Study) -> list[str]:
     return lines
 
 
-def test_the_projection_is_the_gradient_less_its_part_along_the_parameters():
+def test_the_projection_is_the_gradient_less_its_part_along_the_parameters() -> None:
     """ort(a) = a - <a, n> / <n, n> n, by hand: <a, n> = 10, <n, n> = 5."""
     assert project(np.array([2.0, 4.0, 1.0]), np.array([1.0, 2.0, 0.0])).tolist() == [0.0, 0.0, 1.0]
     assert project(np.array([1.0, 2.0]), np.zeros(2)).tolist() == [1.0, 2.0]
@@ -83,12 +83,12 @@ vectors = st.lists(st.floats(-100, 100), min_size=3, max_size=3).map(np.array)
 
 
 @given(vectors, vectors)
-def test_a_projected_gradient_never_changes_the_parameters_to_first_order(a: np.ndarray, n: np.ndarray):
+def test_a_projected_gradient_never_changes_the_parameters_to_first_order(a: np.ndarray, n: np.ndarray) -> None:
     along = project(a, n)
     assert abs(float(along @ n)) <= 1e-6 * (1 + float(np.linalg.norm(a)) * float(np.linalg.norm(n)))
 
 
-def test_a_notch_is_the_next_option_or_the_square_root_of_two_of_a_width():
+def test_a_notch_is_the_next_option_or_the_square_root_of_two_of_a_width() -> None:
     ordered = Knob("k", (1, 2, 4), "ordered")
     assert [notch(ordered, 2, by) for by in (1, -1)] == [4, 1]
     assert [notch(ordered, 4, 1), notch(ordered, 1, -1)] == [None, None]
@@ -97,21 +97,21 @@ def test_a_notch_is_the_next_option_or_the_square_root_of_two_of_a_width():
     assert [notch(width, 1, 1), notch(width, 2, -1), notch(width, 60, 1)] == [2, 1, 64]
 
 
-def test_exchanges_move_one_knob_by_a_notch_or_to_any_other_option():
+def test_exchanges_move_one_knob_by_a_notch_or_to_any_other_option() -> None:
     knobs = (Knob("c", ("a", "b", "c"), "choice"), Knob("k", (1, 2, 4), "ordered"), Knob("b", (False, True), "choice"))
     assert list(exchanges(knobs, ("b", 1, False))) == [(0, "a"), (0, "c"), (1, 2), (2, True)]
     assert replaced(("b", 1, False), {1: 2}) == ("b", 2, False)
 
 
 @pytest.mark.parametrize("strategy", GREEDY)
-def test_greedy_finds_the_top_of_a_hill_under_the_budget(strategy: str):
+def test_greedy_finds_the_top_of_a_hill_under_the_budget(strategy: str) -> None:
     """By trying all 41,772 of them: left 20, right 19, depth 2, kind c has 0.7279 within 1,500 parameters."""
     _, found = climb(strategy, 90, height)
     assert max(map(height, found)) > 0.7279 - 0.002
 
 
 @pytest.mark.parametrize("strategy", GREEDY)
-def test_greedy_tells_its_walk_in_words(strategy: str):
+def test_greedy_tells_its_walk_in_words(strategy: str) -> None:
     study, _ = climb(strategy, 40, height)
     told = "\n".join(log(study))
     for words in ("start 1 at", "noise: ", "floor", "projection along equal parameters", "step of 2 notches", "taken"):
@@ -119,7 +119,7 @@ def test_greedy_tells_its_walk_in_words(strategy: str):
 
 
 @pytest.mark.parametrize("strategy", GREEDY)
-def test_greedy_takes_no_step_below_the_noise(strategy: str):
+def test_greedy_takes_no_step_below_the_noise(strategy: str) -> None:
     """Pure noise of 2 points: nearly equal networks differ as much as any, and hardly a move counts."""
     rng = np.random.default_rng(1)
     study, _ = climb(strategy, 60, lambda knobs: 0.5 + float(rng.normal(0, 0.02)))
@@ -130,7 +130,7 @@ def test_greedy_takes_no_step_below_the_noise(strategy: str):
     assert taken < 0.3 * len(moves)
 
 
-def test_without_a_fine_width_the_noise_is_said_to_be_unknown():
+def test_without_a_fine_width_the_noise_is_said_to_be_unknown() -> None:
     @dataclass(frozen=True)
     class Coarse(Architecture):
         width: int = width_knob(4, 16, 64)
@@ -149,7 +149,7 @@ def test_without_a_fine_width_the_noise_is_said_to_be_unknown():
 
 
 @pytest.mark.parametrize("strategy", GREEDY)
-def test_values_are_compared_by_log_loss_where_it_is_less_noisy(strategy: str):
+def test_values_are_compared_by_log_loss_where_it_is_less_noisy(strategy: str) -> None:
     """The curve's losses are exact here, the accuracies pure noise."""
     rng = np.random.default_rng(0)
     space = shipped("plain")

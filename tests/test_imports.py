@@ -62,14 +62,14 @@ def room(name: str) -> str:
     return ".".join(name.split(".")[1:2])
 
 
-def test_the_house_has_nine_rooms_and_a_few_files_beside_them():
+def test_the_house_has_nine_rooms_and_a_few_files_beside_them() -> None:
     own = [path for path in PACKAGE.iterdir() if path.name not in ("__pycache__", "search_spaces")]
     assert {path.name for path in own if path.is_dir()} == ROOMS
     assert len(ROOMS) == 9
     assert sum(path.is_file() for path in own) <= 6
 
 
-def test_imports_only_point_down():
+def test_imports_only_point_down() -> None:
     height = HEIGHT | ANYWHERE
     upward = [
         f"{name} imports {other}"
@@ -82,7 +82,7 @@ def test_imports_only_point_down():
     assert upward == []
 
 
-def test_no_module_imports_itself_in_a_circle():
+def test_no_module_imports_itself_in_a_circle() -> None:
     graph = imports()
     ready: set[str] = set()
     while free := {name for name, others in graph.items() if name not in ready and others - {name} <= ready}:
@@ -90,14 +90,14 @@ def test_no_module_imports_itself_in_a_circle():
     assert set(graph) - ready == set()
 
 
-def test_the_imports_are_really_read():
+def test_the_imports_are_really_read() -> None:
     found = imports()
     assert found["nas.network.folds"] == {"nas.network.layers"}
     assert "nas.space.draw" in found["nas.search.strategies.random"]
     assert "nas.results.networks" in found["nas.cli.commands.networks.count"]  # inside its functions
 
 
-def test_a_shipped_space_imports_only_what_describes_networks():
+def test_a_shipped_space_imports_only_what_describes_networks() -> None:
     from nas.space.space import shipped_spaces
 
     allowed = {"nas.network.blocks", "nas.network.layers", "nas.space.space"}
@@ -112,17 +112,17 @@ def heavy_after(code: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_describing_networks_and_spaces_imports_no_heavy_library():
+def test_describing_networks_and_spaces_imports_no_heavy_library() -> None:
     code = "import nas, nas.network.folds, nas.network.serial, nas.network.blocks, nas.space.space, nas.space.budget"
     assert heavy_after(code) == "[]"
 
 
-def test_help_imports_no_heavy_library():
+def test_help_imports_no_heavy_library() -> None:
     code = "import nas.cli.main\ntry: nas.cli.main.main(['search', '--help'])\nexcept SystemExit: pass"
     assert heavy_after(code) == "[]"
 
 
-def test_nas_search_can_be_called_whatever_was_imported_before():
+def test_nas_search_can_be_called_whatever_was_imported_before() -> None:
     code = "import nas.search.search\ntry: nas.search(budget=10)\nexcept nas.UserError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "give either dataset=… or arrays=(images, labels)\n"

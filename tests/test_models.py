@@ -32,6 +32,7 @@ from nas.network.layers import (
 from nas.network.module import to_module
 from nas.network.vision import count_module, torchvision_model
 from nas.space.models import MODELS, Model, TorchvisionModel, model_network
+from nas.space.space import Knobs
 
 PUBLISHED = {
     "s0-2k": 2_250,
@@ -88,7 +89,7 @@ def refusal(action: Callable[[], Any], kind: type[UserError] = SpaceError) -> st
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_fixed_network_has_the_published_number_of_parameters(name: str):
+def test_a_fixed_network_has_the_published_number_of_parameters(name: str) -> None:
     model = MODELS[name]
     if isinstance(model, TorchvisionModel):
         cost = count_module(lambda: torchvision_model(model.torchvision, model.classes), model.shape)
@@ -97,7 +98,7 @@ def test_a_fixed_network_has_the_published_number_of_parameters(name: str):
         assert parameters(model_network(model)) == PUBLISHED[name]
 
 
-def test_every_fixed_network_is_counted_and_named_after_its_system():
+def test_every_fixed_network_is_counted_and_named_after_its_system() -> None:
     assert list(MODELS) == list(PUBLISHED)
     assert all(model.name == name and name.startswith(model.system.lower()) for name, model in MODELS.items())
     assert {(model.system, model.dataset, model.classes) for model in MODELS.values()} == {
@@ -108,21 +109,21 @@ def test_every_fixed_network_is_counted_and_named_after_its_system():
     }
 
 
-def test_a_published_error_is_kept_as_an_accuracy():
+def test_a_published_error_is_kept_as_an_accuracy() -> None:
     assert MODELS["s4-resnet20"].published_accuracy == 0.9125
     assert MODELS["s4-resnet110"].published_accuracy == 0.9357
     assert MODELS["s1-50k"].published_accuracy == 0.297
 
 
 @pytest.mark.parametrize("number", [20, 32, 44, 56, 110, 1202])
-def test_a_cifar_resnet_is_as_deep_as_its_name_says(number: int):
+def test_a_cifar_resnet_is_as_deep_as_its_name_says(number: int) -> None:
     assert depth(listed(f"s4-resnet{number}")) == number
 
 
 # What they are made of
 
 
-def test_the_network_of_10161_parameters_is_the_published_list_of_layers():
+def test_the_network_of_10161_parameters_is_the_published_list_of_layers() -> None:
     assert leaves(listed("s0-10k")) == [
         Conv(3, 6, 3, padding=0, bias=True),
         Activation("relu"),
@@ -143,7 +144,7 @@ def test_the_network_of_10161_parameters_is_the_published_list_of_layers():
     ]
 
 
-def test_the_network_of_503396_parameters_has_one_residual_block_and_two_pools():
+def test_the_network_of_503396_parameters_has_one_residual_block_and_two_pools() -> None:
     block = Sequence(
         (
             Conv(64, 64, 3, bias=True),
@@ -185,7 +186,7 @@ def mbconv(inputs: int, inner: int, outputs: int) -> Sequence:
     )
 
 
-def test_the_network_of_50548_parameters_is_the_published_list_of_blocks():
+def test_the_network_of_50548_parameters_is_the_published_list_of_blocks() -> None:
     assert leaves(listed("s1-50k")) == [
         Conv(3, 16, 1, bias=True),
         BatchNorm(16),
@@ -203,7 +204,7 @@ def test_the_network_of_50548_parameters_is_the_published_list_of_blocks():
     ]
 
 
-def test_the_cnn_of_two_convolutions_normalises_before_it_rectifies_and_pools():
+def test_the_cnn_of_two_convolutions_normalises_before_it_rectifies_and_pools() -> None:
     assert leaves(listed("s2-cnn2")) == [
         Conv(3, 16, 5, bias=True),
         BatchNorm(16),
@@ -218,7 +219,7 @@ def test_the_cnn_of_two_convolutions_normalises_before_it_rectifies_and_pools():
     ]
 
 
-def test_resnet_20_is_three_stages_of_basic_blocks_with_shortcuts_without_parameters():
+def test_resnet_20_is_three_stages_of_basic_blocks_with_shortcuts_without_parameters() -> None:
     stages = [
         stage("basic", 3, Block(inputs, outputs, 3, stride, transition="pad"), f"stage {number}")
         for number, (inputs, outputs, stride) in enumerate([(16, 16, 1), (16, 32, 2), (32, 64, 2)], start=1)
@@ -226,7 +227,7 @@ def test_resnet_20_is_three_stages_of_basic_blocks_with_shortcuts_without_parame
     assert listed("s4-resnet20") == Sequence((stem(3, 16), *stages, classifier(64, 10)))
 
 
-def test_a_cifar_resnet_can_be_had_without_norm_or_sum_and_with_dropout_in_its_blocks():
+def test_a_cifar_resnet_can_be_had_without_norm_or_sum_and_with_dropout_in_its_blocks() -> None:
     space = shipped("cifar_resnet")
     knobs = {"blocks": 1, "residual": False, "norm": False, "block_dropout": 0.15}
     assert leaves(space.network(knobs))[2:7] == [
@@ -239,7 +240,7 @@ def test_a_cifar_resnet_can_be_had_without_norm_or_sum_and_with_dropout_in_its_b
     assert BatchNorm(16) not in leaves(space.network(knobs))
 
 
-def test_a_bottleneck_of_a_cifar_resnet_is_four_times_as_wide_outside_as_inside():
+def test_a_bottleneck_of_a_cifar_resnet_is_four_times_as_wide_outside_as_inside() -> None:
     first = leaves(shipped("cifar_resnet").network({"blocks": 1, "kind": "bottleneck"}))[3]
     assert isinstance(first, Residual)
     assert first.shortcut == Subsample(16, 64)
@@ -250,7 +251,7 @@ def test_a_bottleneck_of_a_cifar_resnet_is_four_times_as_wide_outside_as_inside(
     ]
 
 
-def test_a_projection_of_a_cifar_resnet_is_a_strided_1x1_convolution_with_its_norm():
+def test_a_projection_of_a_cifar_resnet_is_a_strided_1x1_convolution_with_its_norm() -> None:
     layers = leaves(shipped("cifar_resnet").network({"blocks": 1, "shortcut": "projection"}))
     assert [layer.shortcut for layer in layers if isinstance(layer, Residual)] == [
         Identity(),
@@ -259,16 +260,16 @@ def test_a_projection_of_a_cifar_resnet_is_a_strided_1x1_convolution_with_its_no
     ]
 
 
-def test_blocks_of_convolutions_are_counted_by_their_eight_numbers():
+def test_blocks_of_convolutions_are_counted_by_their_eight_numbers() -> None:
     """A block of k convolutions to c channels: 9 * inputs * c + c and then 9 * c * c + c each, and 2 * c a norm."""
     knobs = {"k1": 1, "k2": 2, "k3": 1, "k4": 1, "c1": 2, "c2": 3, "c3": 4, "c4": 5}
     expected = (54 + 2 + 4) + (54 + 3 + 6) + (81 + 3 + 6) + (108 + 4 + 8) + (180 + 5 + 10) + (5 * 10 + 10)
     assert parameters(shipped("conv_blocks").network(knobs)) == expected
 
 
-def test_convolutions_with_too_little_to_pool_keep_what_they_have():
+def test_convolutions_with_too_little_to_pool_keep_what_they_have() -> None:
     """8 x 8 images leave 3 x 3, then 1 x 1: no pool fits there, and the third convolution is padded."""
-    knobs = {"convolutions": 3, "padding": "valid", "width1": 2, "width2": 3, "width3": 4}
+    knobs: Knobs = {"convolutions": 3, "padding": "valid", "width1": 2, "width2": 3, "width3": 4}
     assert leaves(shipped("conv_fc", (1, 8, 8)).network(knobs)) == [
         Conv(1, 2, 3, padding=0, bias=True),
         Activation("relu"),
@@ -285,7 +286,7 @@ def test_convolutions_with_too_little_to_pool_keep_what_they_have():
     ]
 
 
-def test_a_head_behind_a_trunk_that_does_not_fit_leaves_the_refusal_to_the_folds():
+def test_a_head_behind_a_trunk_that_does_not_fit_leaves_the_refusal_to_the_folds() -> None:
     trunk = Conv(3, 4, 9, padding=0)
     head = flat_classifier(trunk, (3, 8, 8), 10)
     with pytest.raises(ShapeError, match=r"Conv\(inputs=3, outputs=4, kernel=9"):
@@ -295,7 +296,7 @@ def test_a_head_behind_a_trunk_that_does_not_fit_leaves_the_refusal_to_the_folds
 # Other images
 
 
-def test_a_fixed_network_takes_other_images_and_classes():
+def test_a_fixed_network_takes_other_images_and_classes() -> None:
     network = listed("s0-10k", (1, 28, 28), 10)
     assert output_shape(network, (1, 28, 28)) == (10,)
     assert leaves(network)[13] == Linear(12, 55)
@@ -310,7 +311,7 @@ def test_a_fixed_network_takes_other_images_and_classes():
         ("s1-50k", (3, 32, 4), "3 × 32 × 4"),
     ],
 )
-def test_images_too_small_for_a_fixed_network_are_refused(name: str, shape: Shape, size: str):
+def test_images_too_small_for_a_fixed_network_are_refused(name: str, shape: Shape, size: str) -> None:
     assert refusal(lambda: listed(name, shape, 10)) == (
         f"model '{name}' was made for images 3 × 32 × 32 and those of {size} are too small for all of its layers. "
         "Enlarge them (--image-size) or choose another model."
@@ -326,7 +327,7 @@ def check_that_it_trains(name: str, shape: Shape) -> None:
     module = to_module(listed(name, shape))
     before = [p.detach().clone() for p in module.parameters()]
     loss = nn.functional.cross_entropy(module(torch.randn(2, *shape)), torch.tensor([0, classes - 1]))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(module.parameters(), lr=0.1).step()
     assert loss.isfinite()
     moved = [not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True)]
@@ -335,16 +336,16 @@ def check_that_it_trains(name: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in LISTED if name != "s4-resnet1202"])
-def test_a_fixed_network_takes_a_step_of_training(name: str):
+def test_a_fixed_network_takes_a_step_of_training(name: str) -> None:
     check_that_it_trains(name, (3, 32, 32))
 
 
 @pytest.mark.parametrize("side", [8, pytest.param(32, marks=pytest.mark.slow)])
-def test_a_network_of_1202_layers_takes_a_step_of_training(side: int):
+def test_a_network_of_1202_layers_takes_a_step_of_training(side: int) -> None:
     check_that_it_trains("s4-resnet1202", (3, side, side))
 
 
-def test_1202_layers_without_shortcuts_are_counted_and_built():
+def test_1202_layers_without_shortcuts_are_counted_and_built() -> None:
     plain = shipped("cifar_resnet").network({"blocks": 200, "residual": False})
     assert parameters(plain) == 19_421_274
     with torch.device("meta"):
@@ -368,42 +369,42 @@ def check_ends(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_torchvision_model_gets_a_new_head_and_takes_other_channels(name: str):
+def test_a_torchvision_model_gets_a_new_head_and_takes_other_channels(name: str) -> None:
     check_ends(name)
 
 
-def test_auxiliary_heads_are_left_out_in_training_too():
+def test_auxiliary_heads_are_left_out_in_training_too() -> None:
     module = torchvision_model("googlenet", 7)
     assert module(torch.randn(2, 3, 32, 32)).shape == (2, 7)
 
 
-def test_a_module_costs_what_torchvision_says():
+def test_a_module_costs_what_torchvision_says() -> None:
     cost = count_module(lambda: torchvision_model("resnet18", 1000), (3, 224, 224))
     assert (cost.parameters, cost.macs) == (11_689_512, 1_814_073_344)
     assert (cost.rows[0].path, cost.rows[0].kind, cost.rows[0].parameters) == ("conv1", "Conv2d", 9_408)
     assert (cost.rows[-1].path, cost.rows[-1].kind, cost.rows[-1].parameters) == ("fc", "Linear", 513_000)
 
 
-def test_parameters_outside_of_leaf_modules_have_a_row():
+def test_parameters_outside_of_leaf_modules_have_a_row() -> None:
     cost = count_module(lambda: torchvision_model("vit_b_32", 100), (3, 224, 224))
     assert sum(row.parameters for row in cost.rows) == cost.parameters == 87_532_132
     assert next(row.parameters for row in cost.rows if row.path == "encoder") == 50 * 768  # position embedding
     assert round(cost.macs / 1e9, 2) == 4.41
 
 
-def test_a_module_whose_making_needs_numbers_is_counted_too():
+def test_a_module_whose_making_needs_numbers_is_counted_too() -> None:
     cost = count_module(lambda: torchvision_model("regnet_y_400mf", 1000), (3, 224, 224))
     assert cost.parameters == 4_344_144
 
 
 @pytest.mark.parametrize("name", ["s0-10k", "s1-100k", "s4-resnet20"])
-def test_a_module_costs_what_its_layer_tree_does(name: str):
+def test_a_module_costs_what_its_layer_tree_does(name: str) -> None:
     network = listed(name)
     cost = count_module(lambda: to_module(network), (3, 32, 32))
     assert (cost.parameters, cost.macs) == (parameters(network), macs(network, (3, 32, 32)))
 
 
-def test_images_of_a_size_that_a_module_does_not_take_are_refused():
+def test_images_of_a_size_that_a_module_does_not_take_are_refused() -> None:
     words = refusal(lambda: count_module(lambda: torchvision_model("vit_b_32", 10), (3, 32, 32)))
     assert words == "VisionTransformer does not take images 3 × 32 × 32: Wrong image height! Expected 224 but got 32!"
 
@@ -419,11 +420,13 @@ def test_images_of_a_size_that_a_module_does_not_take_are_refused():
         (("resnet18", 10, 1, True), "pretrained weights need 3 channels but got 1"),
     ],
 )
-def test_a_torchvision_model_that_cannot_be_is_refused(arguments: tuple[Any, ...], words: str):
+def test_a_torchvision_model_that_cannot_be_is_refused(arguments: tuple[Any, ...], words: str) -> None:
     assert words in refusal(lambda: torchvision_model(*arguments))
 
 
-def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights_that_cannot_be_downloaded_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -438,7 +441,9 @@ def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet"])
-def test_pretrained_weights_are_kept_but_for_the_head(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pretrained_weights_are_kept_but_for_the_head(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = models.get_model_weights(name).DEFAULT
     known = {"init_weights": False} if name == "googlenet" else {}
@@ -453,7 +458,7 @@ def test_pretrained_weights_are_kept_but_for_the_head(name: str, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_every_classifier_of_torchvision_gets_a_new_head():
+def test_every_classifier_of_torchvision_gets_a_new_head() -> None:
     for name in models.list_models(module=models):
         if not name.startswith("regnet"):  # not to be made on the meta device
             check_ends(name)

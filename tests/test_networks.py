@@ -35,20 +35,20 @@ def parameters(network: Layer | Torchvision, shape: tuple[int, int, int]) -> int
 # What there is
 
 
-def test_a_model_is_found_for_the_images_it_was_published_for():
+def test_a_model_is_found_for_the_images_it_was_published_for() -> None:
     named = find_network("s4-resnet20")
     assert (named.label, named.shape, named.classes) == ("s4-resnet20", (3, 32, 32), 10)
     assert size(named.network, named.shape, named.classes) == (269_722, 40_551_040)
     assert published("s4-resnet20").published_accuracy == 0.9125  # type: ignore[union-attr]
 
 
-def test_a_model_is_found_for_other_images_and_classes():
+def test_a_model_is_found_for_other_images_and_classes() -> None:
     named = find_network("s4-resnet20", shape=(1, 8, 8), classes=7)
     assert (named.shape, named.classes) == ((1, 8, 8), 7)
     assert size(named.network, named.shape, named.classes)[0] == 269_722 - 2 * 9 * 16 - 3 * 65
 
 
-def test_a_classifier_of_torchvision_is_found_by_its_name_there_or_as_a_model():
+def test_a_classifier_of_torchvision_is_found_by_its_name_there_or_as_a_model() -> None:
     named = find_network("torchvision:squeezenet1_1", shape=(1, 64, 64), classes=10)
     assert named.network == Torchvision("squeezenet1_1")
     assert size(named.network, named.shape, named.classes)[0] == 726_474
@@ -57,27 +57,27 @@ def test_a_classifier_of_torchvision_is_found_by_its_name_there_or_as_a_model():
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_a_design_is_scaled_to_parameters_images_and_classes(design: str):
+def test_a_design_is_scaled_to_parameters_images_and_classes(design: str) -> None:
     named = find_network(f"scaled:{design}@20K", shape=(1, 8, 8), classes=10)
     assert (named.label, named.shape, named.classes) == (f"scaled:{design}@20K", (1, 8, 8), 10)
     assert named.network == scaled(design, Budget(20_000), (1, 8, 8), 10)
     assert find_network(f"scaled:{design}@20K").classes == 100
 
 
-def test_a_shipped_space_gives_its_default_network_or_that_of_its_knobs():
+def test_a_shipped_space_gives_its_default_network_or_that_of_its_knobs() -> None:
     named = find_network("cifar_resnet", ["blocks=1", "width=2"], shape=(1, 8, 8), classes=10)
     assert named.label == "cifar_resnet blocks=1 width=2"
     assert size(named.network, named.shape, named.classes) == (1_320, 12_752)
     assert (find_network("mixed").shape, find_network("mixed").classes) == ((3, 32, 32), 100)
 
 
-def test_a_space_of_ones_own_gives_networks(tmp_path: Path):
+def test_a_space_of_ones_own_gives_networks(tmp_path: Path) -> None:
     named = find_network(str(write_space(tmp_path)), ["width=3"], shape=(1, 8, 8), classes=4)
     assert named.label == "tiny width=3"
     assert parameters(named.network, (1, 8, 8)) == 9 * 3 + 2 * 3 + 4 * (3 + 1)
 
 
-def test_a_stored_network_is_found_by_fingerprint_by_size_or_as_the_largest(run: Path):
+def test_a_stored_network_is_found_by_fingerprint_by_size_or_as_the_largest(run: Path) -> None:
     small, large = json.loads((run / "pareto.json").read_text())["front"]
     for name in (str(run), str(run / "pareto.json")):
         assert find_network(name).label == f"found {large['network']}"
@@ -89,7 +89,7 @@ def test_a_stored_network_is_found_by_fingerprint_by_size_or_as_the_largest(run:
 
 def test_the_name_of_a_model_or_space_wins_over_a_folder_of_that_name(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mixed").mkdir()
     (tmp_path / "mixed" / "pareto.json").write_text((run / "pareto.json").read_text())
@@ -97,12 +97,12 @@ def test_the_name_of_a_model_or_space_wins_over_a_folder_of_that_name(
     assert find_network("./mixed").label.startswith("found ")
 
 
-def test_networks_are_stored_as_json_and_read_again():
+def test_networks_are_stored_as_json_and_read_again() -> None:
     for network in (Torchvision("resnet18", True), Sequence((Flatten(), Linear(64, 10)))):
         assert from_stored(json.loads(json.dumps(to_stored(network)))) == network
 
 
-def test_nothing_is_published_of_other_networks():
+def test_nothing_is_published_of_other_networks() -> None:
     assert published("cifar_resnet blocks=9") is None
 
 
@@ -140,20 +140,20 @@ def test_nothing_is_published_of_other_networks():
         ("torchvision:resnet18", ["a=1"], "torchvision:resnet18 is a fixed model and has no knobs; leave out a=1"),
     ],
 )
-def test_unknown_names_and_knobs_are_refused(name: str, knobs: list[str], told: str):
+def test_unknown_names_and_knobs_are_refused(name: str, knobs: list[str], told: str) -> None:
     with pytest.raises(SpaceError if "fixed" not in told else UserError) as caught:
         find_network(name, knobs)
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
 
 
-def test_a_torchvision_name_that_is_unknown_is_refused_when_it_is_counted():
+def test_a_torchvision_name_that_is_unknown_is_refused_when_it_is_counted() -> None:
     with pytest.raises(SpaceError) as caught:
         size(find_network("torchvision:resnet19").network, (3, 32, 32), 10)
     assert str(caught.value).startswith("torchvision has no classifier named 'resnet19'; it has resnet1")
 
 
-def test_images_too_small_for_a_network_are_refused():
+def test_images_too_small_for_a_network_are_refused() -> None:
     with pytest.raises(SpaceError) as caught:
         find_network("s0-10k", shape=(1, 4, 4))
     assert str(caught.value) == (
@@ -165,13 +165,13 @@ def test_images_too_small_for_a_network_are_refused():
     assert str(caught.value).startswith("the network does not fit images 1 × 4 × 4: ")
 
 
-def test_pretrained_weights_are_for_coloured_images():
+def test_pretrained_weights_are_for_coloured_images() -> None:
     with pytest.raises(SpaceError) as caught:
         find_network("torchvision:resnet18", shape=(1, 64, 64), pretrained=True)
     assert str(caught.value) == "pretrained weights need 3 channels but got 1"
 
 
-def test_what_does_not_go_with_a_stored_network_is_refused(run: Path):
+def test_what_does_not_go_with_a_stored_network_is_refused(run: Path) -> None:
     def told(name: str = str(run), *knobs: str, **options: object) -> str:
         with pytest.raises(UserError) as caught:
             find_network(name, knobs, **options)  # type: ignore[arg-type]

@@ -132,7 +132,9 @@ def test_every_option_has_a_meaning_and_a_default_that_is_allowed(kind: Any) -> 
         assert not about.meaning.endswith("."), name
         if described_field.default not in (MISSING, None):
             assert about.meaning in explained(described_field, about)
-    needed = {name: "x" for name, (f, _) in described(kind).items() if f.default is MISSING and f.type is not int}
+    needed: dict[str, Any] = {
+        name: "x" for name, (f, _) in described(kind).items() if f.default is MISSING and f.type is not int
+    }
     needed |= {"budget": 1} if kind is SearchOptions else {}
     kind(**needed)  # the defaults pass the checks
 

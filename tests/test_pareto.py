@@ -13,7 +13,7 @@ from records import PLAN, SPACE, record
 
 from nas.errors import RunError
 from nas.network.folds import cost, output_shape, peak_activation
-from nas.network.layers import KINDS, Function, Layer, Statistic
+from nas.network.layers import KINDS, Function, Identity, Layer, Statistic
 from nas.network.serial import fingerprint, from_json, to_json
 from nas.search.front import (
     Baseline,
@@ -51,23 +51,23 @@ def content() -> dict[str, Any]:
     return read
 
 
-def test_the_schema_is_a_json_schema():
+def test_the_schema_is_a_json_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_a_result_is_as_the_schema_says():
+def test_a_result_is_as_the_schema_says() -> None:
     PARETO.validate(content())
 
 
-def test_a_result_of_nothing_yet_is_as_the_schema_says():
+def test_a_result_of_nothing_yet_is_as_the_schema_says() -> None:
     search = replace(PLAN, max_macs=5_000, image_size=8, validation_share=0.3)
     empty = json.loads(json.dumps(front_of([], search, SPACE).to_json()))
     PARETO.validate(empty)
     assert (empty["front"], empty["best"], empty["failures"]) == ([], [], {})
 
 
-def test_the_result_of_these_trials_is_this():
+def test_the_result_of_these_trials_is_this() -> None:
     found = content()
     assert found["schema_version"] == 1
     assert found["data"] == {"shape": [1, 8, 8], "classes": 10, "checksum": "0" * 64}
@@ -107,7 +107,7 @@ def test_the_result_of_these_trials_is_this():
     ]
 
 
-def test_a_network_is_rebuilt_from_the_result_without_its_space():
+def test_a_network_is_rebuilt_from_the_result_without_its_space() -> None:
     found = content()
     for entry in found["front"]:
         network, shape = from_json(entry["layers"]), tuple(found["data"]["shape"])
@@ -119,7 +119,7 @@ def test_a_network_is_rebuilt_from_the_result_without_its_space():
     assert from_json(found["front"][1]["layers"]) == SPACE.network(WIDE)
 
 
-def test_a_result_is_written_whole_and_read_back(tmp_path: Path):
+def test_a_result_is_written_whole_and_read_back(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
     written = write_front(folder, RECORDS, PLAN, SPACE)
     assert read_front(tmp_path) == read_front(tmp_path / "pareto.json") == written
@@ -139,7 +139,7 @@ def test_a_result_is_written_whole_and_read_back(tmp_path: Path):
         ('{"schema_version": 2}', "is no pareto.json of schema version 1"),
     ],
 )
-def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str | None, words: str):
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:
         (tmp_path / "pareto.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RunError) as caught:
@@ -150,7 +150,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str | None, w
 # The schema and the code say the same
 
 
-def test_the_schema_has_every_kind_of_layer_with_every_field():
+def test_the_schema_has_every_kind_of_layer_with_every_field() -> None:
     assert {choice["$ref"].rpartition("/")[2] for choice in SCHEMA["$defs"]["layer"]["oneOf"]} == set(KINDS)
     for name, kind in KINDS.items():
         assert list(SCHEMA["$defs"][name]["properties"]) == ["layer", *(f.name for f in fields(kind))]
@@ -158,7 +158,7 @@ def test_the_schema_has_every_kind_of_layer_with_every_field():
     assert tuple(SCHEMA["$defs"]["statistic"]["enum"]) == get_args(Statistic)
 
 
-def test_the_schema_has_every_field_of_the_search_the_recipe_the_counts_and_the_networks():
+def test_the_schema_has_every_field_of_the_search_the_recipe_the_counts_and_the_networks() -> None:
     search = SCHEMA["$defs"]["settings"]["properties"]
     assert list(search) == [f.name for f in fields(Search)]
     assert list(search["recipe"]["properties"]) == list(PLAN.to_json()["recipe"])
@@ -177,7 +177,7 @@ def objects(schema: Any) -> list[dict[str, Any]]:
     return [schema, *inner] if isinstance(schema, dict) and "properties" in schema and "type" in schema else inner
 
 
-def test_every_object_of_the_schema_is_closed_complete_and_described():
+def test_every_object_of_the_schema_is_closed_complete_and_described() -> None:
     assert len(objects(SCHEMA)) >= 20
     for found in objects(SCHEMA):
         assert found["additionalProperties"] is False
@@ -187,14 +187,13 @@ def test_every_object_of_the_schema_is_closed_complete_and_described():
 
 @settings(max_examples=50)
 @given(layer_trees)
-def test_every_layer_tree_is_as_the_schema_says(tree: Layer):
+def test_every_layer_tree_is_as_the_schema_says(tree: Layer) -> None:
     LAYER.validate(to_json(tree))
 
 
 @pytest.mark.parametrize("name", list(KINDS))
-def test_a_layer_with_a_field_more_or_less_is_not_as_the_schema_says(name: str):
-    kind = KINDS[name]
-    whole = to_json(kind(**{f.name: example(f.name) for f in fields(kind) if f.default is MISSING}))
+def test_a_layer_with_a_field_more_or_less_is_not_as_the_schema_says(name: str) -> None:
+    whole = to_json(example(KINDS[name]))
     LAYER.validate(whole)
     with pytest.raises(jsonschema.ValidationError):
         LAYER.validate(whole | {"colour": "red"})
@@ -203,9 +202,11 @@ def test_a_layer_with_a_field_more_or_less_is_not_as_the_schema_says(name: str):
             LAYER.validate({k: v for k, v in whole.items() if k != field})
 
 
-def example(name: str) -> Any:
-    special = {"statistic": "max", "rate": 0.5, "layers": (), "body": KINDS["Identity"]()}
-    return special.get(name, 3)
+def example(kind: Any) -> Layer:
+    """A layer of the kind, whatever has a default left at it."""
+    special = {"statistic": "max", "rate": 0.5, "layers": (), "body": Identity()}
+    layer: Layer = kind(**{f.name: special.get(f.name, 3) for f in fields(kind) if f.default is MISSING})
+    return layer
 
 
 def spoiled(path: str, value: Any) -> dict[str, Any]:
@@ -234,6 +235,6 @@ def spoiled(path: str, value: Any) -> dict[str, Any]:
         ("data/shape", [1, 8]),
     ],
 )
-def test_a_result_that_is_wrong_somewhere_is_not_as_the_schema_says(path: str, value: Any):
+def test_a_result_that_is_wrong_somewhere_is_not_as_the_schema_says(path: str, value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
         PARETO.validate(spoiled(path, value))

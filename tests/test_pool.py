@@ -65,7 +65,7 @@ def identify(pool: Pool, log: Path) -> int:
     return int(last_line(log, otherwise=""))
 
 
-def test_a_process_takes_one_piece_of_work_after_another_and_says_each_in_its_own_log(log: Path):
+def test_a_process_takes_one_piece_of_work_after_another_and_says_each_in_its_own_log(log: Path) -> None:
     with Pool(work) as pool:
         first = identify(pool, log.with_name("first"))
         second = identify(pool, log.with_name("second"))
@@ -80,7 +80,7 @@ def test_a_process_takes_one_piece_of_work_after_another_and_says_each_in_its_ow
 
 
 @pytest.mark.parametrize("code", [0, 1, 7])
-def test_the_code_of_a_process_that_ends_itself_is_told_and_the_next_work_gets_another(log: Path, code: int):
+def test_the_code_of_a_process_that_ends_itself_is_told_and_the_next_work_gets_another(log: Path, code: int) -> None:
     with Pool(work) as pool:
         first = identify(pool, log)
         pool.give(0, f"exit {code}", log)
@@ -90,14 +90,14 @@ def test_the_code_of_a_process_that_ends_itself_is_told_and_the_next_work_gets_a
         assert identify(pool, log) != first
 
 
-def test_a_process_that_dies_before_it_reads_its_work_has_failed(log: Path):
+def test_a_process_that_dies_before_it_reads_its_work_has_failed(log: Path) -> None:
     with Pool(lambda slot: ("some_work", "broken")) as pool:
         pool.give(0, "report 0", log)
         assert outcome(pool) == 1
     assert last_line(log, otherwise="") == "broken from the beginning"
 
 
-def test_a_process_that_is_killed_at_work_costs_its_work_and_one_that_is_idle_none(log: Path):
+def test_a_process_that_is_killed_at_work_costs_its_work_and_one_that_is_idle_none(log: Path) -> None:
     with Pool(work) as pool:
         first = identify(pool, log)
         os.kill(first, signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_process_that_is_killed_at_work_costs_its_work_and_one_that_is_idle_no
         assert len(pool) == 1
 
 
-def test_processes_are_asked_to_stop_and_what_is_left_is_killed(log: Path):
+def test_processes_are_asked_to_stop_and_what_is_left_is_killed(log: Path) -> None:
     with Pool(work) as pool:
         identify(pool, log)
         pool.ask_to_stop()
@@ -124,7 +124,7 @@ def test_processes_are_asked_to_stop_and_what_is_left_is_killed(log: Path):
         assert not is_alive(at_work)
 
 
-def test_processes_end_in_the_middle_of_their_work_when_their_parent_is_killed(log: Path):
+def test_processes_end_in_the_middle_of_their_work_when_their_parent_is_killed(log: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from nas.machine.pool import Pool; log = Path(sys.argv[1])\n"
         "pool = Pool(lambda slot: ('some_work', '0')); pool.give(0, f'say {log}', log); pool.ended(within=30)\n"
@@ -139,7 +139,9 @@ def test_processes_end_in_the_middle_of_their_work_when_their_parent_is_killed(l
     wait_for(lambda: not is_alive(child))
 
 
-def test_what_the_user_says_of_the_allocator_goes_before_what_we_say(log: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_the_user_says_of_the_allocator_goes_before_what_we_say(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "3")
     with Pool(work) as pool:
         for name, value in (("MALLOC_MMAP_MAX_", "3"), ("MALLOC_TRIM_THRESHOLD_", "100000000000")):
@@ -148,6 +150,6 @@ def test_what_the_user_says_of_the_allocator_goes_before_what_we_say(log: Path, 
             assert last_line(log, otherwise="") == value
 
 
-def test_a_process_that_said_nothing_has_no_last_line(log: Path):
+def test_a_process_that_said_nothing_has_no_last_line(log: Path) -> None:
     log.write_text(" \n")
     assert last_line(log, otherwise="nothing") == "nothing"

@@ -188,7 +188,7 @@ def content_of(page: str) -> dict[str, Any]:
 # ---- what is in the page
 
 
-def test_the_front_of_the_page_is_that_of_optuna_on_the_same_trials(made: Path):
+def test_the_front_of_the_page_is_that_of_optuna_on_the_same_trials(made: Path) -> None:
     gathered = gather(made / "seed0")
     both = optuna.create_study(directions=["minimize", "maximize"])
     for trial in gathered.trials:
@@ -204,7 +204,7 @@ def test_the_front_of_the_page_is_that_of_optuna_on_the_same_trials(made: Path):
     assert (line["x"], line["y"]) == ([r.parameters for r in front], [r.accuracy for r in front])
 
 
-def test_importances_are_those_of_optuna_on_the_same_study(made: Path):
+def test_importances_are_those_of_optuna_on_the_same_study(made: Path) -> None:
     gathered = gather(made / "seed0")
     storage = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(made / "seed0" / "journal.log"))
@@ -221,14 +221,14 @@ def test_importances_are_those_of_optuna_on_the_same_study(made: Path):
     assert shown == {name: pytest.approx(share, abs=1e-5) for name, share in expected.items()}
 
 
-def test_few_trials_are_not_ranked(tmp_path: Path):
+def test_few_trials_are_not_ranked(tmp_path: Path) -> None:
     gathered = gather(write_run(tmp_path / "run", plan_of(5, budgets=(10_000,))))
     assert importances(gathered.runs[0].studies["tpe", 10_000]) is None
     (card,) = [card for card in cards(gathered) if card.name == "knobs"]
     assert "Too few trials to rank the knobs: tpe, greedy." in card.views[0].html
 
 
-def test_plotly_knows_every_property_of_every_figure(page: str):
+def test_plotly_knows_every_property_of_every_figure(page: str) -> None:
     content = content_of(page)
     for palette in (LIGHT, DARK):
         text = json.dumps(content["figures"])
@@ -239,7 +239,7 @@ def test_plotly_knows_every_property_of_every_figure(page: str):
             go.Figure(figure)  # raises for what it does not know
 
 
-def test_every_network_of_the_page_has_its_layers_and_they_add_up(page: str):
+def test_every_network_of_the_page_has_its_layers_and_they_add_up(page: str) -> None:
     content = content_of(page)
     of = {trial["network"]: trial for trial in content["trials"] if trial["network"]}
     assert set(content["tables"]) == set(of)
@@ -248,13 +248,13 @@ def test_every_network_of_the_page_has_its_layers_and_they_add_up(page: str):
     assert any(content["words"][row[1]].startswith("Conv 3→") for row in rows)
 
 
-def test_the_cards_lie_in_the_order_of_their_places(made: Path):
+def test_the_cards_lie_in_the_order_of_their_places(made: Path) -> None:
     assert " ".join(card.name for card in cards(gather(made))) == (
         "front confirmed best curves audit knobs stages walk budget workers counts failures checklist settings"
     )
 
 
-def test_a_cell_is_text_unless_it_is_html():
+def test_a_cell_is_text_unless_it_is_html() -> None:
     assert table([("a & b", "n")], [["<b>"], [Html("<b>1</b>")]], foot=["2"]) == (
         "<div class=wide><table><thead><tr><th class=n>a &amp; b</th></tr></thead><tbody>"
         "<tr><td class=n>&lt;b&gt;</td></tr><tr><td class=n><b>1</b></td></tr></tbody>"
@@ -265,7 +265,7 @@ def test_a_cell_is_text_unless_it_is_html():
     )
 
 
-def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, page: str):
+def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, page: str) -> None:
     assert "of 96 proposed networks over budget" in page
     assert "RuntimeError: loss is not finite" in page
     assert (
@@ -275,7 +275,7 @@ def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, 
     assert [path.name for path in run_folders(made)] == ["seed0", "seed1"]
 
 
-def test_the_command_is_the_one_that_made_the_run(made: Path):
+def test_the_command_is_the_one_that_made_the_run(made: Path) -> None:
     from nas.cli.main import build_parser
 
     flags = build_parser().parse_args(command(gather(made)).split()[1:])
@@ -283,7 +283,7 @@ def test_the_command_is_the_one_that_made_the_run(made: Path):
     assert (flags.budget, flags.trials, flags.strategies, flags.seeds) == (search.budgets, 12, search.strategies, 2)
 
 
-def test_bands_are_over_seeds_and_one_search_has_none(made: Path):
+def test_bands_are_over_seeds_and_one_search_has_none(made: Path) -> None:
     def best(run: Path) -> list[Any]:
         figures = [f for card in cards(gather(run)) for view in card.views for f in view.figures]
         (figure,) = [figure for figure in figures if figure.name == "best-10000-trials"]
@@ -295,7 +295,7 @@ def test_bands_are_over_seeds_and_one_search_has_none(made: Path):
     assert sum(trace["mode"] == "none" for trace in best(made / "seed0")) == 0
 
 
-def test_a_part_with_nothing_to_show_says_so(tmp_path: Path):
+def test_a_part_with_nothing_to_show_says_so(tmp_path: Path) -> None:
     search = plan_of(0, strategies=("random",), baselines=(), stop="none", audit=0.0)
     gathered = gather(write_run(tmp_path / "run", search))
     empty = {card.name: card.empty for card in cards(gathered) if not card.views}
@@ -307,11 +307,12 @@ def test_a_part_with_nothing_to_show_says_so(tmp_path: Path):
     assert "no network within 10,000 yet" in report_html(tmp_path / "run")
 
 
-def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path):
+def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(3, budgets=(10_000,), baselines=()))
     search = plan_of(3, budgets=(10_000,), baselines=())
     studies = open_studies(search, run_folder(run), space_of(search, (3, 32, 32), 100))
-    trial = studies["tpe", 10_000].ask(studies["tpe", 10_000].sampler._distributions)  # type: ignore[attr-defined]
+    study = studies["tpe", 10_000]
+    trial = study.ask(study.sampler.infer_relative_search_space(study, study.trials[0]))
     known = gather(run).trials[0].record
     for name, value in (("network", "0" * 16), ("parameters", known.parameters), ("macs", known.macs), ("worker", 1)):
         trial.set_user_attr(name, value)
@@ -325,7 +326,7 @@ def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path):
     assert bars["running"]["y"] == ["worker 1"]
 
 
-def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path):
+def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(6, budgets=(10_000,)))
     stored = json.loads((run / "settings.json").read_text())
     (run / "settings.json").write_text(json.dumps(stored | {"space": "gone.py"}))
@@ -334,13 +335,13 @@ def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path):
     assert content_of(page)["tables"] == {}
 
 
-def test_an_interval_of_an_accuracy_narrows_with_the_images():
-    assert wilson(0.5, 100) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))
-    assert wilson(0.5, 10_000) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.5098, abs=1e-4))
+def test_an_interval_of_an_accuracy_narrows_with_the_images() -> None:
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson(0.5, 10_000) == pytest.approx((0.4902, 0.5098), abs=1e-4)
     assert wilson(1.0, 100)[1] == 1.0
 
 
-def test_published_points_are_those_of_the_data_set():
+def test_published_points_are_those_of_the_data_set() -> None:
     assert known_dataset(plan_of(1), 100) == "cifar100"
     assert known_dataset(plan_of(1, dataset="/data/CIFAR-10.npz"), 10) == "cifar10"
     assert known_dataset(plan_of(1, dataset="cifar10"), 100) is None
@@ -351,7 +352,7 @@ def test_published_points_are_those_of_the_data_set():
     assert all(0 < one.accuracy < 1 and one.parameters > 1_000 for one in NETWORKS)
 
 
-def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path):
+def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path) -> None:
     gathered = gather(hostile)
     (card,) = [card for card in cards(gathered) if card.name == "confirmed"]
     assert "50.00% ± 1.00" in card.views[0].html
@@ -361,7 +362,7 @@ def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path):
     assert points["error_y"]["array"] == [pytest.approx(0.02)]
 
 
-def test_nothing_from_outside_is_html(hostile: Path):
+def test_nothing_from_outside_is_html(hostile: Path) -> None:
     page = report_html(hostile)
     assert HOSTILE not in page
     assert HOSTILE in json.dumps(content_of(page)).replace('\\"', '"')  # it is there, as text
@@ -369,7 +370,7 @@ def test_nothing_from_outside_is_html(hostile: Path):
     assert plotly_text(["<b>", "a & b"]) == "&lt;b&gt;<br>a &amp; b"
 
 
-def test_the_layer_table_of_a_network_counts_all_parameters(made: Path):
+def test_the_layer_table_of_a_network_counts_all_parameters(made: Path) -> None:
     trial = gather(made / "seed0").front[-1]
     network = trial.run.network(trial.record)
     assert network is not None
@@ -377,7 +378,7 @@ def test_the_layer_table_of_a_network_counts_all_parameters(made: Path):
     assert sum(row[3] for row in rows) == parameters(network) == trial.record.parameters
 
 
-def test_four_hundred_trials_take_less_than_8_mb(tmp_path: Path):
+def test_four_hundred_trials_take_less_than_8_mb(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(100))
     size = write_report(run).stat().st_size
     assert 4 * MB < size < 8 * MB
@@ -389,7 +390,7 @@ def test_four_hundred_trials_take_less_than_8_mb(tmp_path: Path):
 
 def test_nas_report_writes_where_it_is_told_and_says_where(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert main(["report", str(made), "--out", str(tmp_path / "own.html")]) == 0
     assert capsys.readouterr().err.replace("\n", "") == f"report: {tmp_path / 'own.html'}"
     assert (tmp_path / "own.html").read_text().startswith("<!doctype html>")
@@ -397,7 +398,7 @@ def test_nas_report_writes_where_it_is_told_and_says_where(
 
 def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"nas: {tmp_path} is no folder of a search: it has no settings.json\n"
     assert main(["report", str(made / "seed0"), "--out", str(tmp_path / "none" / "r.html")]) == 2
@@ -406,7 +407,7 @@ def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
     assert capsys.readouterr().err == said
 
 
-def test_a_search_ends_with_its_report_and_the_commands_that_come_next(tmp_path: Path):
+def test_a_search_ends_with_its_report_and_the_commands_that_come_next(tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1))
     assert done.returncode == 0, done.stderr
@@ -421,7 +422,7 @@ def test_a_search_ends_with_its_report_and_the_commands_that_come_next(tmp_path:
     assert sum("measured" in dict(trial["facts"])["outcome"] for trial in trials) == 2
 
 
-def test_a_report_that_cannot_be_written_is_a_line_and_no_failure(tmp_path: Path):
+def test_a_report_that_cannot_be_written_is_a_line_and_no_failure(tmp_path: Path) -> None:
     out = tmp_path / "run"
     (out / "workers").mkdir(parents=True)
     arguments = searching.command(tmp_path, out, "--workers", "1", trials=1, epochs=1)
@@ -443,7 +444,7 @@ def fetched(url: str, **headers: str) -> str:
         return text
 
 
-def test_a_watched_page_has_another_stamp_once_the_search_went_on(tmp_path: Path):
+def test_a_watched_page_has_another_stamp_once_the_search_went_on(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(3, budgets=(10_000,), baselines=()))
     with server(run) as made:
         thread = threading.Thread(target=made.serve_forever)
@@ -473,12 +474,12 @@ def test_a_watched_page_has_another_stamp_once_the_search_went_on(tmp_path: Path
             thread.join()
 
 
-def test_a_report_that_is_not_watched_asks_nobody(page: str):
+def test_a_report_that_is_not_watched_asks_nobody(page: str) -> None:
     assert content_of(page)["stamp"] is None
     assert "connect-src 'none'" in page
 
 
-def test_ctrl_c_ends_watching(tmp_path: Path):
+def test_ctrl_c_ends_watching(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(2, budgets=(10_000,), baselines=()))
     watching = subprocess.Popen(
         [sys.executable, "-m", "nas.cli", "report", str(run), "--watch"],
@@ -497,7 +498,7 @@ def test_ctrl_c_ends_watching(tmp_path: Path):
 # ---- Optuna's own tools
 
 
-def test_optuna_dashboard_opens_the_storage_of_a_run(made: Path):
+def test_optuna_dashboard_opens_the_storage_of_a_run(made: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
     import socket
 
@@ -527,7 +528,7 @@ def test_optuna_dashboard_opens_the_storage_of_a_run(made: Path):
         dashboard.wait(20)
 
 
-def test_pictures_are_drawn_without_a_network(tmp_path: Path):
+def test_pictures_are_drawn_without_a_network(tmp_path: Path) -> None:
     pytest.importorskip("kaleido", reason="Kaleido is not installed")
     if not CHROMIUM.exists():
         pytest.skip("there is no Chromium on this machine")
@@ -620,7 +621,7 @@ def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]
     found.driver.quit()
 
 
-def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: Path):
+def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: Path) -> None:
     browser.open(write_report(hostile))
 
     shown = browser.run("return [...document.querySelectorAll('.plot')].map((p) => [p.dataset.figure, p.offsetWidth])")
@@ -670,4 +671,4 @@ def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: P
 
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
     assert browser.run("return window.hacked") is None
-    assert browser.driver.get_log("browser") == []
+    assert browser.driver.get_log("browser") == []  # type: ignore[no-untyped-call]

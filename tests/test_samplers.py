@@ -99,20 +99,22 @@ def searched(
     ("name", "budget", "trials"),
     [("mixed", Budget(1_000), 20), ("residual", Budget(20_000), 20), ("plain", Budget(20_000, macs=2_000_000), 18)],
 )
-def test_every_proposal_is_in_the_space_and_within_budget(strategy: str, name: str, budget: Budget, trials: int):
+def test_every_proposal_is_in_the_space_and_within_budget(
+    strategy: str, name: str, budget: Budget, trials: int
+) -> None:
     space = shipped(name)
     for knobs in searched(space, STRATEGIES[strategy](space, budget, seed=0), trials):
         assert space.check(knobs) == knobs
         assert budget.admits(space.network(knobs), space.shape)
 
 
-def test_a_strategy_says_what_it_does_in_one_line(strategy: str):
+def test_a_strategy_says_what_it_does_in_one_line(strategy: str) -> None:
     first, _, rest = inspect.cleandoc(STRATEGIES[strategy].__doc__ or "").partition("\n")
     assert first.endswith(".")
     assert rest == "" or rest.startswith("\n"), "details come after an empty line"
 
 
-def test_a_strategy_that_keeps_a_log_explains_itself_and_no_other_does(strategy: str):
+def test_a_strategy_that_keeps_a_log_explains_itself_and_no_other_does(strategy: str) -> None:
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0))
     study.tell(proposed(study, space)[0], 0.5)
@@ -122,7 +124,7 @@ def test_a_strategy_that_keeps_a_log_explains_itself_and_no_other_does(strategy:
     assert lines is None or lines
 
 
-def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(strategy: str):
+def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(strategy: str) -> None:
     space = shipped("mixed")
     cost = space.cost(space.defaults)
     assert cost is not None
@@ -130,7 +132,7 @@ def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(st
     assert searched(space, sampler, 1) == [space.defaults]
 
 
-def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str):
+def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str) -> None:
     space = shipped("plain")
 
     def first(seed: int) -> list[dict[str, Value]]:
@@ -140,7 +142,7 @@ def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str):
     assert first(1)[1:] != first(2)[1:]
 
 
-def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy: str):
+def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy: str) -> None:
     """What is told lies in the storage; a killed search and another worker go on from there."""
     space = shipped("plain")
     storage = InMemoryStorage()
@@ -153,7 +155,7 @@ def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy:
     assert afresh == searched(space, STRATEGIES[strategy](space, BUDGET, seed=0), 20)
 
 
-def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(strategy: str):
+def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(strategy: str) -> None:
     space = shipped("residual", (1, 8, 8), 10)
     lasting = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
     for _ in range(20):
@@ -172,20 +174,20 @@ def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(stra
     assert proposed(alike, space)[1] == proposed(lasting, space)[1]
 
 
-def test_no_network_is_proposed_twice_while_there_are_others(strategy: str):
+def test_no_network_is_proposed_twice_while_there_are_others(strategy: str) -> None:
     space = shipped("plain")
     found = searched(space, STRATEGIES[strategy](space, Budget(3_000), seed=0), 40)
     assert len({space.identity(knobs) for knobs in found}) == 40
 
 
-def test_networks_of_trials_still_running_are_not_proposed_again(strategy: str):
+def test_networks_of_trials_still_running_are_not_proposed_again(strategy: str) -> None:
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, Budget(3_000), seed=0))
     found = [proposed(study, space)[1] for _ in range(25)]
     assert len({space.identity(knobs) for knobs in found}) == 25
 
 
-def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
+def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str) -> None:
     space = shipped("plain")
 
     def used(below: float) -> list[float]:
@@ -196,7 +198,7 @@ def test_a_share_of_the_proposals_is_smaller_than_the_budget(strategy: str):
     assert 20 <= sum(share < 0.85 for share in used(0.8)) < 40
 
 
-def test_it_is_said_when_nothing_is_left_to_propose(strategy: str):
+def test_it_is_said_when_nothing_is_left_to_propose(strategy: str) -> None:
     """The tiny space has 9 networks."""
     space = bind(Small, (3, 8, 8), 10)
     study = study_of(STRATEGIES[strategy](space, Budget(110), seed=0))
@@ -209,7 +211,7 @@ def test_it_is_said_when_nothing_is_left_to_propose(strategy: str):
     assert len(found) == 9
 
 
-def test_a_trial_killed_between_two_knobs_is_completed_as_it_was_proposed(strategy: str):
+def test_a_trial_killed_between_two_knobs_is_completed_as_it_was_proposed(strategy: str) -> None:
     """By a sampler made afresh, after others have been told."""
     space, storage = shipped("mixed"), InMemoryStorage()
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0), storage)
@@ -244,20 +246,20 @@ class Dead(Architecture):
         return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.width), Linear(self.width, classes)))
 
 
-def test_knobs_that_do_not_matter_do_not_make_a_strategy_go_in_circles(strategy: str):
+def test_knobs_that_do_not_matter_do_not_make_a_strategy_go_in_circles(strategy: str) -> None:
     space = bind(Dead, (3, 8, 8), 10)
     found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0, below=0), 5)
     assert len({space.identity(knobs) for knobs in found}) == 2
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_all_networks_of_a_tiny_space_are_found_and_then_repeated(strategy: str, seed: int):
+def test_all_networks_of_a_tiny_space_are_found_and_then_repeated(strategy: str, seed: int) -> None:
     space = bind(Small, (3, 8, 8), 10)
     found = [space.identity(s) for s in searched(space, STRATEGIES[strategy](space, Budget(110), seed=seed), 25)]
     assert len(set(found[:9])) == 9
 
 
-def test_only_the_networks_within_budget_of_a_tiny_space_are_found(strategy: str):
+def test_only_the_networks_within_budget_of_a_tiny_space_are_found(strategy: str) -> None:
     """Shallow ones of widths 2 and 3 have 38 and 52 parameters; the smallest deep one has 50, the next 60."""
     space = bind(Small, (3, 8, 8), 10)
     found = {space.identity(s) for s in searched(space, STRATEGIES[strategy](space, Budget(52), seed=0), 20)}
@@ -265,17 +267,17 @@ def test_only_the_networks_within_budget_of_a_tiny_space_are_found(strategy: str
     assert found == {space.identity({"width": w, "inner": i, "deep": d}) for w, i, d in expected}
 
 
-def test_a_space_of_one_network_is_searched_without_hanging(strategy: str):
+def test_a_space_of_one_network_is_searched_without_hanging(strategy: str) -> None:
     space = bind(Fixed, (3, 8, 8), 10)
     assert searched(space, STRATEGIES[strategy](space, Budget(40), seed=0), 20) == [{}] * 20
 
 
-def test_a_budget_that_no_network_meets_is_refused_before_anything_is_proposed(strategy: str):
+def test_a_budget_that_no_network_meets_is_refused_before_anything_is_proposed(strategy: str) -> None:
     with pytest.raises(BudgetError, match="no network of space 'small' has at most 37 parameters; its smallest has 38"):
         STRATEGIES[strategy](bind(Small, (3, 8, 8), 10), Budget(37), seed=0)
 
 
-def test_failed_and_abandoned_trials_are_survived(strategy: str):
+def test_failed_and_abandoned_trials_are_survived(strategy: str) -> None:
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0))
     study.ask()  # a zombie that never gets a knob told
@@ -292,7 +294,7 @@ def test_failed_and_abandoned_trials_are_survived(strategy: str):
     assert len(set(found)) == 40
 
 
-def test_a_study_of_nothing_but_failures_goes_on(strategy: str):
+def test_a_study_of_nothing_but_failures_goes_on(strategy: str) -> None:
     space = shipped("plain")
     study = study_of(STRATEGIES[strategy](space, BUDGET, seed=0))
     for _ in range(20):
@@ -301,7 +303,7 @@ def test_a_study_of_nothing_but_failures_goes_on(strategy: str):
     assert len(study.get_trials()) == 20
 
 
-def test_plain_optuna_can_drive_a_strategy(strategy: str):
+def test_plain_optuna_can_drive_a_strategy(strategy: str) -> None:
     space = shipped("residual")
 
     def objective(trial: optuna.trial.Trial) -> float:
@@ -315,7 +317,7 @@ def test_plain_optuna_can_drive_a_strategy(strategy: str):
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 20
 
 
-def test_a_knob_that_the_space_lacks_is_refused(strategy: str):
+def test_a_knob_that_the_space_lacks_is_refused(strategy: str) -> None:
     study = study_of(STRATEGIES[strategy](shipped("plain"), BUDGET, seed=0))
     with pytest.raises(ValueError, match="'colour' is no knob of the space; its knobs are pools, blocks1"):
         study.ask().suggest_int("colour", 0, 3)
@@ -329,7 +331,7 @@ def first_proposals(strategy: str) -> dict[str, list[dict[str, Value]]]:
     return {strategy: searched(space, STRATEGIES[strategy](space, Budget(100_000), seed=0), 5)}
 
 
-def test_a_strategy_proposes_first_what_it_has_always_proposed(strategy: str):
+def test_a_strategy_proposes_first_what_it_has_always_proposed(strategy: str) -> None:
     """Where that was changed on purpose: `python tests/test_samplers.py` writes tests/golden/proposals.json anew."""
     assert first_proposals(strategy)[strategy] == json.loads(GOLDEN.read_text())[strategy]
 
@@ -359,7 +361,7 @@ LEARNING = [name for name in STRATEGIES if name != "random"]
 @pytest.mark.parametrize(
     "learning", [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in LEARNING]
 )
-def test_a_strategy_that_learns_comes_to_propose_networks_twice_as_good_as_by_chance(learning: str):
+def test_a_strategy_that_learns_comes_to_propose_networks_twice_as_good_as_by_chance(learning: str) -> None:
     """Over 5 seeds, proposals 41 to 60 of tpe average 0.44, those of random 0.14."""
 
     def late(strategy: str) -> float:
@@ -370,7 +372,7 @@ def test_a_strategy_that_learns_comes_to_propose_networks_twice_as_good_as_by_ch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("learning", LEARNING)
-def test_a_strategy_that_learns_finds_a_better_network_than_chance_in_80_trials(learning: str):
+def test_a_strategy_that_learns_finds_a_better_network_than_chance_in_80_trials(learning: str) -> None:
     """Over 5 seeds, the best of tpe average 0.70, those of random 0.57."""
 
     def best(strategy: str) -> float:
@@ -396,7 +398,7 @@ def test_a_strategy_that_learns_finds_a_better_network_than_chance_in_80_trials(
         (Knob("k", (0.1, 1), "ordered"), FloatDistribution(0.1, 1.0, log=True)),
     ],
 )
-def test_a_knob_is_told_to_optuna_as_choices_or_as_the_range_of_its_options(told: Knob, expected: object):
+def test_a_knob_is_told_to_optuna_as_choices_or_as_the_range_of_its_options(told: Knob, expected: object) -> None:
     assert distribution(told) == expected
 
 
@@ -417,7 +419,7 @@ class Variety(Architecture):
         return Sequence((GlobalPool(), Flatten(), Linear(shape[0], self.width), Linear(self.width, classes)))
 
 
-def test_every_sort_of_knob_is_proposed_as_one_of_its_options(strategy: str):
+def test_every_sort_of_knob_is_proposed_as_one_of_its_options(strategy: str) -> None:
     space = bind(Variety, (3, 8, 8), 10)
     found = searched(space, STRATEGIES[strategy](space, Budget(1_000), seed=0), 18)
     options = {k.name: k.options for k in space.knobs}

@@ -22,7 +22,7 @@ MEDIUM = {"width": 4, "kernel": 5, "gate": False}
 WIDE = {"width": 8, "kernel": 5, "gate": True}
 
 
-def test_the_form_of_a_network_is_read_off_its_main_path():
+def test_the_form_of_a_network_is_read_off_its_main_path() -> None:
     network: Layer = Sequence(
         (
             Conv(3, 8, 3),
@@ -40,17 +40,17 @@ def test_the_form_of_a_network_is_read_off_its_main_path():
     )
 
 
-def test_the_last_halving_counts_and_the_global_pool_does_not():
+def test_the_last_halving_counts_and_the_global_pool_does_not() -> None:
     network: Layer = Sequence((*(Conv(1, 1, 3, stride=2) for _ in range(3)), GlobalPool(), Flatten(), Linear(1, 10)))
     for side in (8, 16):
         assert form(network, (1, side, side)).halvings == 3.0
 
 
-def test_a_network_without_convolutions_has_a_form_too():
+def test_a_network_without_convolutions_has_a_form_too() -> None:
     assert form(Sequence((Flatten(), Linear(64, 10))), (1, 8, 8)) == Form(1, 1.0, 0.0, 0.0, 0.0)
 
 
-def test_the_best_of_a_budget_are_measured_distinct_and_no_baselines():
+def test_the_best_of_a_budget_are_measured_distinct_and_no_baselines() -> None:
     records = [
         record(NARROW, 0.5, budget=1_000, number=0),
         record(NARROW, 0.5, budget=1_000, strategy="random", number=0),
@@ -73,7 +73,7 @@ def spaced(name: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 100) 
     return bind(load_architecture(space_file(name)), shape, classes)
 
 
-def test_a_law_is_the_power_that_made_the_networks():
+def test_a_law_is_the_power_that_made_the_networks() -> None:
     space = spaced("cifar_resnet")
     records = []
     for i, blocks in enumerate((1, 2, 4, 8, 16)):
@@ -91,7 +91,7 @@ def test_a_law_is_the_power_that_made_the_networks():
     assert found["halvings"].verdict == "no trend seen, n = 5"
 
 
-def test_two_networks_are_too_few_for_an_interval_and_the_json_has_null():
+def test_two_networks_are_too_few_for_an_interval_and_the_json_has_null() -> None:
     records = [record(NARROW, 0.5, budget=1_000), record(WIDE, 0.6, budget=10_000)]
     content = scaling(records, SPACE)
     assert json.loads(json.dumps(content, allow_nan=False)) == content
@@ -100,17 +100,17 @@ def test_two_networks_are_too_few_for_an_interval_and_the_json_has_null():
     assert [one["budget"] for one in content["networks"]] == [1_000, 10_000]
 
 
-def test_one_budget_gives_no_law():
+def test_one_budget_gives_no_law() -> None:
     with pytest.raises(RunError, match=r"need measured networks of at least 2 budgets but there are 1; search several"):
         scaling([record(NARROW, 0.5)], SPACE)
 
 
-def test_a_warm_start_takes_the_nearest_budget_that_is_not_larger_or_the_smallest():
+def test_a_warm_start_takes_the_nearest_budget_that_is_not_larger_or_the_smallest() -> None:
     records = [record(NARROW, 0.5, budget=1_000), record(WIDE, 0.6, budget=10_000), record(MEDIUM, 0.7, budget=10_000)]
     assert warm_starts(records, (500, 5_000, 50_000), SPACE) == ([NARROW], [NARROW], [MEDIUM, WIDE])
 
 
-def test_a_warm_start_needs_measured_networks_of_the_same_space():
+def test_a_warm_start_needs_measured_networks_of_the_same_space() -> None:
     with pytest.raises(RunError, match="no measured network to begin from"):
         warm_starts([], (1_000,), SPACE)
     with pytest.raises(RunError, match="of another space than 'everykind'"):
@@ -118,7 +118,7 @@ def test_a_warm_start_needs_measured_networks_of_the_same_space():
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_every_strategy_begins_with_the_starts_fitted_then_the_default(strategy: str):
+def test_every_strategy_begins_with_the_starts_fitted_then_the_default(strategy: str) -> None:
     space = spaced("residual")
     start = space.defaults | {"blocks1": 4, "kernel1": 5}
     sampler = STRATEGIES[strategy](space, Budget(20_000), seed=0, starts=[start])
@@ -138,7 +138,7 @@ def test_every_strategy_begins_with_the_starts_fitted_then_the_default(strategy:
 
 def test_a_search_begins_where_another_ended_and_nas_scaling_tells_the_laws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     first = search(
         dataset="digits", budget=(1_000, 3_000), trials=2, epochs=1, strategies=("random",), below=0.0, stop="none",
         space="residual", out=tmp_path / "first", workers=1, device="cpu",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
         noted = read_notes(trial)
         if not noted.replayed:
             assert sorted(trial.intermediate_values) == list(range(1, (noted.stopped or 2) + 1))
-    assert study.best_value == max(trial.value for trial in study.trials)
+    assert study.best_value == max(trial.value or 0 for trial in study.trials)
 
 
 def test_the_same_command_on_a_finished_run_changes_nothing(finished: Path) -> None:
@@ -128,6 +129,7 @@ def test_a_predicted_value_is_told_and_flagged_but_never_reported_as_measured(st
             if noted.stopped:
                 flagged += not noted.replayed
                 assert len(noted.curve) == noted.stopped < 6
+                assert trial.value is not None
                 assert 0 <= trial.value <= 1
             else:
                 assert len(noted.curve) == 6
@@ -304,11 +306,11 @@ def test_an_impossible_budget_names_the_smallest_network(tmp_path: Path) -> None
 def test_the_python_interface_searches_own_arrays(tmp_path: Path) -> None:
     arrays = np.load(searching.write_data(tmp_path))
     space = str(searching.write_space(tmp_path))
-    arguments = {"budget": 1500, "trials": 2, "epochs": 1, "space": space, "workers": 1, "out": tmp_path / "out"}
-    result = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
+    arguments: dict[str, Any] = {"trials": 2, "epochs": 1, "space": space, "workers": 1, "out": tmp_path / "out"}
+    result = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), budget=1500, **arguments)
     assert result.ending == "complete"
     assert nas.parameters(result.network()) == result.front.networks[-1].parameters <= 1500
-    again = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), **arguments)
+    again = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), budget=1500, **arguments)
     assert again.front == result.front
 
 

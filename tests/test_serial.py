@@ -36,7 +36,7 @@ def names_of(layer: Layer) -> list[str]:
             return []
 
 
-def test_a_layer_is_written_with_its_kind_and_every_field():
+def test_a_layer_is_written_with_its_kind_and_every_field() -> None:
     assert to_json(Conv(3, 8, 3)) == {
         "layer": "Conv",
         "inputs": 3,
@@ -62,7 +62,7 @@ def test_a_layer_is_written_with_its_kind_and_every_field():
 
 
 @given(layer_trees)
-def test_every_tree_survives_json(tree: Layer):
+def test_every_tree_survives_json(tree: Layer) -> None:
     read = from_json(json.loads(json.dumps(to_json(tree))))
     assert read == tree
     assert names_of(read) == names_of(tree)
@@ -70,13 +70,13 @@ def test_every_tree_survives_json(tree: Layer):
 
 @settings(max_examples=50)
 @given(drawn_networks())
-def test_every_network_of_a_space_survives_json(drawn: Drawn):
+def test_every_network_of_a_space_survives_json(drawn: Drawn) -> None:
     read = from_json(json.loads(json.dumps(to_json(drawn.network))))
     assert read == drawn.network
     assert fingerprint(read, drawn.shape) == fingerprint(drawn.network, drawn.shape)
 
 
-def test_fields_with_a_default_may_be_left_out():
+def test_fields_with_a_default_may_be_left_out() -> None:
     assert from_json({"layer": "Conv", "inputs": 3, "outputs": 8, "kernel": 3}) == Conv(3, 8, 3)
     assert from_json({"layer": "Residual", "body": {"layer": "Identity"}}) == Residual(Identity())
 
@@ -120,7 +120,7 @@ CONV: dict[str, Any] = {"layer": "Conv", "inputs": 3, "outputs": 8, "kernel": 3}
         ({"layer": "Residual", "body": CONV, "shortcut": {"layer": "Skip"}}, "but the JSON has 'Skip'"),
     ],
 )
-def test_malformed_json_is_refused_in_one_line_that_names_the_fault(tree: Any, words: str):
+def test_malformed_json_is_refused_in_one_line_that_names_the_fault(tree: Any, words: str) -> None:
     with pytest.raises(LayerJSONError) as caught:
         from_json(tree)
     assert words in str(caught.value)
@@ -138,7 +138,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_whatever_the_json_it_is_a_layer_or_refused(tree: Any):
+def test_whatever_the_json_it_is_a_layer_or_refused(tree: Any) -> None:
     try:
         layer = from_json(tree)
     except LayerJSONError as error:
@@ -149,13 +149,13 @@ def test_whatever_the_json_it_is_a_layer_or_refused(tree: Any):
     assert "\n" not in refused
 
 
-def test_a_fingerprint_is_the_same_on_every_machine():
+def test_a_fingerprint_is_the_same_on_every_machine() -> None:
     assert fingerprint(Sequence((Conv(3, 8, 3), BatchNorm(8))), (3, 32, 32)) == "3848803eac7bd9ae"
     assert fingerprint(Sequence((Conv(3, 8, 3), BatchNorm(8)), "stem"), (3, 32, 32)) == "3848803eac7bd9ae"
 
 
 @given(layer_trees)
-def test_names_do_not_change_a_fingerprint(tree: Layer):
+def test_names_do_not_change_a_fingerprint(tree: Layer) -> None:
     assert fingerprint(renamed(tree), (3, 8, 8)) == fingerprint(tree, (3, 8, 8))
 
 
@@ -170,7 +170,7 @@ def renamed(layer: Layer) -> Layer:
 
 
 @given(layer_trees, layer_trees)
-def test_fingerprints_are_equal_exactly_for_equal_trees(one: Layer, other: Layer):
+def test_fingerprints_are_equal_exactly_for_equal_trees(one: Layer, other: Layer) -> None:
     assert (fingerprint(one, (3, 8, 8)) == fingerprint(other, (3, 8, 8))) == (one == other)
 
 
@@ -178,8 +178,9 @@ WHOLE = Conv(6, 6, 3, 1, 1, 1, 1, False)
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Conv)])
-def test_every_field_of_a_convolution_changes_the_fingerprint(name: str):
-    changed = replace(WHOLE, **{name: 2 if name != "bias" else True})
+def test_every_field_of_a_convolution_changes_the_fingerprint(name: str) -> None:
+    other: dict[str, Any] = {name: 2 if name != "bias" else True}
+    changed = replace(WHOLE, **other)
     assert fingerprint(changed, (6, 8, 8)) != fingerprint(WHOLE, (6, 8, 8))
 
 
@@ -198,11 +199,11 @@ def test_every_field_of_a_convolution_changes_the_fingerprint(name: str):
         (Sequence((BatchNorm(8),)), BatchNorm(8)),
     ],
 )
-def test_networks_that_differ_have_different_fingerprints(one: Layer, other: Layer):
+def test_networks_that_differ_have_different_fingerprints(one: Layer, other: Layer) -> None:
     assert fingerprint(one, (8, 8, 8)) != fingerprint(other, (8, 8, 8))
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 33), (3, 33, 32), (4, 32, 32)])
-def test_the_input_shape_changes_the_fingerprint(shape: Shape):
+def test_the_input_shape_changes_the_fingerprint(shape: Shape) -> None:
     network = sequence([Activation()])
     assert fingerprint(network, shape) != fingerprint(network, (3, 32, 32))

@@ -7,7 +7,7 @@ from drawn import IMAGES, shipped, shipped_class
 
 from nas.errors import SpaceError
 from nas.network.folds import Cost, output_shape
-from nas.network.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.space.budget import Budget
 from nas.space.space import (
     Architecture,
@@ -42,7 +42,7 @@ class Tiny(Architecture):
 
     width: int = width_knob(2, 4)
     deep: bool = knob(False, True)
-    function: str = knob("relu", "silu", "hardswish")
+    function: Function = knob("relu", "silu", "hardswish")
 
     def network(self, shape: Shape, classes: int) -> Layer:
         inner = (Linear(self.width, self.width), Activation(self.function)) if self.deep else ()
@@ -52,7 +52,7 @@ class Tiny(Architecture):
 # Knobs
 
 
-def test_ascending_numbers_make_a_knob_ordered_and_anything_else_a_choice():
+def test_ascending_numbers_make_a_knob_ordered_and_anything_else_a_choice() -> None:
     @dataclass(frozen=True)
     class Roles(Architecture):
         ascending: int = knob(1, 2, 4)
@@ -78,7 +78,7 @@ def test_ascending_numbers_make_a_knob_ordered_and_anything_else_a_choice():
     }
 
 
-def test_the_default_of_a_knob_is_its_first_option_unless_another_is_named():
+def test_the_default_of_a_knob_is_its_first_option_unless_another_is_named() -> None:
     @dataclass(frozen=True)
     class Defaults(Architecture):
         first: int = knob(3, 5, 7)
@@ -105,22 +105,22 @@ def test_the_default_of_a_knob_is_its_first_option_unless_another_is_named():
         (width_knob, ("a",), "a width knob needs ascending positive whole numbers but got ('a',)"),
     ],
 )
-def test_a_knob_that_makes_no_sense_is_refused(make: Any, options: tuple[Any, ...], words: str):
+def test_a_knob_that_makes_no_sense_is_refused(make: Any, options: tuple[Any, ...], words: str) -> None:
     assert words in refusal(make, *options)
 
 
 @pytest.mark.parametrize("make", [knob, width_knob])
-def test_a_default_must_be_one_of_the_options(make: Any):
+def test_a_default_must_be_one_of_the_options(make: Any) -> None:
     assert refusal(make, 1, 2, default=3) == "a knob's default must be one of its options but is 3"
 
 
 @pytest.mark.parametrize(("value", "option"), [(1, 1), (9, 8), (12, 16), (11, 8), (0.1, 1), (100, 16)])
-def test_the_nearest_option_is_nearest_by_ratio(value: float, option: int):
+def test_the_nearest_option_is_nearest_by_ratio(value: float, option: int) -> None:
     width = Knob("width", (1, 8, 16), "width")
     assert width.options[width.nearest(value)] == option
 
 
-def test_the_lower_of_two_equally_near_options_is_taken():
+def test_the_lower_of_two_equally_near_options_is_taken() -> None:
     assert Knob("width", (1, 7), "width").nearest(3) == 0
 
 
@@ -147,12 +147,12 @@ def written(folder: Path, body: str, header: str = HEADER) -> Path:
     return path
 
 
-def test_the_only_class_of_a_file_is_the_space(tmp_path: Path):
+def test_the_only_class_of_a_file_is_the_space(tmp_path: Path) -> None:
     architecture = load_architecture(written(tmp_path, GOOD))
     assert bind(architecture, (3, 8, 8), 10).cost({"width": 4}) == Cost(3 * 4 + 4 + 4 * 10 + 10, 3 * 4 + 4 * 10)
 
 
-def test_one_of_several_classes_can_be_named(tmp_path: Path):
+def test_one_of_several_classes_can_be_named(tmp_path: Path) -> None:
     file = written(tmp_path, GOOD + GOOD.replace("Mine", "Other"))
     assert load_architecture(file, "Other").__name__ == "Other"
     assert "must define one class derived from nas.Architecture but defines Mine, Other" in refusal(
@@ -178,7 +178,7 @@ def test_one_of_several_classes_can_be_named(tmp_path: Path):
         (GOOD.replace("width_knob(4, 8)", "width_knob(8, 4)"), "needs ascending positive whole numbers but got (8, 4)"),
     ],
 )
-def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, body: str, words: str):
+def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, body: str, words: str) -> None:
     assert words in refusal(load_architecture, written(tmp_path, body))
 
 
@@ -195,24 +195,24 @@ def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, bod
         ("return self.height", "AttributeError: 'Mine' object has no attribute 'height'"),
     ],
 )
-def test_a_space_whose_default_network_fails_is_refused_in_one_line(tmp_path: Path, network: str, words: str):
+def test_a_space_whose_default_network_fails_is_refused_in_one_line(tmp_path: Path, network: str, words: str) -> None:
     body = GOOD.partition("        return")[0] + f"        {network}\n"
     architecture = load_architecture(written(tmp_path, body))
     assert words in refusal(bind, architecture, (3, 8, 8), 10)
 
 
-def test_a_space_without_a_network_method_is_refused(tmp_path: Path):
+def test_a_space_without_a_network_method_is_refused(tmp_path: Path) -> None:
     body = GOOD.partition("    def network")[0]
     assert "NotImplementedError" in refusal(bind, load_architecture(written(tmp_path, body)), (3, 8, 8), 10)
 
 
-def test_a_file_or_a_name_that_does_not_exist_is_refused():
+def test_a_file_or_a_name_that_does_not_exist_is_refused() -> None:
     assert refusal(space_file, "nowhere.py") == "there is no space file 'nowhere.py'"
     assert "no space is named 'nowhere'; shipped are " in refusal(space_file, "nowhere")
     assert "mixed" in refusal(space_file, "nowhere")
 
 
-def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path):
+def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path) -> None:
     before = space_checksum(written(tmp_path, GOOD))
     assert space_checksum(written(tmp_path, GOOD)) == before
     assert space_checksum(written(tmp_path, GOOD + "#")) != before
@@ -221,19 +221,19 @@ def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path):
 # The shipped spaces
 
 
-def test_the_shipped_spaces_are_these():
+def test_the_shipped_spaces_are_these() -> None:
     assert SPACES == ["cifar_resnet", "conv_blocks", "conv_fc", "mbconv", "mixed", "mobile", "plain", "residual"]
 
 
 @pytest.mark.parametrize(("shape", "classes"), IMAGES)
 @pytest.mark.parametrize("name", SPACES)
-def test_the_default_network_of_a_shipped_space_fits_the_images(name: str, shape: Shape, classes: int):
+def test_the_default_network_of_a_shipped_space_fits_the_images(name: str, shape: Shape, classes: int) -> None:
     space = shipped(name, shape, classes)
     assert output_shape(space.network(space.defaults), shape) == (classes,)
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(name: str):
+def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(name: str) -> None:
     architecture = shipped_class(name)
     assert architecture.__name__.lower() == name.replace("_", "")
     assert [k.name for k in knobs_of(architecture)] == [f.name for f in fields(architecture)]  # type: ignore[arg-type]
@@ -243,21 +243,21 @@ def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_shipped_space_loads_by_name_and_by_path(name: str):
+def test_a_shipped_space_loads_by_name_and_by_path(name: str) -> None:
     by_name = load_architecture(space_file(name))
     by_path = load_architecture(space_file(str(shipped_spaces()[name])))
     assert knobs_of(by_name) == knobs_of(by_path)
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_shipped_space_and_each_option_of_it_give_a_network(name: str):
+def test_a_shipped_space_and_each_option_of_it_give_a_network(name: str) -> None:
     space = shipped(name)
     costs = [space.cost(space.defaults | {k.name: option}) for k in space.knobs for option in k.options]
     assert None not in costs
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_shipped_space_says_what_it_is(name: str):
+def test_a_shipped_space_says_what_it_is(name: str) -> None:
     architecture = shipped_class(name)
     assert "." in (architecture.__doc__ or "")
     assert not (architecture.__doc__ or "").startswith(f"{architecture.__name__}(")  # what a dataclass makes up
@@ -266,7 +266,7 @@ def test_a_shipped_space_says_what_it_is(name: str):
 # Settings
 
 
-def test_knobs_are_completed_with_defaults():
+def test_knobs_are_completed_with_defaults() -> None:
     assert Space(Tiny, (3, 8, 8), 10).check({"deep": True}) == {"width": 2, "deep": True, "function": "relu"}
 
 
@@ -280,11 +280,11 @@ def test_knobs_are_completed_with_defaults():
         ({"function": "gelu"}, "knob 'function' must be one of 'relu', 'silu', 'hardswish' but got 'gelu'"),
     ],
 )
-def test_knobs_that_the_space_lacks_are_refused(knobs: dict[str, Any], words: str):
+def test_knobs_that_the_space_lacks_are_refused(knobs: dict[str, Any], words: str) -> None:
     assert refusal(Space(Tiny, (3, 8, 8), 10).check, knobs) == words
 
 
-def test_knobs_are_read_as_python_prints_the_options_in_any_case():
+def test_knobs_are_read_as_python_prints_the_options_in_any_case() -> None:
     assert parse_knobs(knobs_of(Tiny), ["width=4", "deep=true", "function=SiLU"]) == {
         "width": 4,
         "deep": True,
@@ -303,17 +303,17 @@ def test_knobs_are_read_as_python_prints_the_options_in_any_case():
         ("deep=1", "knob 'deep' must be one of False, True but got '1'"),
     ],
 )
-def test_knobs_that_cannot_be_read_are_refused(assignment: str, words: str):
+def test_knobs_that_cannot_be_read_are_refused(assignment: str, words: str) -> None:
     assert refusal(parse_knobs, knobs_of(Tiny), [assignment]) == words
 
 
-def test_a_long_list_of_options_is_shortened_in_a_refusal():
+def test_a_long_list_of_options_is_shortened_in_a_refusal() -> None:
     widths = (Knob("width", tuple(range(1, 101)), "width"),)
     words = refusal(parse_knobs, widths, ["width=0"])
     assert words == "knob 'width' must be one of 1, 2, 3, 4, 5, …, 98, 99, 100 but got '0'"
 
 
-def test_knobs_that_do_not_fit_the_images_cost_nothing_that_can_be_told():
+def test_knobs_that_do_not_fit_the_images_cost_nothing_that_can_be_told() -> None:
     @dataclass(frozen=True)
     class Shrinking(Architecture):
         kernel: int = knob(3, 9)
@@ -329,7 +329,7 @@ def test_knobs_that_do_not_fit_the_images_cost_nothing_that_can_be_told():
 # Survey
 
 
-def test_a_survey_counts_the_settings_and_the_networks_of_a_small_space_exactly():
+def test_a_survey_counts_the_settings_and_the_networks_of_a_small_space_exactly() -> None:
     """2 widths x (shallow, in which the function does not matter, or deep with 3 functions) = 8 networks."""
     found = survey(bind(Tiny, (3, 8, 8), 10), Budget(60))
     assert found.settings == 12
@@ -341,7 +341,7 @@ def test_a_survey_counts_the_settings_and_the_networks_of_a_small_space_exactly(
     assert found.satisfiable is True
 
 
-def test_a_survey_estimates_the_networks_of_a_space_too_large_to_enumerate():
+def test_a_survey_estimates_the_networks_of_a_space_too_large_to_enumerate() -> None:
     @dataclass(frozen=True)
     class Large(Architecture):
         width: int = width_knob(*range(1, 101))
@@ -360,13 +360,13 @@ def test_a_survey_estimates_the_networks_of_a_space_too_large_to_enumerate():
     assert (found.budget, found.share_feasible, found.satisfiable) == (None, None, None)
 
 
-def test_a_survey_says_when_a_budget_cannot_be_met():
+def test_a_survey_says_when_a_budget_cannot_be_met() -> None:
     found = survey(bind(Tiny, (3, 8, 8), 10), Budget(37))
     assert found.satisfiable is False
     assert found.share_feasible == 0
 
 
-def test_a_survey_passes_over_knobs_that_give_no_network():
+def test_a_survey_passes_over_knobs_that_give_no_network() -> None:
     @dataclass(frozen=True)
     class Sometimes(Architecture):
         kernel: int = knob(3, 5, 9)
@@ -379,7 +379,7 @@ def test_a_survey_passes_over_knobs_that_give_no_network():
     assert (found.smallest, found.largest) == (Cost(90, 3_240), Cost(250, 4_000))
 
 
-def test_a_survey_as_json_lists_the_knobs_with_their_options():
+def test_a_survey_as_json_lists_the_knobs_with_their_options() -> None:
     content = asdict(survey(bind(Tiny, (3, 8, 8), 10), Budget(60)))
     assert [k["name"] for k in content["knobs"]] == ["width", "deep", "function"]
     assert content["smallest"] == {"parameters": 38, "macs": 26}

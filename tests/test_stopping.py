@@ -1,6 +1,7 @@
 """Rules of stopping, the same rules on a run's records, the audit, and the pruner for other Optuna studies."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -185,11 +186,14 @@ def test_the_audit_of_nothing_is_empty() -> None:
     assert found["rank_correlation"] == []
 
 
+Direction = Literal["minimize", "maximize"]
+
+
 def curve_of(level: float, speed: float) -> list[float]:
     return [level - 0.3 * (e + 1) ** -speed for e in range(12)]
 
 
-def run_study(pruner: optuna.pruners.BasePruner, direction: str, *, trials: int = 60) -> optuna.Study:
+def run_study(pruner: optuna.pruners.BasePruner, direction: Direction, *, trials: int = 60) -> optuna.Study:
     """Trials whose curves differ in level and speed; `size` goes with the level."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
@@ -216,7 +220,7 @@ def spent(study: optuna.Study) -> int:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_pruner_keeps_the_best_trial_and_saves_most_of_the_rest(direction: str) -> None:
+def test_the_pruner_keeps_the_best_trial_and_saves_most_of_the_rest(direction: Direction) -> None:
     full = run_study(optuna.pruners.NopPruner(), direction)
     pruned = run_study(nas.CurvePruner(epochs=12), direction)
     assert pruned.best_trial.number == full.best_trial.number

@@ -12,8 +12,9 @@ import searching
 
 from nas.cli.main import main
 from nas.cli.network_tables import training_line
+from nas.results.entries import entries
 from nas.results.pages.table import table_page
-from nas.results.table import Line, entries, line_cells, line_values
+from nas.results.table import Line, line_cells, line_values
 from nas.training.recipe import Recipe
 from nas.training.train import Epoch
 from nas.training.training import Metrics, training_folder
@@ -66,7 +67,7 @@ SWEPT = [
 ]
 
 
-def test_a_sweep_trains_every_combination_of_its_values(sweep: Path):
+def test_a_sweep_trains_every_combination_of_its_values(sweep: Path) -> None:
     assert sorted(path.name for path in (sweep / "out").iterdir()) == sorted(SWEPT)
     recipes = [training_folder(sweep / "out" / name).read().recipe for name in SWEPT]
     assert [(recipe.dropout, recipe.augmentation) for recipe in recipes] == [
@@ -80,7 +81,7 @@ def test_a_sweep_trains_every_combination_of_its_values(sweep: Path):
 
 def test_the_same_table_again_trains_nothing_and_goes_to_stdout_as_json(
     sweep: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in (sweep / "out").rglob("*")}
     vary = ["--vary", "dropout=0,0.5", "--vary", "augmentation=none,crop+flip"]
     code, out, err = run([*command(sweep, MODEL, *vary), "--json"], capsys)
@@ -122,7 +123,7 @@ def test_the_same_table_again_trains_nothing_and_goes_to_stdout_as_json(
         }
 
 
-def test_a_table_is_written_as_markdown(sweep: Path):
+def test_a_table_is_written_as_markdown(sweep: Path) -> None:
     head, rule, *rows = (sweep / "table.md").read_text().splitlines()
     assert head == (
         "| model | n | parameters | MB | multiply-adds | epochs | lowest loss | last loss | validation | test "
@@ -137,7 +138,7 @@ def test_a_table_is_written_as_markdown(sweep: Path):
     assert len(rows) == 4
 
 
-def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: Path):
+def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: Path) -> None:
     page = (sweep / "table.html").read_text()
     assert len(page) > 1_000_000, "the page must bring plotly along"
     assert re.search(r'<(script|link|img|iframe)[^>]*(src|href)\s*=\s*["\']?(https?:)?//', page) is None
@@ -150,7 +151,7 @@ def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: P
     assert f"<td class=n>{100 * found['accuracy']:.2f}</td>" in page
 
 
-def test_the_curves_of_many_trainings_can_be_told_apart():
+def test_the_curves_of_many_trainings_can_be_told_apart() -> None:
     page = table_page([line(f"model {number}", "digits") for number in range(15)] + [line("<b>&", "digits")])
     drawn = set(re.findall(r'"line":\{"color":"([^"]*)","dash":"([^"]*)"\}', page))
     assert len(drawn) == 16
@@ -159,7 +160,7 @@ def test_the_curves_of_many_trainings_can_be_told_apart():
 
 def test_folders_of_trainings_are_loaded_beside_what_is_still_to_train(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     code, out, err = run(["table", str(sweep / "out"), "--json"], capsys)
     assert code == 0
     assert "epoch" not in err.replace("epochs", "")
@@ -174,13 +175,13 @@ def test_folders_of_trainings_are_loaded_beside_what_is_still_to_train(
     assert "cifar_resnet blocks=1 width=3: epoch 1/1: training loss" in err
 
 
-def test_a_training_is_not_counted_twice(sweep: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_training_is_not_counted_twice(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = sweep / "out" / SWEPT[0]
     code, out, err = run(["table", str(sweep / "out"), str(one)], capsys)
     assert (code, out, err) == (2, "", f"nas: {one} is asked for twice; leave one out\n")
 
 
-def test_two_folders_with_one_training_are_not_two_seeds(sweep: Path, capsys: pytest.CaptureFixture[str]):
+def test_two_folders_with_one_training_are_not_two_seeds(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, copied = sweep / "out" / SWEPT[0], sweep / "copied"
     shutil.copytree(one, copied)
     code, out, err = run(["table", str(one), str(copied)], capsys)
@@ -188,7 +189,7 @@ def test_two_folders_with_one_training_are_not_two_seeds(sweep: Path, capsys: py
     assert err == f"nas: {one} and {copied} hold the same training with the same seed; leave one out\n"
 
 
-def test_flags_that_would_change_nothing_are_refused(sweep: Path, capsys: pytest.CaptureFixture[str]):
+def test_flags_that_would_change_nothing_are_refused(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = str(sweep / "out" / SWEPT[0])
     code, out, err = run(["table", one, "--test", "--recipe", "nonsense", "--seeds", "9"], capsys)
     assert (code, out) == (2, "")
@@ -199,7 +200,7 @@ def test_flags_that_would_change_nothing_are_refused(sweep: Path, capsys: pytest
     assert run(["table", one, "--json"], capsys)[0] == 0
 
 
-def test_a_plus_sign_in_a_number_is_no_comma():
+def test_a_plus_sign_in_a_number_is_no_comma() -> None:
     (found,) = entries(["s0-2k"], Recipe(), ["weight_decay=1e+0"])
     assert found.recipe.weight_decay == 1.0
 
@@ -209,7 +210,7 @@ def line(model: str, dataset: str) -> Line:
     return Line(model, (Metrics(model, 269_722, 40_551_040, (epoch,), True, 0.5, 2.1),), dataset=dataset)
 
 
-def test_what_was_published_stands_beside_a_training_on_the_same_data_set_only():
+def test_what_was_published_stands_beside_a_training_on_the_same_data_set_only() -> None:
     assert line_cells(line("s4-resnet20", "cifar10")) == [
         "s4-resnet20", "1", "269,722", "1.08", "40,551,040", "1", "2.000", "2.000", "50.00", "", "91.25", "3 s",
     ]  # fmt: skip
@@ -218,7 +219,7 @@ def test_what_was_published_stands_beside_a_training_on_the_same_data_set_only()
     assert line_values(line("mixed", "cifar10"))["published_accuracy"] is None
 
 
-def test_a_model_is_read_as_a_shell_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_model_is_read_as_a_shell_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run([*command(tmp_path, "mixed halve='1 2' width1=4"), "--json"], capsys)
     assert code == 0, err
     assert json.loads(out)[0]["n"] == 1
@@ -236,7 +237,7 @@ def test_a_model_is_read_as_a_shell_reads_it(tmp_path: Path, capsys: pytest.Capt
 )
 def test_flags_that_would_be_overruled_are_refused(
     flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     searching.write_data(tmp_path)
     models = [] if "--ladder" in flags else ["plain"]
     code, _, err = run(["table", *models, "--dataset", str(tmp_path / "data.npz"), *flags], capsys)
@@ -249,7 +250,7 @@ def test_flags_that_would_be_overruled_are_refused(
 
 def test_a_line_that_fails_stays_in_the_table_and_the_others_are_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     model = f"{MODEL} norm=False"
     rate = ["--set", "optimiser=sgd", "warmup_steps=0", "batch_size=8"]
     both = command(tmp_path, model, "--vary", "learning_rate=0.01,1e6", "--seeds", "2")
@@ -300,7 +301,9 @@ changes = { dropout = 0.5 }
 """
 
 
-def test_the_steps_of_a_ladder_keep_the_changes_of_those_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_steps_of_a_ladder_keep_the_changes_of_those_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "ladder.toml").write_text(LADDER)
     arguments = [*command(tmp_path, "--ladder", str(tmp_path / "ladder.toml")), "--set", "batch_size=16", "--test"]
     code, out, err = run([*arguments, "--json"], capsys)
@@ -342,7 +345,7 @@ STEP = 'model = "mixed"\nrecipe = "s2"\n[[step]]\nlabel = "a b"\n'
 )
 def test_a_file_that_is_no_ladder_is_refused_in_one_line(
     text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     ladder = tmp_path / "ladder.toml"
     ladder.write_text(text.format(STEP=STEP))
     code, out, err = run(["table", "--ladder", str(ladder), "--dataset", "digits", "--out", str(tmp_path)], capsys)
@@ -363,7 +366,7 @@ def test_a_file_that_is_no_ladder_is_refused_in_one_line(
 )
 def test_steps_that_cannot_be_trained_are_refused_in_one_line(
     text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     (tmp_path / "ladder.toml").write_text(text)
     arguments = ["--ladder", str(tmp_path / "ladder.toml"), "--dataset", "digits", "--out", str(tmp_path / "out")]
     code, out, err = run(["table", *arguments], capsys)
@@ -406,7 +409,7 @@ def test_steps_that_cannot_be_trained_are_refused_in_one_line(
 )
 def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
     arguments: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(["table", *arguments.split(), "--dataset", "digits"], capsys)
     assert (code, out) == (2, "")
@@ -415,7 +418,7 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_has_exploded_is_told_by_its_order():
+def test_a_loss_that_has_exploded_is_told_by_its_order() -> None:
     (shown,) = line("mixed", "digits").trainings
     assert training_line(shown, 4) == "epoch 1/4: training loss 2.000, validation loss 2.100, accuracy 50.00 %, 3s"
     exploded = replace(shown, epochs=(replace(shown.epochs[0], validation_loss=2.2e20),))

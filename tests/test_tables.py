@@ -35,7 +35,7 @@ def strategies(table: Path, *flags: str, final: str = "kept,seen", parameters: s
 @pytest.mark.parametrize(("name", "scale"), [("table.csv", 1.0), ("table.csv.gz", 100.0)])
 def test_every_strategy_is_judged_on_a_table_within_budget_and_without_duplicates(
     tmp_path: Path, name: str, scale: float
-):
+) -> None:
     table = write_table(tmp_path / name, scale=scale)
     flags = ("--budget", "190", "--trials", "20", "--seeds", "2", "--strategies", "all")
     done = run(strategies(table, *flags))
@@ -51,7 +51,7 @@ def test_every_strategy_is_judged_on_a_table_within_budget_and_without_duplicate
     assert found["greedy"]["regret"]["20"]["mean"] == pytest.approx(0, abs=1.01)
 
 
-def test_a_search_ends_where_the_table_does(tmp_path: Path):
+def test_a_search_ends_where_the_table_does(tmp_path: Path) -> None:
     """Within 140 parameters there are 9 networks; the best has a = 1, c = 1, b = 0: 0.5 + 0.05 + 0.04 - 0.06."""
     table = write_table(tmp_path / "table.csv")
     flags = ("--budget", "140", "--trials", "50", "--seeds", "1", "--strategies", "random,greedy,tpe,local")
@@ -79,7 +79,7 @@ def edited(path: Path, find: str, replace: str) -> Path:
         ("0,op0,0,100,44.0", "0,op0,0,100,nan", "line 2: seen must be a number but is 'nan'"),
     ],
 )
-def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, find: str, replace: str, complaint: str):
+def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, find: str, replace: str, complaint: str) -> None:
     table = edited(write_table(tmp_path / "table.csv"), find, replace)
     done = run(strategies(table, "--budget", "190"))
     assert done.returncode == 2
@@ -87,7 +87,7 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, find: str, replace: 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_budget_below_every_row_and_a_missing_file_are_refused(tmp_path: Path):
+def test_a_budget_below_every_row_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv")
     assert "no network of the table has at most 50 parameters; its smallest has 100" in (
         run(strategies(table, "--budget", "50")).stderr
@@ -95,7 +95,7 @@ def test_a_budget_below_every_row_and_a_missing_file_are_refused(tmp_path: Path)
     assert "cannot be read" in run(strategies(tmp_path / "none.csv", "--budget", "50")).stderr
 
 
-def test_columns_of_the_table_are_read_as_csv(tmp_path: Path):
+def test_columns_of_the_table_are_read_as_csv(tmp_path: Path) -> None:
     """Quoted cells, and columns that nobody asks for."""
     table = write_table(tmp_path / "table.csv")
     rows = list(csv.reader(table.read_text().splitlines()))

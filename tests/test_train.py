@@ -77,7 +77,7 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def test_training_lowers_the_loss_and_raises_the_accuracy(digits: DeviceData):
+def test_training_lowers_the_loss_and_raises_the_accuracy(digits: DeviceData) -> None:
     epochs = list(train(NETWORK, digits, replace(RECIPE, epochs=10), seed=0))
     assert [epoch.epoch for epoch in epochs] == list(range(1, 11))
     assert epochs[-1].train_loss < 0.6 * epochs[0].train_loss
@@ -86,19 +86,19 @@ def test_training_lowers_the_loss_and_raises_the_accuracy(digits: DeviceData):
     assert all(epoch.seconds > 0 for epoch in epochs)
 
 
-def test_the_first_loss_is_that_of_guessing_among_ten_classes(digits: DeviceData):
+def test_the_first_loss_is_that_of_guessing_among_ten_classes(digits: DeviceData) -> None:
     (first,) = train(NETWORK, digits, Recipe(epochs=1, batch_size=320, learning_rate=1e-9), seed=0)
     assert first.train_loss == pytest.approx(math.log(10), abs=0.4)
     assert first.validation_loss == pytest.approx(math.log(10), abs=0.4)
 
 
-def test_equal_seeds_train_equally_and_others_do_not(digits: DeviceData):
+def test_equal_seeds_train_equally_and_others_do_not(digits: DeviceData) -> None:
     first = curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=3)))
     assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=3))) == first
     assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=2), seed=4))) != first
 
 
-def test_a_short_training_is_the_beginning_of_a_long_one(digits: DeviceData):
+def test_a_short_training_is_the_beginning_of_a_long_one(digits: DeviceData) -> None:
     long = curve(list(train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0)))
     assert curve(list(train(NETWORK, digits, replace(RECIPE, epochs=1), seed=0))) == long[:1]
 
@@ -106,7 +106,7 @@ def test_a_short_training_is_the_beginning_of_a_long_one(digits: DeviceData):
 @pytest.mark.parametrize("abandoned_after", [1, 2])
 def test_a_training_that_was_abandoned_goes_on_as_if_it_had_never_stopped(
     digits: DeviceData, tmp_path: Path, abandoned_after: int
-):
+) -> None:
     whole = list(train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0, checkpoint=tmp_path / "whole.pt"))
     begun = train(NETWORK, digits, replace(RECIPE, epochs=3), seed=0, checkpoint=tmp_path / "parts.pt")
     seen = [next(begun) for _ in range(abandoned_after)]
@@ -118,7 +118,7 @@ def test_a_training_that_was_abandoned_goes_on_as_if_it_had_never_stopped(
     assert equal(state(tmp_path / "parts.pt"), state(tmp_path / "whole.pt"))
 
 
-def test_an_epoch_that_was_cut_off_is_trained_again(digits: DeviceData, tmp_path: Path):
+def test_an_epoch_that_was_cut_off_is_trained_again(digits: DeviceData, tmp_path: Path) -> None:
     def cut_off(epoch: int, step: int) -> None:
         if (epoch, step) == (2, 4):
             raise KeyboardInterrupt
@@ -130,7 +130,7 @@ def test_an_epoch_that_was_cut_off_is_trained_again(digits: DeviceData, tmp_path
     assert curve(resumed) == curve(whole)
 
 
-def test_a_finished_training_yields_its_epochs_again_without_a_step(digits: DeviceData, tmp_path: Path):
+def test_a_finished_training_yields_its_epochs_again_without_a_step(digits: DeviceData, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     checkpoint = tmp_path / "a.pt"
     first = list(
@@ -152,14 +152,14 @@ def test_a_finished_training_yields_its_epochs_again_without_a_step(digits: Devi
     assert steps == []
 
 
-def test_a_checkpoint_is_written_whole_before_its_epoch_is_yielded(digits: DeviceData, tmp_path: Path):
+def test_a_checkpoint_is_written_whole_before_its_epoch_is_yielded(digits: DeviceData, tmp_path: Path) -> None:
     checkpoint = tmp_path / "a.pt"
     for epoch in train(NETWORK, digits, replace(RECIPE, epochs=2), seed=0, checkpoint=checkpoint):
         assert len(state(checkpoint)["epochs"]) == epoch.epoch
         assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
-def test_a_network_that_diverges_is_told_as_such(digits: DeviceData):
+def test_a_network_that_diverges_is_told_as_such(digits: DeviceData) -> None:
     recipe = Recipe(batch_size=32, learning_rate=1e6, warmup_steps=0)
     linear = Sequence((Flatten(), Linear(64, 64), Linear(64, 64), Linear(64, 10)))
     with pytest.raises(DivergenceError) as caught:
@@ -168,7 +168,7 @@ def test_a_network_that_diverges_is_told_as_such(digits: DeviceData):
     assert str(caught.value).endswith("in epoch 1")
 
 
-def test_the_judged_weights_are_an_average_of_the_trained_ones(digits: DeviceData, tmp_path: Path):
+def test_the_judged_weights_are_an_average_of_the_trained_ones(digits: DeviceData, tmp_path: Path) -> None:
     list(train(NETWORK, digits, replace(RECIPE, epochs=1), seed=0, checkpoint=tmp_path / "a.pt"))
     stored = state(tmp_path / "a.pt")
     assert stored["steps"] == 10
@@ -176,7 +176,7 @@ def test_the_judged_weights_are_an_average_of_the_trained_ones(digits: DeviceDat
     assert not equal(stored["module"], stored["average"])
 
 
-def test_an_average_without_memory_is_the_trained_network(digits: DeviceData, tmp_path: Path):
+def test_an_average_without_memory_is_the_trained_network(digits: DeviceData, tmp_path: Path) -> None:
     recipe = Recipe(batch_size=32, learning_rate=0.05, average_share=0.0)
     list(train(NETWORK, digits, replace(recipe, epochs=1), seed=0, checkpoint=tmp_path / "a.pt"))
     stored = state(tmp_path / "a.pt")
@@ -184,7 +184,7 @@ def test_an_average_without_memory_is_the_trained_network(digits: DeviceData, tm
     assert all(torch.equal(stored["module"][name], stored["average"][name]) for name in floating)
 
 
-def test_the_recipe_takes_smaller_steps_where_there_are_few_images():
+def test_the_recipe_takes_smaller_steps_where_there_are_few_images() -> None:
     assert recipe_for(MANY_IMAGES) == Recipe()
     assert recipe_for(MANY_IMAGES - 1) == Recipe(epochs=3, batch_size=64, learning_rate=0.05, warmup_steps=10)
 
@@ -206,7 +206,7 @@ def coloured() -> SearchData:
     return array_search_data(images, labels, seed=0)
 
 
-SHORT = {"batch_size": 16, "epochs": 2}
+SHORT: dict[str, Any] = {"batch_size": 16, "epochs": 2}
 MADE_SHORT = {
     name: changed(recipe, SHORT | {"input_size": 20 if recipe.input_size else 0})
     if not recipe.restarts
@@ -221,7 +221,9 @@ MADE_SHORT = {
 
 
 @pytest.mark.parametrize("name", MADE_SHORT)
-def test_every_recipe_trains_and_goes_on_as_if_it_had_never_stopped(coloured: SearchData, tmp_path: Path, name: str):
+def test_every_recipe_trains_and_goes_on_as_if_it_had_never_stopped(
+    coloured: SearchData, tmp_path: Path, name: str
+) -> None:
     recipe = MADE_SHORT[name]
     augmentation = coloured.augmentation if recipe.augmentation is None else recipe.augmentation
     data = DeviceData.of(coloured, torch.device("cpu"), augmentation)
@@ -238,7 +240,7 @@ def test_every_recipe_trains_and_goes_on_as_if_it_had_never_stopped(coloured: Se
     assert equal(state(tmp_path / "parts.pt"), state(tmp_path / "whole.pt"))
 
 
-def test_colours_are_learnt(coloured: SearchData):
+def test_colours_are_learnt(coloured: SearchData) -> None:
     data = DeviceData.of(coloured, torch.device("cpu"), ())
     recipe = Recipe(epochs=8, batch_size=16, optimiser="adam", learning_rate=0.02, warmup_steps=0, schedule="one-cycle")
     *_, last = train(COLOURED, data, recipe, seed=0)
@@ -262,7 +264,9 @@ def torchs_optimiser(name: str, groups: list[dict[str, Any]]) -> torch.optim.Opt
 
 
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
-def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(digits: DeviceData, tmp_path: Path, name: str):
+def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(
+    digits: DeviceData, tmp_path: Path, name: str
+) -> None:
     network = Sequence((Flatten(), Linear(64, 8), Linear(8, 10)))
     recipe = Recipe(
         epochs=1,
@@ -288,7 +292,7 @@ def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(digits: Devic
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
             scores = module(images)
-        nn.functional.cross_entropy(scores.float(), labels, label_smoothing=0.2).backward()
+        nn.functional.cross_entropy(scores.float(), labels, label_smoothing=0.2).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     trained = state(tmp_path / "a.pt")["module"]
     for key, value in module.state_dict().items():
@@ -309,7 +313,7 @@ def noise() -> DeviceData:
 @pytest.mark.parametrize("average_share", [0.0, 0.5])
 def test_a_training_stops_when_its_patience_runs_out_and_keeps_its_best_weights(
     noise: DeviceData, tmp_path: Path, average_share: float
-):
+) -> None:
     recipe = Recipe(
         epochs=40,
         batch_size=16,
@@ -335,7 +339,7 @@ def test_a_training_stops_when_its_patience_runs_out_and_keeps_its_best_weights(
     assert equal(trained_weights(tmp_path / "parts.pt"), trained_weights(tmp_path / "whole.pt"))
 
 
-def test_without_patience_the_last_weights_are_kept(noise: DeviceData, tmp_path: Path):
+def test_without_patience_the_last_weights_are_kept(noise: DeviceData, tmp_path: Path) -> None:
     network = Sequence((Flatten(), Linear(64, 3)))
     recipe = Recipe(epochs=4, batch_size=16, learning_rate=0.5, warmup_steps=0, average_share=0.0)
     *_, last = train(network, noise, recipe, seed=0, checkpoint=tmp_path / "a.pt")
@@ -357,7 +361,8 @@ class Sizes(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.add(tuple(images.shape[1:]))
-        return self.linear(images.mean((2, 3)))
+        scores: Tensor = self.linear(images.mean((2, 3)))
+        return scores
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sizes":
         copied = Sizes(self.seen)
@@ -366,13 +371,13 @@ class Sizes(nn.Module):
 
 
 @pytest.mark.parametrize(("input_size", "side"), [(0, 16), (16, 16), (24, 24), (7, 7)])
-def test_batches_are_resized_for_training_and_for_validation(coloured: SearchData, input_size: int, side: int):
+def test_batches_are_resized_for_training_and_for_validation(coloured: SearchData, input_size: int, side: int) -> None:
     data, seen = DeviceData.of(coloured, torch.device("cpu"), ()), set[tuple[int, ...]]()
     list(train(lambda: Sizes(seen), data, Recipe(epochs=1, batch_size=32, input_size=input_size), seed=0))
     assert seen == {(3, side, side)}
 
 
-def test_images_as_wide_as_asked_for_but_not_as_high_are_resized():
+def test_images_as_wide_as_asked_for_but_not_as_high_are_resized() -> None:
     images = torch.zeros(1, 3, 16, 8)
     assert _resized(images, 8).shape == (1, 3, 8, 8)
     assert _resized(images, 0) is images
@@ -382,7 +387,7 @@ def kinds(module: nn.Module) -> list[str]:
     return [type(inner).__name__ for inner in module.modules() if not list(inner.children())]
 
 
-def test_dropout_comes_before_the_last_linear_layer_of_a_tree_and_of_a_module():
+def test_dropout_comes_before_the_last_linear_layer_of_a_tree_and_of_a_module() -> None:
     tree = Sequence((Flatten(), Linear(64, 8), Sequence((Linear(8, 10),))))
     assert kinds(build(tree, 0.5)) == ["Flatten", "Linear", "Dropout", "Linear"]
     assert kinds(build(tree)) == ["Flatten", "Linear", "Linear"]
@@ -391,6 +396,6 @@ def test_dropout_comes_before_the_last_linear_layer_of_a_tree_and_of_a_module():
     assert [inner.p for inner in module.modules() if isinstance(inner, nn.Dropout)] == [0.5]
 
 
-def test_a_network_without_a_linear_layer_stays_without_dropout():
+def test_a_network_without_a_linear_layer_stays_without_dropout() -> None:
     assert kinds(build(Sequence((GlobalPool(), Flatten())), 0.5)) == ["GlobalPoolModule", "Flatten"]
     assert kinds(build(lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), 0.5)) == ["LeanConv2d", "Flatten"]

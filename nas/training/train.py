@@ -4,7 +4,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -61,7 +61,7 @@ def train(
     seed: int,
     checkpoint: Path | None = None,
     pulse: Callable[[int, int], None] | None = None,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Trains on the data's device and yields every epoch from the first to the last, or to that in which the recipe's
     `stop_patience` ran out.
 

@@ -5,17 +5,15 @@ python studies/early-stopping/record.py RUN > curves.csv
 
 import csv
 import sys
-from pathlib import Path
-
-from nas.search.plan import RunFolder
 
 from nas.search.records import read_run
+from nas.search.search import run_folder
 
 
 def main() -> None:
     """Every network that was trained to its last epoch, baselines too."""
-    plan, records = read_run(RunFolder(Path(sys.argv[1])))
-    epochs = [f"epoch{number}" for number in range(1, plan.epochs + 1)]
+    search, records = read_run(run_folder(sys.argv[1]))
+    epochs = [f"epoch{number}" for number in range(1, search.epochs + 1)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["strategy", "trial", "params", "macs", *epochs])
     for record in sorted(records, key=lambda record: record.number):
