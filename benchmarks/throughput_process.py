@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas.data.augment import DeviceData, DeviceSplit
-from nas.network.blocks import Block, classifier, stage, stem
+from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.module import to_module
 from nas.training.recipe import Recipe
@@ -49,13 +49,13 @@ class Job:
 
 def network(name: NetworkName) -> Layer:
     """Dense residual blocks (96,180 parameters), or mostly depthwise ones (72,876)."""
-    first = stage("basic", 1, Block(16, 16, 3, 1), "stage 1")
+    first = stage("basic", 1, 16, 16, kernel=3, stride=1, name="stage 1")
     if name == "basic":
-        second = stage("basic", 1, Block(16, 36, 3, 2), "stage 2")
-        third, width = stage("basic", 1, Block(36, 68, 3, 2), "stage 3"), 68
+        second = stage("basic", 1, 16, 36, kernel=3, stride=2, name="stage 2")
+        third, width = stage("basic", 1, 36, 68, kernel=3, stride=2, name="stage 3"), 68
     else:
-        second = stage("depthwise", 3, Block(16, 32, 5, 2, 2), "stage 2")
-        third, width = stage("depthwise", 3, Block(32, 60, 5, 2, 2), "stage 3"), 60
+        second = stage("depthwise", 3, 16, 32, kernel=5, stride=2, expansion=2, name="stage 2")
+        third, width = stage("depthwise", 3, 32, 60, kernel=5, stride=2, expansion=2, name="stage 3"), 60
     return Sequence((stem(3, 16), first, second, third, classifier(width, CLASSES)))
 
 

@@ -30,11 +30,13 @@ class ConvBlocks(Architecture):
         """Blocks 1 to 4, global average pool, linear classifier."""
         layers: list[Layer] = []
         inputs = shape[0]
-        for number in (1, 2, 3, 4):
-            depth, width = getattr(self, f"k{number}"), getattr(self, f"c{number}")
+        for number, (depth, width) in enumerate(self._blocks(), start=1):
             first = conv_norm(inputs, width, 3, function="relu", bias=True)
             rest = conv_norm(width, width, 3, function="relu", bias=True)
             layers += [Pool("max", 2)] if number > 1 else []
             layers.append(sequence([first, *[rest] * (depth - 1)], f"stage {number}"))
             inputs = width
         return Sequence((*layers, classifier(inputs, classes)))
+
+    def _blocks(self) -> tuple[tuple[int, int], ...]:
+        return (self.k1, self.c1), (self.k2, self.c2), (self.k3, self.c3), (self.k4, self.c4)

@@ -44,9 +44,11 @@ class MBConv(Architecture):
 
     def _block(self, inputs: int, outputs: int) -> Residual:
         inner = self.expansion * inputs
-        up = conv_norm(inputs, inner, 1, function="relu", bias=True)
-        depthwise = conv_norm(inner, inner, self.kernel, groups=inner, function="relu", bias=True)
-        down = conv_norm(inner, outputs, 1, function="relu", bias=True)
-        return Residual(
-            sequence([up, depthwise, down]), Identity() if inputs == outputs else Conv(inputs, outputs, 1, bias=True)
+        body = sequence(
+            [
+                conv_norm(inputs, inner, 1, function="relu", bias=True),
+                conv_norm(inner, inner, self.kernel, groups=inner, function="relu", bias=True),
+                conv_norm(inner, outputs, 1, function="relu", bias=True),
+            ]
         )
+        return Residual(body, Identity() if inputs == outputs else Conv(inputs, outputs, 1, bias=True))

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import BLOCKS, WIDTHS, Block, Shortcut, classifier, stage, stem
+from nas.network.blocks import BLOCKS, WIDTHS, Shortcut, classifier, stage, stem
 from nas.network.layers import Function, Layer, Sequence, Shape, Statistic
 from nas.space.space import Architecture, knob, width_knob
-
-STAGE = ("kind", "blocks", "width", "kernel", "expansion", "excitation")
-"""Knobs that each stage has."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,22 @@ class Mixed(Architecture):
         layers: list[Layer] = [stem(shape[0], self.stem, 2 if "stem" in halved else 1, self.activation)]
         width = self.stem
         for s in ("1", "2", "3"):
-            kind, blocks, outputs, kernel, expansion, excitation = (getattr(self, name + s) for name in STAGE)
-            stride = 2 if s in halved else 1
-            block = Block(width, outputs, kernel, stride, expansion, excitation, self.activation, self.shortcut)
-            layers.append(stage(kind, blocks, block, f"stage {s}"))
-            width = outputs
+            layers.append(self._stage(s, width, 2 if s in halved else 1))
+            width = getattr(self, f"width{s}")
         rank = self.rank if self.head == "low-rank" else None
         return Sequence((*layers, classifier(width, classes, pool=self.pool, rank=rank)))
+
+    def _stage(self, s: str, inputs: int, stride: int) -> Sequence:
+        return stage(
+            getattr(self, f"kind{s}"),
+            getattr(self, f"blocks{s}"),
+            inputs,
+            getattr(self, f"width{s}"),
+            kernel=getattr(self, f"kernel{s}"),
+            stride=stride,
+            expansion=getattr(self, f"expansion{s}"),
+            excitation=getattr(self, f"excitation{s}"),
+            function=self.activation,
+            transition=self.shortcut,
+            name=f"stage {s}",
+        )

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, Block, Shortcut, classifier, stage, stem
+from nas.network.blocks import WIDTHS, Shortcut, classifier, stage, stem
 from nas.network.layers import Function, Layer, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
-
-STAGE = ("blocks", "width", "kernel", "expansion", "excitation")
-"""Knobs that each stage has."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,22 @@ class Mobile(Architecture):
         layers: list[Layer] = [stem(shape[0], self.stem, function=self.activation)]
         width = self.stem
         for s in ("1", "2", "3"):
-            blocks, outputs, kernel, expansion, excitation = (getattr(self, name + s) for name in STAGE)
-            stride = 2 if s in halved else 1
-            block = Block(width, outputs, kernel, stride, expansion, excitation, self.activation, self.shortcut)
-            layers.append(stage("inverted", blocks, block, f"stage {s}"))
+            outputs = getattr(self, f"width{s}")
+            layers.append(
+                stage(
+                    "inverted",
+                    getattr(self, f"blocks{s}"),
+                    width,
+                    outputs,
+                    kernel=getattr(self, f"kernel{s}"),
+                    stride=2 if s in halved else 1,
+                    expansion=getattr(self, f"expansion{s}"),
+                    excitation=getattr(self, f"excitation{s}"),
+                    function=self.activation,
+                    transition=self.shortcut,
+                    name=f"stage {s}",
+                )
+            )
             width = outputs
         rank = self.rank if self.head == "low-rank" else None
         return Sequence((*layers, classifier(width, classes, rank=rank)))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, Block, classifier, stage
+from nas.network.blocks import WIDTHS, classifier, stage
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
 
@@ -28,9 +28,13 @@ class Plain(Architecture):
         """Stages 1 to 3, global average pool, classifier."""
         layers: list[Layer] = []
         width = shape[0]
-        for s in (1, 2, 3):
-            blocks, outputs, kernel = (getattr(self, f"{name}{s}") for name in ("blocks", "width", "kernel"))
-            layers.append(stage("conv", blocks, Block(width, outputs, kernel), f"stage {s}"))
+        stages = (
+            (self.blocks1, self.width1, self.kernel1),
+            (self.blocks2, self.width2, self.kernel2),
+            (self.blocks3, self.width3, self.kernel3),
+        )
+        for s, (blocks, outputs, kernel) in enumerate(stages, start=1):
+            layers.append(stage("conv", blocks, width, outputs, kernel=kernel, stride=1, name=f"stage {s}"))
             width = outputs
             if s <= self.pools:
                 layers.append(Pool("max", 2))

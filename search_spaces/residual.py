@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, Block, classifier, stage, stem
+from nas.network.blocks import WIDTHS, classifier, stage, stem
 from nas.network.layers import Layer, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
 
@@ -36,8 +36,16 @@ class Residual(Architecture):
         for s in ("1", "2", "3"):
             residual, blocks = getattr(self, f"residual{s}"), getattr(self, f"blocks{s}")
             outputs = getattr(self, f"width{s}")
-            block = Block(width, outputs, getattr(self, f"kernel{s}"), 2 if s in halved else 1)
-            kind, count = ("basic", blocks) if residual else ("conv", 2 * blocks)
-            layers.append(stage(kind, count, block, f"stage {s}"))
+            layers.append(
+                stage(
+                    "basic" if residual else "conv",
+                    blocks if residual else 2 * blocks,
+                    width,
+                    outputs,
+                    kernel=getattr(self, f"kernel{s}"),
+                    stride=2 if s in halved else 1,
+                    name=f"stage {s}",
+                )
+            )
             width = outputs
         return Sequence((*layers, classifier(width, classes)))

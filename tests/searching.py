@@ -13,7 +13,7 @@ import numpy as np
 SPACE = """
 from dataclasses import dataclass
 from nas import Architecture, Layer, Sequence, Shape, knob, width_knob
-from nas.network.blocks import Block, classifier, stage
+from nas.network.blocks import classifier, stage
 
 @dataclass(frozen=True)
 class Tiny(Architecture):
@@ -23,7 +23,7 @@ class Tiny(Architecture):
     kernel: int = knob(3, 5)
 
     def network(self, shape: Shape, classes: int) -> Layer:
-        body = stage(self.kind, self.blocks, Block(shape[0], self.width, self.kernel, 2, 2))
+        body = stage(self.kind, self.blocks, shape[0], self.width, kernel=self.kernel, stride=2, expansion=2)
         return Sequence((body, classifier(self.width, classes)))
 """
 

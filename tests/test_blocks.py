@@ -82,6 +82,6 @@ def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_
 
 def test_a_kind_that_is_none_is_refused_with_those_that_are() -> None:
     with pytest.raises(SpaceError) as caught:
-        stage("conve", 1, Block(3, 8, 3))
+        stage("conve", 1, 3, 8, kernel=3, stride=1)
     assert str(caught.value) == f"a kind of block must be one of {', '.join(BLOCKS)} but is 'conve'"
     assert list(BLOCKS)[:5] == ["conv", "basic", "bottleneck", "inverted", "depthwise"], "as golden files know it"

@@ -9,7 +9,7 @@ from drawn import Drawn, drawn_networks
 from hypothesis import given, settings
 from torch import nn
 
-from nas.network.blocks import Block, classifier, stage, stem
+from nas.network.blocks import classifier, stage, stem
 from nas.network.folds import Cost, ShapeError, cost, macs, output_shape, parameters, peak_activation, rows
 from nas.network.layers import (
     KINDS,
@@ -88,7 +88,7 @@ def resnet20() -> Sequence:
     layers: list[Layer] = [stem(3, 16)]
     for number, (inputs, outputs, stride) in enumerate([(16, 16, 1), (16, 32, 2), (32, 64, 2)], start=1):
         name = f"stage {number}"
-        layers.append(stage("basic", 3, Block(inputs, outputs, 3, stride, transition="pad"), name))
+        layers.append(stage("basic", 3, inputs, outputs, kernel=3, stride=stride, transition="pad", name=name))
     return Sequence((*layers, classifier(64, 10)))
 
 

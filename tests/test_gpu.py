@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
-from nas.network.blocks import Block, classifier, stage, stem
+from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.module import to_module
 from nas.training.graphs import WARM_UP, RecordedGradients
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 NETWORK: Layer = Sequence(
     (
         stem(1, 8),
-        stage("basic", 1, Block(8, 12, 3, 2, excitation=True)),
-        stage("depthwise", 1, Block(12, 12, 5, expansion=2)),
+        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=True),
+        stage("depthwise", 1, 12, 12, kernel=5, stride=1, expansion=2),
         classifier(12, 10),
     )
 )

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models
 
 from nas.errors import SpaceError, UserError
-from nas.network.blocks import Block, classifier, flat_classifier, stage, stem
+from nas.network.blocks import classifier, flat_classifier, stage, stem
 from nas.network.folds import ShapeError, depth, macs, output_shape, parameters
 from nas.network.layers import (
     Activation,
@@ -221,7 +221,7 @@ def test_the_cnn_of_two_convolutions_normalises_before_it_rectifies_and_pools() 
 
 def test_resnet_20_is_three_stages_of_basic_blocks_with_shortcuts_without_parameters() -> None:
     stages = [
-        stage("basic", 3, Block(inputs, outputs, 3, stride, transition="pad"), f"stage {number}")
+        stage("basic", 3, inputs, outputs, kernel=3, stride=stride, transition="pad", name=f"stage {number}")
         for number, (inputs, outputs, stride) in enumerate([(16, 16, 1), (16, 32, 2), (32, 64, 2)], start=1)
     ]
     assert listed("s4-resnet20") == Sequence((stem(3, 16), *stages, classifier(64, 10)))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas.data import MANY_IMAGES
 from nas.data.augment import DeviceData, training_batches
 from nas.data.load import SearchData, Split, array_search_data, load_search_data
-from nas.network.blocks import Block, classifier, stage, stem
+from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.seeds import derive_seed
 from nas.training.recipe import Recipe, changed
@@ -23,9 +23,9 @@ from nas.training.train import DivergenceError, Epoch, _resized, best_precision,
 NETWORK: Layer = Sequence(
     (
         stem(1, 8),
-        stage("basic", 1, Block(8, 12, 3, 2, excitation=True)),
+        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=True),
         Dropout(0.1),
-        stage("depthwise", 1, Block(12, 12, 3, expansion=2)),
+        stage("depthwise", 1, 12, 12, kernel=3, stride=1, expansion=2),
         classifier(12, 10),
     )
 )

@@ -151,12 +151,26 @@ def depthwise(block: Block) -> Sequence:
     return sequence([block.around(sequence(body))])
 
 
-def stage(kind: str, blocks: int, first: Block, name: str = "") -> Sequence:
+def stage(
+    kind: str,
+    blocks: int,
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int,
+    stride: int,
+    expansion: int = 1,
+    excitation: bool = False,
+    function: Function = "relu",
+    transition: Shortcut = "projection",
+    name: str = "",
+) -> Sequence:
     """`blocks` blocks of one kind, the first of which changes width and resolution. Raises SpaceError for a kind that
     is none of `BLOCKS`."""
     if kind not in BLOCKS:
         raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
-    rest = [BLOCKS[kind](first._replace(inputs=first.outputs, stride=1))] * (blocks - 1) if blocks > 1 else []
+    first = Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition)
+    rest = [BLOCKS[kind](first._replace(inputs=outputs, stride=1))] * (blocks - 1) if blocks > 1 else []
     return sequence([BLOCKS[kind](first), *rest], name)
 
 

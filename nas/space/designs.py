@@ -26,7 +26,8 @@ class ResNet(Architecture):
         """Stem, stages, head."""
         widths = (self.width1, self.width1, self.width2, self.width3)
         stages = [
-            stage("basic", 1, Block(widths[s - 1], widths[s], 3, 1 if s == 1 else 2), f"stage {s}") for s in (1, 2, 3)
+            stage("basic", 1, widths[s - 1], widths[s], kernel=3, stride=1 if s == 1 else 2, name=f"stage {s}")
+            for s in (1, 2, 3)
         ]
         return Sequence((stem(shape[0], self.width1), *stages, classifier(self.width3, classes)))
 
@@ -74,7 +75,7 @@ class VGG(Architecture):
         widths = (shape[0], self.width1, self.width2, self.width3)
         layers: list[Layer] = []
         for s in (1, 2, 3):
-            layers.append(stage("conv", 2, Block(widths[s - 1], widths[s], 3), f"stage {s}"))
+            layers.append(stage("conv", 2, widths[s - 1], widths[s], kernel=3, stride=1, name=f"stage {s}"))
             layers += [Pool("max", 2)] if s < 3 else []
         return Sequence((*layers, classifier(self.width3, classes)))
 
