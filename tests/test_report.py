@@ -80,8 +80,11 @@ def plan_of(trials: int, seed: int = 0, **changes: Any) -> Search:
     return replace(search, **changes)
 
 
-def write_run(path: Path, search: Search, failure: str = "RuntimeError: loss is not finite") -> Path:
-    """A run folder as a search leaves it, of made-up trainings: measured, stopped, audited and failed ones."""
+def write_run(
+    path: Path, search: Search, failure: str = "RuntimeError: loss is not finite", *, begun: bool = True
+) -> Path:
+    """A run folder as a search leaves it, of made-up trainings: measured, stopped, audited and failed ones; or as it
+    is before anything has begun."""
     folder = run_folder(path)
     folder.enter(search)
     space = space_of(search, (3, 32, 32), 100)
@@ -89,7 +92,7 @@ def write_run(path: Path, search: Search, failure: str = "RuntimeError: loss is 
     rng = np.random.default_rng(search.seed)
     for (strategy, budget), study in studies.items():
         own = studied(search, space, strategy, budget)
-        for number in range(search.trials_of(strategy)):
+        for number in range(search.trials_of(strategy) if begun else 0):
             if strategy == BASELINES:
                 knobs: Any = {"network": search.baselines[number]}
             else:
@@ -270,7 +273,7 @@ def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, 
     assert "RuntimeError: loss is not finite" in page
     assert (
         "nas search --dataset cifar100 --augment crop,flip --space mixed --budget 10000,100000 --strategies tpe,greedy "
-        "--trials 12 --epochs 12 --below 0.25 --stop extrapolate --audit 0.05 --seed 0 --seeds 2 --baselines"
+        "--trials 12 --epochs 12 --below 0.25 --stop extrapolate --audit 0.05 --seed 0 --baselines --seeds 2"
     ) in page
     assert [path.name for path in run_folders(made)] == ["seed0", "seed1"]
 
@@ -296,8 +299,8 @@ def test_bands_are_over_seeds_and_one_search_has_none(made: Path) -> None:
 
 
 def test_a_part_with_nothing_to_show_says_so(tmp_path: Path) -> None:
-    search = plan_of(0, strategies=("random",), baselines=(), stop="none", audit=0.0)
-    gathered = gather(write_run(tmp_path / "run", search))
+    search = plan_of(1, strategies=("random",), baselines=(), stop="none", audit=0.0)
+    gathered = gather(write_run(tmp_path / "run", search, begun=False))
     empty = {card.name: card.empty for card in cards(gathered) if not card.views}
     assert empty["front"] == "No network has been trained for an epoch yet."
     assert empty["audit"] == "Every training ran to its last epoch (<code>--stop none</code>)."

@@ -185,8 +185,8 @@ def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
     ("flags", "complaint"),
     [
         (("--stop", "never"), "stop must be of extrapolate, median, halving, none but got 'never'"),
-        (("--stop-threshold", "2"), "the stop threshold must be between 0 and 1 but got 2.0"),
-        (("--audit", "-0.1"), "the audit must be between 0 and 1 but got -0.1"),
+        (("--stop-threshold", "2"), "stop_threshold must be at least 0 and at most 1 but got 2.0"),
+        (("--audit", "-0.1"), "audit must be at least 0 and at most 1 but got -0.1"),
     ],
 )
 def test_settings_of_stopping_that_make_no_sense_are_refused(

@@ -668,7 +668,7 @@ def test_a_classifier_of_torchvision_is_trained_on_enlarged_images(
         ("cifar_resnet --dataset digits --set rate=2", "a recipe has no 'rate'; it has epochs, "),
         ("cifar_resnet --dataset digits --recipe nothing", "no recipe is named 'nothing'; shipped are search, "),
         ("cifar_resnet --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),
-        ("cifar_resnet --dataset digits --seed -1", "--seed is -1; it must be 0 or more."),
+        ("cifar_resnet --dataset digits --seed -1", "seed must be at least 0 but got -1"),
         ("cifar_resnet --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
         ("nowhere --dataset digits", "no model or space is named 'nowhere': `nas models` lists the models; spaces are"),
         ("mixed --dataset digits --select 10K", "--select needs a pareto.json"),

@@ -6,6 +6,7 @@ from html import escape
 from nas.results.pages.markup import table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
+from nas.results.words import option_text
 
 PLACE = 140
 
@@ -22,18 +23,10 @@ def card(gathered: Gathered) -> Card:
         notes = "<p class=quiet>It began with networks of another search (<code>--warm-start</code>).</p>"
     if (run.path / "data.npz").exists():
         notes += "<p class=quiet>The data were arrays given in Python; they are in data.npz of the run folder.</p>"
-    pairs = [
-        ("data set", search.dataset),
-        ("data checksum", search.data_checksum),
-        ("space", f"{search.space}, class {search.space_class}"),
-        ("space checksum", search.space_checksum),
-        ("budgets", ", ".join(f"{budget:,}" for budget in search.budgets)),
-        ("seeds", ", ".join(str(each.search.seed) for each in gathered.runs)),
-        ("epochs", str(search.epochs)),
-        ("augmentation", ", ".join(search.augmentation) or "none"),
-        *((name, str(value)) for name, value in search.to_json()["recipe"].items()),
-        *((f"version of {name}", version) for name, version in run.versions.items()),
-    ]
+    decided = search.to_json() | {"seed": [each.search.seed for each in gathered.runs]}
+    recipe, _ = decided.pop("recipe"), decided.pop("starts")
+    versions = {f"version of {name}": version for name, version in run.versions.items()}
+    pairs = [(name.replace("_", " "), option_text(value)) for name, value in (decided | recipe | versions).items()]
     html = (
         f"<pre><code>{escape(command(gathered))}</code></pre>{notes}"
         f"<details><summary>{len(pairs)} settings</summary>"
