@@ -19,14 +19,12 @@ EXAMPLE = "nas count mixed kind2=depthwise width2=32 --classes 10"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The network, and the images."""
     add_options(parser, NetworkOptions)
     add_shape_flags(parser)
     add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints the layers, or the modules of torchvision's."""
     from nas.results.networks import find_network
     from nas.space.named import Torchvision
 

@@ -12,12 +12,10 @@ EXAMPLE = "nas models"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
     add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints a line for each model."""
     from nas.space.designs import DESIGNS
     from nas.space.models import MODELS
     from nas.space.named import known_network, size

@@ -11,7 +11,6 @@ EXAMPLE = "nas recipes final"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The recipe, if one is asked for."""
     parser.add_argument(
         "recipe", nargs="?", metavar="RECIPE", help="one recipe, shipped or a .toml file (default: all)"
     )
@@ -19,7 +18,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints the recipes by their options, or one with the meaning of each."""
     from nas.data import MANY_IMAGES
     from nas.training.recipe import recipe_values
     from nas.training.recipes import RECIPES, named_recipe

@@ -14,7 +14,6 @@ EXAMPLE = "nas space mixed --budget 100000 --dataset digits"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The space, a budget, the images."""
     parser.add_argument("space", nargs="?", default="mixed", metavar="SPACE", help="name or .py file (default: mixed)")
     parser.add_argument("--budget", type=number(parse_count), metavar="N", help="most parameters of a network")
     parser.add_argument("--max-macs", type=number(parse_count), metavar="N", help="most multiply-adds of a network")
@@ -23,7 +22,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints the survey; no answer where the budget cannot be met."""
     from nas.cli.network_tables import survey_table
     from nas.space.named import SMALL_IMAGES
     from nas.space.space import bind, load_architecture, space_file

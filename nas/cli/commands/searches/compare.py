@@ -13,7 +13,6 @@ EXAMPLE = "nas compare runs/digits-mixed-100000-200x3-seed* --html comparison.ht
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The runs, and where the comparison goes."""
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="run folders that differ in their seed, or a folder of such run folders"
     )
@@ -24,7 +23,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints and writes the comparison."""
     from nas.cli.run_tables import folders_in, print_comparison
 
     folders = folders_in(flags.runs)

@@ -13,13 +13,11 @@ EXAMPLE = "nas confirm runs/digits-mixed-10000-100000-20x4-seed0 --epochs 20 --s
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of a confirmation."""
     add_options(parser, ConfirmOptions)
     add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Trains, tests, and prints what it came to."""
     from nas.cli.network_tables import confirmed_table
     from nas.results.confirming.confirm import confirm
 

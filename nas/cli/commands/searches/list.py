@@ -11,14 +11,12 @@ EXAMPLE = "nas list runs"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The folder."""
     parser.add_argument(
         "folder", nargs="?", default="runs", metavar="DIR", help="folder of run folders (default: runs)"
     )
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints a line for each run that can be read."""
     from nas.cli.run_tables import run_table, snapshot
 
     folder = Path(flags.folder)

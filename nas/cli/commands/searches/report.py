@@ -17,14 +17,12 @@ EXAMPLE = "nas report runs/digits-mixed-100000-200x3-seed0"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of a report, and how to watch one."""
     add_options(parser, ReportOptions)
     parser.add_argument("--watch", action="store_true", help="serve it on this machine instead, always up to date")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port of --watch (default: a free one)")
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Writes or serves the report."""
     asked, console = read_options(ReportOptions, flags), terminal_console()
     if flags.watch:
         return _watch(Path(asked.run), flags.port, console)

@@ -12,7 +12,6 @@ EXAMPLE = "nas scaling runs/digits-mixed-1000-10000-100000-20x3-seed0"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The run, and how many networks."""
     parser.add_argument("run", metavar="RUN", help="run folder of a search with several budgets")
     parser.add_argument(
         "--top", type=int, default=3, metavar="N", help="best networks of each budget that are fitted (default: 3)"
@@ -21,7 +20,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints the laws."""
     from nas.cli.network_tables import scaling_table
     from nas.results.scaling import scaling_laws
 

@@ -19,7 +19,6 @@ EXAMPLE = "nas search --dataset digits --budget 10K,100K --trials 20 --epochs 4"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of a search, and how many searches."""
     add_options(parser, SearchOptions)
     parser.add_argument(
         "--seeds",
@@ -31,7 +30,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Searches once, or once a seed and compares."""
     if flags.seeds < 1:
         raise UserError(f"--seeds must be at least 1 but got {flags.seeds}")
     asked, console = read_options(SearchOptions, flags), terminal_console()

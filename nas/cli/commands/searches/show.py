@@ -11,13 +11,11 @@ EXAMPLE = "nas show runs/digits-mixed-100000-200x3-seed0"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The run, and a strategy."""
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--strategy", metavar="NAME", help="tell what this strategy did, step by step (greedy)")
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Prints the run, or what a strategy did in it."""
     console = terminal_console()
     if flags.strategy is None:
         from nas.cli.run_tables import print_run

@@ -13,13 +13,11 @@ EXAMPLE = "nas data --dataset digits"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The data set."""
     add_options(parser, DataOptions, without=("validation_share",))
     add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Reads both splits and prints what is in them."""
     from nas.data.load import describe
 
     console = terminal_console()

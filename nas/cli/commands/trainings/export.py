@@ -12,12 +12,10 @@ EXAMPLE = "nas export runs/digits-mixed-10000-100000-20x4-seed0 --budget 10K --t
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of an export."""
     add_options(parser, ExportOptions)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Writes the folders and says what is in each."""
     from nas.api import run_export
 
     console = terminal_console()

@@ -14,7 +14,6 @@ EXAMPLE = "nas table s4-resnet20 --dataset digits --images 500 --epochs 2 --vary
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of a table, and where it goes."""
     add_options(parser, TableOptions)
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--html", metavar="FILE", help="write the curves as a page that opens without a network")
@@ -22,7 +21,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Trains, prints and writes the table."""
     from nas.cli.network_tables import contest_table, failure_lines
     from nas.machine.folders import check_file
     from nas.results.table import line_values, markdown, table, to_train

@@ -13,13 +13,11 @@ EXAMPLE = "nas train cifar_resnet blocks=1 --dataset digits --recipe final --epo
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Every option of a training."""
     add_options(parser, TrainOptions)
     add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Trains and prints what it came to."""
     from rich.markup import escape
 
     from nas.cli.network_tables import training_line, training_summary
