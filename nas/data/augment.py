@@ -62,33 +62,24 @@ class DeviceData:
         )
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """How the images of a batch are mixed in pairs, and their labels with the same weights.
-
-    `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) are the alpha of the Beta distribution of the weight,
-    0 for off. With both on, each batch is mixed in one of the two ways with equal chance.
-    """
-
-    classes: int
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-
 def normalised(images: Tensor, data: DeviceData) -> Tensor:
     """uint8 [N, H, W, C] to float32 [N, C, H, W] in channels_last layout, mean 0 and deviation 1 a channel."""
     return images.float().sub_(data.mean).div_(data.deviation).permute(0, 3, 1, 2)
 
 
 def training_batches(
-    data: DeviceData, batch_size: int, generator: torch.Generator, mixing: Mixing | None = None
+    data: DeviceData, batch_size: int, generator: torch.Generator, *, mixup: float = 0.0, cutmix: float = 0.0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order: (images float32 [N, C, H, W] in channels_last layout, labels); a last batch of less
     than half is left out.
 
-    The labels are int64 [N], or float32 [N, classes] that sum to 1 where images are mixed. All random numbers are drawn
-    on the CPU, so that they are the same on every device. Those of transforms and mixing are
-    torchvision's, out of torch's global generator: whoever wants them again calls torch.manual_seed before, as
+    `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) mix the images of a batch in pairs, and their labels with
+    the same weights: they are the alpha of the Beta distribution of the weight, 0 for off. With both on, each batch is
+    mixed in one of the two ways with equal chance. The labels are int64 [N], or float32 [N, classes] that sum to 1
+    where images are mixed.
+
+    All random numbers are drawn on the CPU, so that they are the same on every device. Those of transforms and mixing
+    are torchvision's, out of torch's global generator: whoever wants them again calls torch.manual_seed before, as
     nas/training/train.py does every epoch. All others come from `generator`.
     """
     count, height, width, _ = data.train.images.shape
@@ -96,7 +87,7 @@ def training_batches(
     order = torch.randperm(count, generator=generator).to(device)
     uniform = torch.rand(rows_to_draw(data.augmentation), count, generator=generator).to(device)
     of_places, of_pixels, of_images = (_of_step(step, data.augmentation) for step in ("places", "pixels", "images"))
-    transform, mix = _transform(data.augmentation), _mixer(mixing)
+    transform, mix = _transform(data.augmentation), _mixer(data.classes, mixup, cutmix)
     for start in range(0, count, batch_size):
         chosen = order[start : start + batch_size]
         if start > 0 and len(chosen) < batch_size // 2:
@@ -149,16 +140,14 @@ def _transform(augmentation: tuple[str, ...]) -> Callable[[Tensor], Tensor] | No
     return transform
 
 
-def _mixer(mixing: Mixing | None) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+def _mixer(classes: int, mixup: float, cutmix: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """torchvision's mixing of (images, labels) that is asked for, or None."""
-    if mixing is None or not (mixing.mixup or mixing.cutmix):
+    if not (mixup or cutmix):
         return None
     from torchvision.transforms import v2  # takes a second to import: only for who asks for it
 
-    ways = [(v2.MixUp, mixing.mixup), (v2.CutMix, mixing.cutmix)]
-    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(
-        [way(alpha=alpha, num_classes=mixing.classes) for way, alpha in ways if alpha]
-    )
+    ways = [way(alpha=a, num_classes=classes) for way, a in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if a]
+    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(ways)
     return mix
 
 

@@ -5,7 +5,7 @@ import http.client
 import io
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,9 @@ import numpy as np
 from nas.data.arrays import LabelledImages, labelled_images
 from nas.data.files import Part
 from nas.errors import DataError
+from nas.machine.folders import file_lock
 
 SILENCE_SECONDS = 60  # a download that sends nothing for so long has failed
-
-
-def _none_damaged(directory: Path) -> list[Path]:
-    return []
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Download:
     name: str
     torchvision: str
     place: str
-    damaged: Callable[[Path], list[Path]] = _none_damaged
+    damaged: Callable[[Path], list[Path]] = lambda directory: []
 
     def read(self, part: Part, directory: Path, progress: bool) -> LabelledImages:
         """The training or the test part, read from `directory`, where it is downloaded first if it is not there intact;
@@ -41,8 +38,7 @@ class Download:
         """
         found = self._on_disk(part, directory)
         if found is None:
-            with self._errors_told(directory), _one_process_at_a_time(directory):
-                found = self._on_disk(part, directory) or self._downloaded(part, directory, progress)
+            found = self._fetched(part, directory, progress)
         return labelled_images(
             np.asarray(found.data),
             np.asarray(found.targets),
@@ -66,16 +62,12 @@ class Download:
         except (RuntimeError, OSError):
             return None
 
-    def _downloaded(self, part: Part, directory: Path, progress: bool) -> Any:
-        for file in self.damaged(directory):
-            file.unlink()
-        with _quiet(progress), _stalled_downloads_fail():
-            return self._loaded(part, directory, download=True)
-
-    @contextlib.contextmanager
-    def _errors_told(self, directory: Path) -> Iterator[None]:
+    def _fetched(self, part: Part, directory: Path, progress: bool) -> Any:
+        """As another process has left it that downloads it too, or downloaded."""
         try:
-            yield
+            directory.mkdir(parents=True, exist_ok=True)
+            with file_lock(directory / ".download.lock", wait=True):
+                return self._on_disk(part, directory) or self._downloaded(part, directory, progress)
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise DataError(
@@ -84,32 +76,14 @@ class Download:
                 "digits."
             ) from error
 
-
-@contextlib.contextmanager
-def _one_process_at_a_time(directory: Path) -> Iterator[None]:
-    """Holds a lock in `directory` that ends with the process, so that none reads what another is unpacking."""
-    import fcntl
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".download.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _quiet(progress: bool) -> Iterator[None]:
-    """Keeps torchvision off stdout, and off stderr too where no progress is wanted."""
-    people = sys.stderr if progress else io.StringIO()
-    with contextlib.redirect_stdout(people), contextlib.redirect_stderr(people):
-        yield
-
-
-@contextlib.contextmanager
-def _stalled_downloads_fail() -> Iterator[None]:
-    """Gives torchvision's requests, which have no time limit, one: a silent host fails instead of hanging."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    def _downloaded(self, part: Part, directory: Path, progress: bool) -> Any:
+        """torchvision has no time limit and writes to stdout: it gets one, and progress goes to stderr if wanted."""
+        for file in self.damaged(directory):
+            file.unlink()
+        people, before = sys.stderr if progress else io.StringIO(), socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SILENCE_SECONDS)
+        try:
+            with contextlib.redirect_stdout(people), contextlib.redirect_stderr(people):
+                return self._loaded(part, directory, download=True)
+        finally:
+            socket.setdefaulttimeout(before)

@@ -30,6 +30,7 @@ Part = Literal["train", "test"]
 TEST_SHARE = 0.2
 TEST_SEED = 0  # the test split of data that brings none is the same for every search
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error)
 FOLDER_LAYOUTS = "FOLDER/train/CLASS/* with FOLDER/test/CLASS/* (or val), or FOLDER/CLASS/*"
 
 
@@ -40,8 +41,7 @@ def read_npz(path: Path, part: Part) -> LabelledImages:
     another shape than the training images.
     """
     with _archive(path) as archive:
-        missing = [name for name in ARRAYS if name not in archive.files]
-        if missing:
+        if missing := [name for name in ARRAYS if name not in archive.files]:
             found = ", ".join(archive.files) or "nothing"
             raise DataError(f"{path} has no {', '.join(missing)}; it holds {found}. Save it with {', '.join(ARRAYS)}.")
         training = _npz_part(archive, path, "train", _npz_class_names(archive, path))
@@ -74,7 +74,7 @@ def read_folder(path: Path, part: Part, image_size: int | None) -> LabelledImage
         training_files = files if part == "train" else _folder_part(path, "train")[0]
         width, height = _common_size(path, files, (training_files or files)[0])
     else:
-        width, height = image_size, image_size
+        width = height = image_size
     images = np.empty((len(files), height, width, 3), np.uint8)
     for index, file in enumerate(files):
         images[index] = _pixels(file, image_size)
@@ -129,31 +129,26 @@ def _folder_part(path: Path, part: Part) -> tuple[list[str], Labels, tuple[str, 
         if test is None:
             raise DataError(f"{path} has a folder train but neither test nor val. The layout is {FOLDER_LAYOUTS}.")
         class_names = _class_folders(path / "train")
-        if part == "train":
-            return *_files(path / "train", class_names), class_names
-        _check_same_classes(test, class_names)
-        return *_files(test, class_names), class_names
+        if part == "test":
+            _check_same_classes(test, class_names)
+        return *_files(test if part == "test" else path / "train", class_names), class_names
     class_names = _class_folders(path)
     if not class_names:
         raise DataError(f"{path} has no folders of images. The layout is {FOLDER_LAYOUTS}.")
     files, labels = _files(path, class_names)
-    training, test_cut = divide(labels, TEST_SHARE, TEST_SEED)
-    chosen = training if part == "train" else test_cut
+    chosen = divide(labels, TEST_SHARE, TEST_SEED)[part == "test"]
     return [files[index] for index in chosen], labels[chosen], class_names
 
 
 def _class_folders(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(
-            sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        )
+        return tuple(sorted(e.name for e in path.iterdir() if e.is_dir() and not e.name.startswith(".")))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _check_same_classes(test: Path, class_names: tuple[str, ...]) -> None:
-    unknown = [name for name in _class_folders(test) if name not in class_names]
-    if unknown:
+    if unknown := [name for name in _class_folders(test) if name not in class_names]:
         told = ", ".join(f"'{name}'" for name in unknown[:NAMES_IN_AN_ERROR])
         raise DataError(f"{test} has {len(unknown):,} classes that train has not: {told}. Give both the same classes.")
 
@@ -171,13 +166,12 @@ def _files(root: Path, class_names: tuple[str, ...]) -> tuple[list[str], Labels]
 def _common_size(path: Path, files: Sequence[str], reference: str) -> tuple[int, int]:
     """(width, height) of every image in `files`, which must be that of the file `reference`."""
     expected = _size(reference)
-    sizes = [_size(file) for file in files]
-    if any(size != expected for size in sizes):
-        odd = next(file for file, size in zip(files, sizes, strict=True) if size != expected)
-        median = int(np.median([min(size) for size in [expected, *sizes]]))
+    sizes = {file: _size(file) for file in files}
+    if odd := next((file for file, size in sizes.items() if size != expected), None):
+        median = int(np.median([min(size) for size in [expected, *sizes.values()]]))
         raise DataError(
             f"the images of {path} have different sizes: {reference} {expected[0]}x{expected[1]}, "
-            f"{odd} {_size(odd)[0]}x{_size(odd)[1]}. Add --image-size {median} (the median)."
+            f"{odd} {sizes[odd][0]}x{sizes[odd][1]}. Add --image-size {median} (the median)."
         )
     if max(expected) > LARGEST_SIDE:
         raise DataError(f"the images of {path} are {expected[0]}x{expected[1]}. Add --image-size, for example 32.")
@@ -194,39 +188,19 @@ def _pixels(file: str, image_size: int | None) -> npt.NDArray[np.uint8]:
     with _picture(file) as picture:
         if picture.mode.startswith(("I", "F")):
             raise DataError(f"{file} has pixels of mode {picture.mode}, more than 8 bits; convert it to 8 bits.")
-        try:
-            # Straight to RGB, a palette with transparency would make Pillow warn.
-            opaque = picture.convert("RGBA") if "transparency" in picture.info else picture
-            rgb = opaque.convert("RGB")
-        except _unreadable() as error:
-            raise _damaged(file, error) from error
+        # Straight to RGB, a palette with transparency would make Pillow warn.
+        opaque = picture.convert("RGBA") if "transparency" in picture.info else picture
+        rgb = opaque.convert("RGB")
         return np.asarray(rgb if image_size is None else centre_square(rgb, image_size))
 
 
-def _picture(file: str) -> "Picture":
+@contextlib.contextmanager
+def _picture(file: str) -> Iterator["Picture"]:
+    """The opened image. What Pillow raises for a damaged file, depending on its format, becomes a DataError."""
     from PIL import Image
 
     try:
-        return Image.open(file)
-    except _unreadable() as error:
-        raise _damaged(file, error) from error
-
-
-def _unreadable() -> tuple[type[Exception], ...]:
-    """What Pillow raises for damaged files, depending on the format."""
-    from PIL import Image
-
-    return (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        EOFError,
-        IndexError,
-        struct.error,
-        Image.DecompressionBombError,
-    )
-
-
-def _damaged(file: str, error: Exception) -> DataError:
-    return DataError(f"{file} cannot be read as an image: {error}. Replace or remove it.")
+        with Image.open(file) as picture:
+            yield picture
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        raise DataError(f"{file} cannot be read as an image: {error}. Replace or remove it.") from error

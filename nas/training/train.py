@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nas.data.augment import DeviceData, DeviceSplit, Mixing, batches_per_epoch, normalised, training_batches
+from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
 from nas.network.layers import Layer, with_dropout
 from nas.network.module import lean, to_module
 from nas.seeds import derive_seed
@@ -164,11 +164,12 @@ class _Training:
     def _learn(self, number: int, losses: list[float], pulse: Callable[[int, int], None]) -> float:
         torch.manual_seed(derive_seed(self.seed, "noise", number))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "batches", number))
-        mixing = Mixing(self.data.classes, self.recipe.mixup, self.recipe.cutmix)
         self.module.train()
         total = torch.zeros((), device=self.data.mean.device)
         images_seen = 0
-        for step, (images, labels) in enumerate(training_batches(self.data, self.recipe.batch_size, generator, mixing)):
+        recipe = self.recipe
+        batches = training_batches(self.data, recipe.batch_size, generator, mixup=recipe.mixup, cutmix=recipe.cutmix)
+        for step, (images, labels) in enumerate(batches):
             pulse(number, step)
             total += self._step(images, labels, losses) * len(labels)
             images_seen += len(labels)
