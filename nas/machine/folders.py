@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from nas.errors import RunError, UserError
+from nas.machine.options import differences
 
 FORMAT = 2
 """Of settings.json. It is raised when what lies in a folder of work can no longer be read as it was written."""
@@ -32,9 +33,6 @@ class Settings(Protocol):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The settings written by `to_json`. Raises ValueError, KeyError, TypeError or UserError for anything else."""
-
-    def differences(self, asked: Self) -> list[str]:
-        """What has changed between these settings and those asked for, in words."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -65,9 +63,9 @@ class WorkFolder(Generic[S]):
         """Creates the folder for the settings or finds the same in it. Raises RunError naming what differs, or where
         the folder holds anything else or cannot be written."""
         self._claim(settings)
-        if differences := self.read().differences(settings):
+        if changed := dict.fromkeys(differences(self.read(), settings)):
             raise RunError(
-                f"{self.path} holds a {self.kind.what} with other settings: {'; '.join(differences)}. "
+                f"{self.path} holds a {self.kind.what} with other settings: {'; '.join(changed)}. "
                 "Repeat its own command to continue it, or give --out another folder."
             )
 

@@ -11,7 +11,7 @@ From the fields derive the checks, the flags of a command (`nas.cli.flags`), the
 (`nas.api`), the command that repeats what was done (`words`) and what differs between two (`differences`).
 """
 
-import math
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -55,9 +55,15 @@ class Option:
         return tuple(self.choices() if callable(self.choices) else self.choices)
 
     @property
-    def is_number(self) -> bool:
-        """Whether it has a range."""
-        return any(end is not None for end in (self.least, self.above, self.most, self.below))
+    def ends(self) -> list[tuple[str, Callable[[Any, Any], bool], float]]:
+        """The ends of its range: in a word, what has to hold of a value and the end, the end. Only numbers have any."""
+        ends = (
+            ("above", operator.gt, self.above),
+            ("at least", operator.ge, self.least),
+            ("below", operator.lt, self.below),
+            ("at most", operator.le, self.most),
+        )
+        return [(word, holds, end) for word, holds, end in ends if end is not None]
 
 
 def option(meaning: str, *, default: Any = MISSING, choices: Names = (), **about: Any) -> Any:
@@ -116,7 +122,7 @@ def check(options: Any, error: type[UserError] = UserError) -> None:
 def _check_one(name: str, value: Any, about: Option, annotation: Any, error: type[UserError]) -> None:
     if about.names and value not in about.names:
         raise error(f"{name} must be of {', '.join(about.names)} but got {value!r:.80}")
-    if about.is_number:
+    if about.ends:
         _check_number(name, value, about, whole=float not in _leaves(annotation), error=error)
 
 
@@ -129,18 +135,13 @@ def _check_number(name: str, value: Any, about: Option, *, whole: bool, error: t
         raise error(f"{name} must be a {'whole ' if whole else ''}number but got {value!r:.80}")
     if not abs(value) <= sys.float_info.max:  # true of nan, inf and whole numbers beyond any float
         raise error(f"{name} must be a finite number but got {value!r:.80}")
-    low = -math.inf if about.least is None else about.least
-    high = math.inf if about.most is None else about.most
-    above = -math.inf if about.above is None else about.above
-    below = math.inf if about.below is None else about.below
-    if not (low <= value <= high and above < value < below):
+    if not all(holds(value, end) for _, holds, end in about.ends):
         raise error(f"{name} must be {bounds(about)} but got {value!r}")
 
 
 def bounds(about: Option) -> str:
     """The range in words: "at least 0 and below 1"."""
-    ends = (("above", about.above), ("at least", about.least), ("below", about.below), ("at most", about.most))
-    return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+    return " and ".join(f"{word} {end:g}" for word, _, end in about.ends)
 
 
 def differences(stored: Any, asked: Any) -> list[str]:
@@ -172,17 +173,14 @@ def words(options: Any, without: Sequence[str] = ()) -> list[str]:
     gathered: list[str] = []
     for name, (described_field, about) in described(options).items():
         value = getattr(options, name)
-        is_idle = value is None or (described_field.default is False and not value)
+        is_idle = value is None or (not value and (described_field.default is False or about.gathers))
         if about.flag is None or not about.repeats or is_idle or name in without:
             continue
+        flag = (about.flag or name).replace("_", "-")
         if about.positional:
             placed += map(str, value) if isinstance(value, tuple) else [str(value)]
-            continue
-        flag = (about.flag or name).replace("_", "-")
-        if isinstance(value, bool):
+        elif isinstance(value, bool):
             flagged.append(f"--{flag}" if value else f"--no-{flag}")
-        elif about.gathers and not value:
-            continue
         elif about.gathers == "words":
             gathered += [f"--{flag}", *value]  # they would swallow what follows
         elif about.gathers == "again":

@@ -18,7 +18,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.data.options import DataOptions
 from nas.errors import UserError
 from nas.machine.folders import WorkFolder
-from nas.machine.options import as_tuples, check, differences, option, words
+from nas.machine.options import as_tuples, check, option, words
 from nas.machine.process import check_device, parse_seconds
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, parse_count, parse_counts
@@ -205,10 +205,6 @@ class Search:
         recipe = changed(Recipe(), values["recipe"] | {name: values[name] for name in _IN_BOTH})
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values | lists | {"recipe": recipe})
-
-    def differences(self, asked: Self) -> list[str]:
-        """See `nas.machine.folders.Settings`."""
-        return list(dict.fromkeys(differences(self, asked)))
 
     def asked(self, out: Path | None = None) -> SearchOptions:
         """The options that ask for this search, every one written out. The run of a warm start is not known: RUN; nor

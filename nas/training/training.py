@@ -10,6 +10,7 @@ DIR/settings.json   what is trained, on what and how: the same command continues
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,6 @@ from nas.data.augment import check_colours
 from nas.data.load import SearchData, load_search_data
 from nas.errors import DataError, RunError
 from nas.machine.folders import WorkFolder, write_atomically
-from nas.machine.options import differences
 from nas.network.layers import Shape
 from nas.network.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
@@ -58,10 +58,6 @@ class Training:
         """See `nas.machine.folders.Settings`."""
         values = {f.name: content[f.name] for f in fields(cls)}
         return cls(**values | {"recipe": changed(Recipe(), values["recipe"])})
-
-    def differences(self, asked: Self) -> list[str]:
-        """See `nas.machine.folders.Settings`."""
-        return differences(self, asked)
 
 
 @dataclass(frozen=True)
@@ -152,9 +148,7 @@ def write_metrics(folder: WorkFolder[Training], metrics: Metrics) -> None:
 def read_weights(folder: WorkFolder[Training]) -> dict[str, Tensor]:
     """The trained network's state_dict. Raises RunError if the file is damaged."""
     advice = "delete it and repeat the command of the training"
-    return read_state(
-        weights_file(folder), lambda file: torch.load(file, map_location="cpu", weights_only=True), advice=advice
-    )
+    return read_state(weights_file(folder), partial(torch.load, map_location="cpu", weights_only=True), advice=advice)
 
 
 def read_state(file: Path, read: Callable[[Path], dict[str, Tensor]], *, advice: str) -> dict[str, Tensor]:
