@@ -14,7 +14,7 @@ import numpy as np
 from nas.errors import BudgetError
 from nas.network.folds import Cost
 from nas.space.budget import Budget
-from nas.space.space import Knob, Knobs, Searchable, Value
+from nas.space.space import Knobs, Searchable, Value
 
 GOAL = 0.985
 """Share of the budget at which a fit is good enough."""
@@ -72,7 +72,7 @@ def fit(
     start = fitting.repair(fitting.indices(knobs))
     best = fitting.fill(start)
     for _ in range(CHANGES):
-        if fitting.use(best) >= ENOUGH or fitting.evaluations >= EVALUATIONS or not fitting.can_change:
+        if fitting.use(best) >= ENOUGH or fitting.has_counted_enough or not fitting.can_change:
             break
         best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
     return fitting.knobs(best)
@@ -107,39 +107,31 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
         cost = space.cost(knobs)
         return math.inf if cost is None else sign * budget.load(cost)
 
-    starts = (
-        {knob.name: knob.options[0] for knob in space.knobs},
-        {knob.name: knob.options[-1] for knob in space.knobs},
-        {knob.name: knob.options[knob.start] for knob in space.knobs},
-    )
-    best: dict[str, Value] | None = None
-    for current in starts:
+    def descended(current: Knobs) -> dict[str, Value]:
+        best = dict(current)
         improved = True
         while improved:
-            before = score(current)
+            before = score(best)
             for knob in space.knobs:
-                options = (*_ends(knob), current[knob.name]) if knob.role == "width" else knob.options
-                current = min((current | {knob.name: option} for option in options), key=score)
-            improved = score(current) < before
-        if best is None or score(current) < score(best):
-            best = current
-    assert best is not None
-    return best
+                ends = (knob.options[0], knob.options[-1], best[knob.name])
+                options = ends if knob.role == "width" else knob.options
+                best = min((best | {knob.name: option} for option in options), key=score)
+            improved = score(best) < before
+        return best
 
-
-def _ends(knob: Knob) -> tuple[Value, Value]:
-    return knob.options[0], knob.options[-1]
+    ends = ({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1))
+    defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
+    return min(map(descended, (*ends, defaults)), key=score)
 
 
 @dataclass
 class _Fitting:
-    """One fit: the space seen as option indices, and the count of networks looked at."""
+    """One fit: the space seen as option indices, and the costs of the networks looked at."""
 
     space: Searchable
     budget: Budget
     rng: np.random.Generator
-    goal: float = GOAL
-    evaluations: int = 0
+    goal: float
     _costs: dict[Indices, Cost | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,9 +150,12 @@ class _Fitting:
 
     def cost(self, indices: Indices) -> Cost | None:
         if indices not in self._costs:
-            self.evaluations += 1
             self._costs[indices] = self.space.cost(self.knobs(indices))
         return self._costs[indices]
+
+    @property
+    def has_counted_enough(self) -> bool:
+        return len(self._costs) >= EVALUATIONS
 
     def load(self, indices: Indices) -> float:
         cost = self.cost(indices)
@@ -203,7 +198,7 @@ class _Fitting:
         """The widths scaled to use the budget, then mended one notch up, or one up and another down, at a time."""
         current = self._rescale(indices)
         improved = True
-        while improved and self.use(current) < self.goal and self.evaluations < EVALUATIONS:
+        while improved and self.use(current) < self.goal and not self.has_counted_enough:
             improved = False
             for candidate in self._notches(current):
                 if self.use(candidate) > self.use(current):
@@ -216,12 +211,9 @@ class _Fitting:
         if not self.widths:
             return indices
         values = [float(self.decisions[i].options[indices[i]]) for i in self.widths]
-        low = math.log(
-            min((float(self.decisions[i].options[0]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
-        )
-        high = math.log(
-            max((float(self.decisions[i].options[-1]) + 1) / (v + 1) for i, v in zip(self.widths, values, strict=True))
-        )
+        options = [self.decisions[i].options for i in self.widths]
+        low = math.log(min((float(o[0]) + 1) / (v + 1) for o, v in zip(options, values, strict=True)))
+        high = math.log(max((float(o[-1]) + 1) / (v + 1) for o, v in zip(options, values, strict=True)))
         narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
         best = indices if self.use(indices) > self.use(narrowest) else narrowest
         while high - low > 0.01 and self.use(best) < self.goal:

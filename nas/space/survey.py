@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -58,9 +58,7 @@ def survey(space: Space, budget: Budget | None) -> Survey:
         distinct_networks=_enumerate(space) if exact else _estimate(space, assignments, rng),
         distinct_is_exact=exact,
         smallest=least,
-        median=Cost(
-            int(statistics.median(cost.parameters for cost in costs)), int(statistics.median(c.macs for c in costs))
-        ),
+        median=Cost(*(int(statistics.median(one)) for one in zip(*map(astuple, costs), strict=True))),
         largest=most,
         draws=DRAWS,
         budget=budget,
