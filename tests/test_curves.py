@@ -45,7 +45,7 @@ def test_any_curve_gets_a_finite_prediction_with_ordered_quantiles(
     others = [curve(values), curve(values[::-1]), curve([0.5] * epochs)] if taught else []
     prediction = Extrapolator(others, epochs).predict(curve(values))
     quantiles = [prediction.quantile(share) for share in SHARES]
-    assert all(map(math.isfinite, (prediction.mean, prediction.scale, prediction.sd, *quantiles)))
+    assert all(map(math.isfinite, (prediction.mean, prediction.scale, *quantiles)))
     assert prediction.scale >= 0
     assert quantiles == sorted(quantiles)
     assert 0 <= prediction.chance_above(0.5) <= 1

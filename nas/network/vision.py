@@ -75,12 +75,12 @@ def _with_ends(module: nn.Module, classes: int, channels: int) -> nn.Module:
     first = module.get_submodule(convolutions[0])
     assert isinstance(first, nn.Conv2d)
     if first.in_channels != channels:
-        _replace(module, convolutions[0], _like(first, in_channels=channels))
+        module.set_submodule(convolutions[0], _like(first, in_channels=channels))
     path, last = [(p, m) for p, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     if isinstance(last, nn.Conv2d):
-        _replace(module, path, _like(last, out_channels=classes))
+        module.set_submodule(path, _like(last, out_channels=classes))
     else:
-        _replace(module, path, nn.Linear(last.in_features, classes, bias=last.bias is not None))
+        module.set_submodule(path, nn.Linear(last.in_features, classes, bias=last.bias is not None))
     if hasattr(module, "num_classes"):
         setattr(module, "num_classes", classes)  # noqa: B010 - as above
     return module
@@ -90,11 +90,6 @@ def _like(conv: nn.Conv2d, **changes: int) -> nn.Conv2d:
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
     arguments: dict[str, Any] = {name: getattr(conv, name) for name in names}
     return nn.Conv2d(**arguments | changes, bias=conv.bias is not None)
-
-
-def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(module.get_submodule(parent), name, new)
 
 
 @dataclass(frozen=True)

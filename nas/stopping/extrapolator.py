@@ -68,11 +68,6 @@ class Prediction:
     mean: float
     scale: float
 
-    @property
-    def sd(self) -> float:
-        """Standard deviation."""
-        return self.scale * math.sqrt(TAILS / (TAILS - 2))
-
     def quantile(self, share: float) -> float:
         """The value that the last epoch stays below with this probability (0 < share < 1)."""
         return self.mean + self.scale * float(special.stdtrit(TAILS, share))

@@ -29,6 +29,8 @@ _PLAIN = Recipe(
 )
 """What a first script does: Adam with torch's defaults at a constant rate, no augmentation, the weights as they are."""
 
+_SGD = Recipe(optimiser="sgd", weight_decay=1e-4, warmup_steps=0, average_share=0.0)
+
 _FINAL = Recipe(epochs=40, learning_rate=0.2, schedule="one-cycle", warmup_steps=0, average_share=0.0)
 
 RECIPES: dict[str, NamedRecipe] = {
@@ -52,15 +54,12 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "s3": NamedRecipe(
         "SGD whose rate falls on plateaus, heavy augmentation, one restart",
-        Recipe(
+        replace(
+            _SGD,
             epochs=100,
-            optimiser="sgd",
-            weight_decay=1e-4,
             schedule="plateau",
             patience=5,
             cooldown=2,
-            warmup_steps=0,
-            average_share=0.0,
             dropout=0.5,
             augmentation=("flip", "vertical-flip", "erasing", "randaugment"),
             restarts=1,
@@ -70,16 +69,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "s4": NamedRecipe(
         "that of ResNets for CIFAR (He et al. 2015): SGD whose rate falls twice",
-        Recipe(
-            epochs=164,
-            optimiser="sgd",
-            weight_decay=1e-4,
-            schedule="multi-step",
-            milestones=(0.5, 0.75),
-            warmup_steps=0,
-            average_share=0.0,
-            augmentation=("crop", "flip"),
-        ),
+        replace(_SGD, epochs=164, schedule="multi-step", milestones=(0.5, 0.75), augmentation=("crop", "flip")),
     ),
 }
 """Recipes by name. s0 to s4 are those of the five reports as far as these say them; where they are silent (s0:

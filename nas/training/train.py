@@ -60,7 +60,7 @@ def train(
     *,
     seed: int,
     checkpoint: Path | None = None,
-    pulse: Callable[[int, int], None] | None = None,
+    pulse: Callable[[int, int], None] = lambda epoch, step: None,
 ) -> Generator[Epoch, None, None]:
     """Trains on the data's device and yields every epoch from the first to the last, or to that in which the recipe's
     `stop_patience` ran out.
@@ -74,7 +74,7 @@ def train(
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
     yield from done[: recipe.all_epochs]
     while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
-        epoch = run.epoch(done, pulse or _no_pulse)
+        epoch = run.epoch(done, pulse)
         done.append(epoch)
         if checkpoint:
             run.save(checkpoint, done)
@@ -123,10 +123,6 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 def _autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
-
-
-def _no_pulse(epoch: int, step: int) -> None:
-    """Nobody listens."""
 
 
 class _Training:
@@ -225,17 +221,14 @@ def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = _weight_decay_groups(module, recipe.weight_decay)
+    groups, rate = _weight_decay_groups(module, recipe.weight_decay), recipe.learning_rate
     match recipe.optimiser:
         case "sgd" | "nesterov":
             nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
-            return torch.optim.SGD(
-                groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True
-            )
-        case "adam":
-            return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
+            return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True)
+        case "adam" | "adamw":
+            kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+            return kind(groups, rate, betas=(recipe.momentum, 0.999), foreach=True)
 
 
 def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
