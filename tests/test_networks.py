@@ -13,7 +13,7 @@ from nas.search.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
-from nas.space.named import Torchvision, from_stored, published, size, to_stored
+from nas.space.named import Torchvision, from_stored, size, to_stored
 
 
 @pytest.fixture
@@ -39,7 +39,6 @@ def test_a_model_is_found_for_the_images_it_was_published_for() -> None:
     named = find_network("s4-resnet20")
     assert (named.label, named.shape, named.classes) == ("s4-resnet20", (3, 32, 32), 10)
     assert size(named.network, named.shape, named.classes) == (269_722, 40_551_040)
-    assert published("s4-resnet20").published_accuracy == 0.9125  # type: ignore[union-attr]
 
 
 def test_a_model_is_found_for_other_images_and_classes() -> None:
@@ -100,10 +99,6 @@ def test_the_name_of_a_model_or_space_wins_over_a_folder_of_that_name(
 def test_networks_are_stored_as_json_and_read_again() -> None:
     for network in (Torchvision("resnet18", True), Sequence((Flatten(), Linear(64, 10)))):
         assert from_stored(json.loads(json.dumps(to_stored(network)))) == network
-
-
-def test_nothing_is_published_of_other_networks() -> None:
-    assert published("cifar_resnet blocks=9") is None
 
 
 # What there is not

@@ -1,6 +1,5 @@
 """Images and labels as arrays: checked, resized, divided by class. Nothing here reads a file."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +132,14 @@ def resized(images: Images, size: int) -> Images:
     """Every image as [size, size, channels], by `centre_square`; images that have this size are not copied."""
     if images.shape[1:3] == (size, size):
         return images
+    from PIL import Image
+
     result = np.empty((len(images), size, size, images.shape[3]), np.uint8)
+    channels = images.shape[3]
+    pictures = [slice(3)] if channels == 3 else range(channels)  # RGB is one; a fourth would be taken for transparency
     for index, image in enumerate(images):
-        for channels, picture in _pictures(image):
-            result[index, ..., channels] = np.asarray(centre_square(picture, size)).reshape(size, size, -1)
+        for part in pictures:
+            result[index, ..., part] = np.asarray(centre_square(Image.fromarray(image[..., part]), size))
     return result
 
 
@@ -145,17 +148,6 @@ def centre_square(picture: "Picture", size: int) -> "Picture":
     from PIL import Image, ImageOps
 
     return ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-
-
-def _pictures(image: Images) -> "Iterator[tuple[slice, Picture]]":
-    """RGB as one picture; otherwise a picture a channel, since a fourth channel would be taken for transparency."""
-    from PIL import Image
-
-    if image.shape[2] == 3:
-        yield slice(0, 3), Image.fromarray(image)
-        return
-    for channel in range(image.shape[2]):
-        yield slice(channel, channel + 1), Image.fromarray(image[..., channel])
 
 
 def _check_image_shape(shape: tuple[int, ...], name: str) -> None:

@@ -5,6 +5,7 @@ The order is: augmentations of places, transforms, pixels; normalisation; augmen
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -87,7 +88,8 @@ def training_batches(
     order = torch.randperm(count, generator=generator).to(device)
     uniform = torch.rand(rows_to_draw(data.augmentation), count, generator=generator).to(device)
     of_places, of_pixels, of_images = (_of_step(step, data.augmentation) for step in ("places", "pixels", "images"))
-    transform, mix = _transform(data.augmentation), _mixer(data.classes, mixup, cutmix)
+    transforms = [about.change() for about in _of_step("transforms", data.augmentation)]
+    mix = _mixer(data.classes, mixup, cutmix)
     for start in range(0, count, batch_size):
         chosen = order[start : start + batch_size]
         if start > 0 and len(chosen) < batch_size // 2:
@@ -95,8 +97,7 @@ def training_batches(
         draws = uniform[:, chosen]
         rows, columns = _places(draws, height, width, of_places)
         pixels = data.train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-        if transform:
-            pixels = _transformed(pixels, transform)
+        pixels = _transformed(pixels, transforms)
         for about in of_pixels:
             pixels = about.change(pixels, draws[about.rows])
         images, labels = normalised(pixels, data), data.train.labels[chosen]
@@ -129,17 +130,6 @@ def _of_step(step: Step, augmentation: tuple[str, ...]) -> list[Augmentation]:
     return [about for name, about in AUGMENTATIONS.items() if about.step == step and name in augmentation]
 
 
-def _transform(augmentation: tuple[str, ...]) -> Callable[[Tensor], Tensor] | None:
-    """torchvision's transform of uint8 [N, C, H, W] that is asked for, or None."""
-    steps = [about.change() for about in _of_step("transforms", augmentation)]
-    if not steps:
-        return None
-    from torchvision.transforms import v2  # takes a second to import: only for who asks for it
-
-    transform: Callable[[Tensor], Tensor] = v2.Compose(steps)
-    return transform
-
-
 def _mixer(classes: int, mixup: float, cutmix: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """torchvision's mixing of (images, labels) that is asked for, or None."""
     if not (mixup or cutmix):
@@ -151,10 +141,13 @@ def _mixer(classes: int, mixup: float, cutmix: float) -> Callable[[Tensor, Tenso
     return mix
 
 
-def _transformed(pixels: Tensor, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    """uint8 [N, H, W, C] transformed chunk by chunk."""
+def _transformed(pixels: Tensor, transforms: list[Callable[[Tensor], Tensor]]) -> Tensor:
+    """uint8 [N, H, W, C] transformed chunk by chunk by torchvision's transforms of uint8 [N, C, H, W]."""
+    if not transforms:
+        return pixels
     chunks = torch.split(pixels.permute(0, 3, 1, 2), CHUNK)
-    return torch.cat([transform(chunk) for chunk in chunks]).permute(0, 2, 3, 1)
+    changed = [reduce(lambda images, change: change(images), transforms, chunk) for chunk in chunks]
+    return torch.cat(changed).permute(0, 2, 3, 1)
 
 
 def _places(uniform: Tensor, height: int, width: int, changes: list[Augmentation]) -> Places:

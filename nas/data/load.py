@@ -196,9 +196,8 @@ def _read(
 
 
 def _unknown(dataset: str) -> DataError:
-    found = (
-        "is a file but not a .npz" if os.path.isfile(dataset) else "is no known name and no such file or folder exists"
-    )
+    is_file = os.path.isfile(dataset)
+    found = "is a file but not a .npz" if is_file else "is no known name and no such file or folder exists"
     return DataError(
         f"data set '{dataset}' {found}. Give one of {', '.join(DATA_SETS)}, a .npz file with x_train, y_train, x_test "
         f"and y_test, or an image folder ({FOLDER_LAYOUTS})."
@@ -236,14 +235,15 @@ def _divided(
 
 def _subset(split: Split, images: int, seed: int) -> Split:
     """About that many images, the same share of every class and at least one."""
-    if not len(set(split.labels.tolist())) <= images <= len(split.labels):
+    classes, whole = len(np.unique(split.labels)), len(split.labels)
+    if not classes <= images <= whole:
         raise DataError(
-            f"--images is {images:,}; it must be from {len(set(split.labels.tolist())):,}, one a class, to "
-            f"{len(split.labels):,}, the size of the training split."
+            f"--images is {images:,}; it must be from {classes:,}, one a class, to {whole:,}, the size of the training "
+            "split."
         )
-    if images == len(split.labels):
+    if images == whole:
         return split
-    _, taken = divide(split.labels, images / len(split.labels), seed)
+    _, taken = divide(split.labels, images / whole, seed)
     return Split(split.images[taken], split.labels[taken])
 
 

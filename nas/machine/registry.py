@@ -46,13 +46,15 @@ def only_subclass(base: Callable[[], type[T]]) -> Callable[[ModuleType], type[T]
     """What loads the one class that a module defines itself and that is derived from the base."""
 
     def load(module: ModuleType) -> type[T]:
-        own = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, base()) and value.__module__ == module.__name__
-        ]
+        own = defined(module, base())
         if len(own) != 1:
             raise TypeError(f"{module.__name__} must define one {base().__name__} but defines {len(own)}")
         return own[0]
 
     return load
+
+
+def defined(module: ModuleType, base: type[T]) -> list[type[T]]:
+    """The classes that a module defines itself and that are derived from the base."""
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
+    return [found for found in classes if found.__module__ == module.__name__]

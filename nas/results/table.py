@@ -19,7 +19,7 @@ from nas.results.entries import Entry, check_entries, entries, read_ladder
 from nas.results.networks import is_stored
 from nas.results.options import TableOptions
 from nas.results.trainings import OnEpoch, decided, load, test, with_data
-from nas.space.named import published
+from nas.space.models import MODELS
 from nas.training.several import train_all
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 
@@ -38,7 +38,7 @@ class Line:
     @property
     def published_accuracy(self) -> float | None:
         """What was reported for the model, if it was for this data set."""
-        known = published(self.trainings[0].model) if self.trainings else None
+        known = MODELS.get(self.trainings[0].model) if self.trainings else None
         return known.published_accuracy if known and known.dataset == Path(self.dataset).stem else None
 
     def mean(self, name: str) -> float | None:

@@ -12,7 +12,7 @@ from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
 from nas.space.budget import Budget, parse_count
 from nas.space.designs import DESIGNS, scaled
-from nas.space.models import MODELS, Model, TorchvisionModel, model_network
+from nas.space.models import MODELS, TorchvisionModel, model_network
 from nas.space.space import bind, load_architecture, parse_knobs, shipped_spaces, space_file
 
 TORCHVISION = "torchvision:"
@@ -148,8 +148,3 @@ def size(network: Layer | Torchvision, shape: Shape, classes: int) -> tuple[int,
     except ShapeError as error:
         raise SpaceError(f"the network does not fit images {' × '.join(map(str, shape))}: {error}") from error
     return counted.parameters, counted.macs
-
-
-def published(name: str) -> Model | TorchvisionModel | None:
-    """What is published of the model, None for other networks."""
-    return MODELS.get(name)

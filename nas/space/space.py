@@ -13,7 +13,6 @@ An architecture is one instance. `Space` binds the class to a data shape, so tha
 
 import hashlib
 import importlib.util
-import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +23,7 @@ from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar
 
 from nas.errors import SpaceError
+from nas.machine.registry import defined
 from nas.network.folds import Cost, ShapeError, cost, output_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
@@ -217,11 +217,7 @@ def space_file(name_or_path: str) -> Path:
 def load_architecture(path: Path, class_name: str | None = None) -> type[Architecture]:
     """The space class in a file: the one named, or the only one. Raises SpaceError for none, several or bad code."""
     module = _import_file(path)
-    own = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Architecture) and value.__module__ == module.__name__
-    ]
+    own = defined(module, Architecture)
     found = [value for value in own if class_name in (None, value.__name__)]
     if len(found) != 1:
         names = ", ".join(value.__name__ for value in own) or "none"

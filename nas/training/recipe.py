@@ -64,7 +64,9 @@ class Recipe:
         return self.epochs + self.restarts * self.restart_epochs
 
 
-LISTS = tuple(f.name for f in fields(Recipe) if is_listed(f.type))
+_TYPES = {f.name: f.type for f in fields(Recipe)}
+
+LISTS = tuple(name for name, kind in _TYPES.items() if is_listed(kind))
 """Options whose values are lists."""
 
 
@@ -96,12 +98,15 @@ def _check_together(recipe: Recipe) -> None:
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with other values. Raises RecipeError for names that it lacks."""
-    names = [f.name for f in fields(Recipe)]
-    for name in changes:
-        if name not in names:
-            raise RecipeError(f"a recipe has no {name!r}; it has {', '.join(names)}")
+    _check_names(changes)
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
     return replace(recipe, **values)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in _TYPES:
+            raise RecipeError(f"a recipe has no {name!r}; it has {', '.join(_TYPES)}")
 
 
 def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
@@ -112,8 +117,7 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not text:
             raise RecipeError(f"changes of a recipe must be NAME=VALUE but got {assignment!r}")
-        if name not in {f.name for f in fields(Recipe)}:
-            changed(Recipe(), {name: text})
+        _check_names([name])
         if name in changes:
             raise RecipeError(f"{name} is changed twice; give it one value")
         changes[name] = _parse_value(name, text)
@@ -121,7 +125,7 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    hint = {f.name: f.type for f in fields(Recipe)}[name]
+    hint = _TYPES[name]
     try:
         if name == "augmentation":
             return None if text == "auto" else _split(text)

@@ -24,7 +24,7 @@ from nas.search.front import Front, FrontNetwork, pareto_file, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
-from nas.training.recipe import recipe_values
+from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import trained_weights
 from nas.training.training import (
     Training,
@@ -165,15 +165,9 @@ def _searched(
 ) -> ModelCard:
     trained = front.counts.trained
     note = f"The search chose among {trained:,} trained networks by validation accuracy: that of the best flatters."
-    return ModelCard(
-        class_names=data.class_names,
-        preprocessing=_preprocessing(data),
-        dataset=data.name,
-        data_checksum=data.checksum,
-        measured=(Measured("validation", (best.validation_accuracy,), len(data.validation.labels), note),),
-        recipe=recipe_values(search.recipe),
-        commands=(search.command(source if source.is_dir() else source.parent), _command(source, budget)),
-    )
+    measured = Measured("validation", (best.validation_accuracy,), len(data.validation.labels), note)
+    folder = source if source.is_dir() else source.parent
+    return _card(data, search.recipe, 0, [measured], (search.command(folder), _command(source, budget)))
 
 
 def _of_training(folder: WorkFolder[Training]) -> Exportable:
@@ -188,22 +182,19 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
     if metrics.test_accuracy is not None:
         note = f"The test split was read {times(metrics.test_reads)}."
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
-    weights = read_weights(folder)
-    card = ModelCard(
-        class_names=data.class_names,
-        preprocessing=_preprocessing(data, recipe.input_size),
-        dataset=data.name,
-        data_checksum=data.checksum,
-        measured=tuple(measured),
-        recipe=recipe_values(recipe),
-        commands=(training_command(training, len(data.train.labels)), _command(folder.path)),
-    )
-    return Exportable(with_dropout(network, recipe.dropout), weights, card, f"weights of {folder.path}")
+    commands = training_command(training, len(data.train.labels)), _command(folder.path)
+    card = _card(data, recipe, recipe.input_size, measured, commands)
+    return Exportable(with_dropout(network, recipe.dropout), read_weights(folder), card, f"weights of {folder.path}")
 
 
-def _preprocessing(data: SearchData, input_size: int = 0) -> Preprocessing:
+def _card(
+    data: SearchData, recipe: Recipe, input_size: int, measured: list[Measured], commands: tuple[str, ...]
+) -> ModelCard:
     found = DeviceData.of(data, torch.device("cpu"), ())
-    return Preprocessing(*data.shape, tuple(found.mean.tolist()), tuple(found.deviation.tolist()), input_size)
+    mean, deviation = tuple(found.mean.tolist()), tuple(found.deviation.tolist())
+    preprocessing = Preprocessing(*data.shape, mean, deviation, input_size)
+    values = recipe_values(recipe)
+    return ModelCard(data.class_names, preprocessing, data.name, data.checksum, tuple(measured), values, commands)
 
 
 def _command(source: Path, budget: int | None = None) -> str:
