@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
 from nas.network.layers import Layer, with_dropout
@@ -182,7 +183,9 @@ class _Training:
     @torch.no_grad()
     def _update_average(self) -> None:
         """The memory of the average grows as a share of the steps so far: it neither lags early nor forgets late."""
-        torch._foreach_lerp_(self._averaged, self._current, 1 / (1 + self.recipe.average_share * self.steps))
+        newest = 1 / (1 + self.recipe.average_share * self.steps)
+        update = get_ema_multi_avg_fn(1 - newest)  # type: ignore[no-untyped-call]
+        update(self._averaged, self._current, self.steps)
         self.steps += 1
 
     def save(self, path: Path, done: list[Epoch]) -> None:
