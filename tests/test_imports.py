@@ -1,11 +1,27 @@
-"""The house: nine rooms, whose imports only point down."""
+"""The house: nine rooms, whose imports only point down, and how large anything in them may be."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import pytest
+
 import nas
+from nas.cli.commands import COMMANDS
+from nas.data.augmentations import AUGMENTATIONS
+from nas.data.sets import DATA_SETS
+from nas.network.blocks import BLOCKS
+from nas.results.export.formats import FORMATS
+from nas.results.report.cards import CARDS
+from nas.search.strategies import STRATEGIES
+from nas.space.designs import DESIGNS
+from nas.space.models import MODELS
+from nas.space.space import shipped_spaces
+from nas.stopping.rules import RULES
+from nas.training.recipes import RECIPES
 
 PACKAGE = Path(nas.__file__).parent
 
@@ -57,6 +73,13 @@ def imports() -> dict[str, set[str]]:
     }
 
 
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    """Everything in the modules of nas and in the shipped spaces, with the name of its module."""
+    for name, path in (modules() | {f"search_spaces.{name}": path for name, path in shipped_spaces().items()}).items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            yield name, node
+
+
 def room(name: str) -> str:
     """The room of a module, or the file beside the rooms; "" for nas itself."""
     return ".".join(name.split(".")[1:2])
@@ -103,6 +126,99 @@ def test_a_shipped_space_imports_only_what_describes_networks() -> None:
     allowed = {"nas.network.blocks", "nas.network.layers", "nas.space.space"}
     for path in shipped_spaces().values():
         assert imported(path, set(modules())) <= allowed
+
+
+# How large anything may be
+
+
+def test_no_package_has_more_than_nine_files_beside_its_sub_packages() -> None:
+    folders = [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")]
+    files = {folder: sum(path.is_file() for path in folder.iterdir()) for folder in folders}
+    assert {str(folder): count for folder, count in files.items() if count > 9} == {}
+
+
+def test_no_file_has_more_than_300_lines() -> None:
+    """Files of code: what a program has written, as the schema of pareto.json, may be longer."""
+    code = [path for suffix in ("py", "js", "css") for path in PACKAGE.rglob(f"*.{suffix}")]
+    lines = {path: len(path.read_text().splitlines()) for path in (*code, *shipped_spaces().values())}
+    assert {str(path): count for path, count in lines.items() if count > 300} == {}
+
+
+def test_no_function_has_more_than_50_lines() -> None:
+    long = [
+        (name, node.name, node.end_lineno - node.lineno + 1)
+        for name, node in nodes()
+        if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 50
+    ]
+    assert long == []
+
+
+# How anything is written
+
+
+def test_every_docstring_stands_alone() -> None:
+    """A first word such as "Of" leaves it to the name beside it to say what is spoken of."""
+    told = [
+        (name, node.value.value)
+        for name, node in nodes()
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    assert len(told) > 500
+    assert [(name, words) for name, words in told if re.match(r"(Of|By)\b", words)] == []
+
+
+def test_one_file_knows_where_optuna_keeps_what_is_noted_on_a_trial() -> None:
+    assert [name for name, path in modules().items() if "user_attr" in path.read_text()] == ["nas.search.notes"]
+
+
+def test_one_file_reaches_into_what_is_private_to_others() -> None:
+    """Attributes that begin with an underscore, of anything but oneself, and private names of other modules."""
+    reaches = {(name, ast.unparse(node)) for name, node in nodes() if reaches_into(node)}
+    assert reaches == {("nas.search.journal", "study._storage")}
+
+
+def reaches_into(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return is_private(node.attr) and ast.unparse(node.value) not in ("self", "cls")
+    return isinstance(node, ast.ImportFrom) and any(is_private(alias.name) for alias in node.names)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+REGISTRIES: dict[str, Collection[str]] = {
+    "augmentations": AUGMENTATIONS,
+    "cards": CARDS,
+    "commands": COMMANDS,
+    "data sets": DATA_SETS,
+    "designs": DESIGNS,
+    "formats": FORMATS,
+    "kinds of block": BLOCKS,
+    "models": MODELS,
+    "recipes": RECIPES,
+    "rules": RULES,
+    "spaces": shipped_spaces(),
+    "strategies": STRATEGIES,
+}
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_the_names_of_a_registry_are_listed_nowhere_else(registry: str) -> None:
+    """A list is three of them or more, and more than half: a recipe may well take four of eight augmentations."""
+    names = set(REGISTRIES[registry])
+    listed = [
+        (name, ast.unparse(node))
+        for name, node in nodes()
+        if isinstance(node, ast.Tuple | ast.List | ast.Set)
+        and len(names & {element.value for element in node.elts if isinstance(element, ast.Constant)})
+        >= max(3, len(names) // 2 + 1)
+    ]
+    assert len(names) >= 3
+    assert listed == []
+
+
+# What is imported when
 
 
 def heavy_after(code: str) -> str:

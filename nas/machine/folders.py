@@ -15,7 +15,7 @@ from nas.errors import RunError, UserError
 from nas.machine.options import differences
 
 FORMAT = 2
-"""Of settings.json. It is raised when what lies in a folder of work can no longer be read as it was written."""
+"""Version of settings.json, raised when what lies in a folder of work can no longer be read as it was written."""
 
 
 class Settings(Protocol):

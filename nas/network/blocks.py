@@ -170,7 +170,8 @@ def stage(
     if kind not in BLOCKS:
         raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
     first = Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition)
-    rest = [BLOCKS[kind](first._replace(inputs=outputs, stride=1))] * (blocks - 1) if blocks > 1 else []
+    again = Block(outputs, outputs, kernel, 1, expansion, excitation, function, transition)
+    rest = [BLOCKS[kind](again)] * (blocks - 1) if blocks > 1 else []
     return sequence([BLOCKS[kind](first), *rest], name)
 
 

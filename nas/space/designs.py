@@ -47,7 +47,7 @@ class MobileNetV2(Architecture):
     last: int = width_knob(*WIDTHS, default=1280)
 
     BLOCKS = ((1, 1, 1), (6, 2, 1), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 3, 2), (6, 1, 1))
-    """Of each stage: expansion, blocks, stride."""
+    """Expansion, blocks and stride of each stage."""
 
     def network(self, shape: Shape, classes: int) -> Layer:
         """Stem, seven stages, 1x1 convolution, head."""

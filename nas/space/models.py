@@ -130,4 +130,4 @@ MODELS: dict[str, Model | TorchvisionModel] = {
         _cifar_resnet(1202, 7.93),
     )
 }
-"""By name, in the order of the systems."""
+"""The models by name, in the order of the systems."""
