@@ -178,7 +178,7 @@ def test_what_is_allowed_passes() -> None:
 
 def test_differences_are_told_option_by_option_and_into_recipes() -> None:
     asked = replace(PLAN, trials=7, recipe=replace(PLAN.recipe, dropout=0.5), validation_images=9)
-    assert PLAN.differences(asked) == ["trials was 3, now 7", "dropout was 0.0, now 0.5"]
+    assert differences(PLAN, asked) == ["trials was 3, now 7", "dropout was 0.0, now 0.5"]
     assert differences(PLAN, PLAN) == []
 
 
