@@ -1,4 +1,10 @@
-# Every command sets up all it needs: `make search` runs the main job, `make test` the checks and the tests.
+# Every command sets up all it needs.
+#
+#     make search     the main job: nas search --budget 100000 --trials 200
+#     make test       format, lint, types and the tests
+#     make test-slow  the same with the slow tests
+#     make check      format, lint and types alone
+#     make clean      removes the virtual environment and what was built
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
