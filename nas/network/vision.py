@@ -35,21 +35,17 @@ def torchvision_model(name: str, classes: int, channels: int = 3, pretrained: bo
     if channels < 1 or (pretrained and channels != 3):
         wanted = "pretrained weights need 3 channels" if pretrained else "images need at least 1 channel"
         raise SpaceError(f"{wanted} but got {channels}")
-    module = _pretrained(name) if pretrained else models.get_model(name, weights=None, **_quiet(name, True))
-    return _with_ends(_without_auxiliary_heads(module), classes, channels)
+    return _with_ends(_without_auxiliary_heads(_built(name, pretrained)), classes, channels)
 
 
-def _quiet(name: str, initialises: bool) -> dict[str, bool]:
-    """What GoogLeNet and Inception must be told, or they warn that they might initialise otherwise one day."""
-    return {"init_weights": initialises} if name in ("googlenet", "inception_v3") else {}
-
-
-def _pretrained(name: str) -> nn.Module:
+def _built(name: str, pretrained: bool) -> nn.Module:
     from torchvision import models
 
     weights = models.get_model_weights(name).DEFAULT
+    # GoogLeNet and Inception must be told, or they warn that they might initialise otherwise one day.
+    said = {"init_weights": not pretrained} if name in ("googlenet", "inception_v3") else {}
     try:
-        module: nn.Module = models.get_model(name, weights=weights, progress=False, **_quiet(name, False))
+        module: nn.Module = models.get_model(name, weights=weights if pretrained else None, progress=False, **said)
     except OSError as error:
         file = PurePosixPath(weights.url).name
         raise UserError(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -224,7 +224,11 @@ def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups, rate = _weight_decay_groups(module, recipe.weight_decay), recipe.learning_rate
+    """Weights decay; biases, scales and shifts do not."""
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    rate = recipe.learning_rate
     match recipe.optimiser:
         case "sgd" | "nesterov":
             nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
@@ -232,13 +236,6 @@ def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         case "adam" | "adamw":
             kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
             return kind(groups, rate, betas=(recipe.momentum, 0.999), foreach=True)
-
-
-def _weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases, scales and shifts do not."""
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _floating_tensors(module: nn.Module) -> list[Tensor]:
