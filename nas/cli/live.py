@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
 
+from nas.cli.console import say
 from nas.cli.run_tables import summary
 from nas.machine.folders import WorkFolder
 from nas.results.words import counted, describe
@@ -31,43 +32,14 @@ def finished_line(record: Record, snapshot: Snapshot) -> str:
     )
 
 
-def _say_beginning(console: Console, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-    processes = counted(workers, "worker")
-    line = f"searching {Path(search.dataset).name} with {processes} in {folder.path} (nas report {folder.path} --watch)"
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-@dataclass
-class LiveView:
-    """A view that redraws itself in a terminal. Use as a context manager."""
-
-    console: Console
-
-    def __enter__(self) -> "LiveView":
-        self._live = Live(console=self.console, auto_refresh=False, transient=True)
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._live.__exit__(*exception)
-
-    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-        """Says what begins, and where."""
-        _say_beginning(self.console, folder, search, workers)
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Redraws."""
-        self._live.update(summary(snapshot), refresh=True)
-
-
 @dataclass
 class PlainView:
-    """A view that prints a line for every finished trial."""
+    """A view that prints a line for every finished trial. Use as a context manager."""
 
     console: Console
-    _printed: set[tuple[str, int, int, int]] | None = field(default=None)
+    _printed: set[tuple[str, int, int, int]] = field(default_factory=set)
 
-    def __enter__(self) -> "PlainView":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -75,22 +47,31 @@ class PlainView:
 
     def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
         """Says what begins, and where."""
-        _say_beginning(self.console, folder, search, workers)
+        data, place = Path(search.dataset).name, folder.path
+        say(self.console, f"searching {data} with {counted(workers, 'worker')} in {place} (nas report {place} --watch)")
 
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update; trials of an earlier process are passed over."""
-        finished = {
-            (record.strategy, record.budget, record.number, record.latest): record
-            for record in snapshot.records
-            if record.is_finished
-        }
-        first = self._printed is None
-        printed = self._printed or set()
-        if first and snapshot.finished_before:
-            self.console.print(
-                f"continuing after {snapshot.finished_before} of {snapshot.total} trials", highlight=False
-            )
-            printed = set(finished)
-        for key in finished.keys() - printed if not first or not snapshot.finished_before else ():
-            self.console.print(finished_line(finished[key], snapshot), highlight=False, markup=False, soft_wrap=True)
-        self._printed = printed | set(finished)
+        finished = {(r.strategy, r.budget, r.number, r.latest): r for r in snapshot.records if r.is_finished}
+        if snapshot.finished_before and not self._printed:
+            say(self.console, f"continuing after {snapshot.finished_before} of {snapshot.total} trials")
+            self._printed = set(finished)
+        for key in finished.keys() - self._printed:
+            say(self.console, finished_line(finished[key], snapshot))
+        self._printed |= set(finished)
+
+
+class LiveView(PlainView):
+    """A view that redraws itself in a terminal. Use as a context manager."""
+
+    def __enter__(self) -> Self:
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.__exit__(*exception)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Redraws."""
+        self._live.update(summary(snapshot), refresh=True)

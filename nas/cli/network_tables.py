@@ -4,17 +4,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from nas.machine.options import described
 from nas.network.folds import Row
-from nas.results.words import counted, duration, interval_text, layer_text, option_text, sparkline, times, with_spread
+from nas.results.words import (
+    cell,
+    counted,
+    duration,
+    interval_text,
+    layer_text,
+    mean_text,
+    option_text,
+    sparkline,
+    times,
+    with_spread,
+)
 
 if TYPE_CHECKING:
-    from nas.network.folds import Cost
     from nas.network.vision import ModuleCost
     from nas.results.table import Line
     from nas.space.space import Knob
@@ -23,87 +33,72 @@ if TYPE_CHECKING:
     from nas.training.training import Metrics
 
 
-def plain_table(*names: str, left: Collection[str] = (), style: str = "dim") -> Table:
-    """Columns without a frame, flush right but those named in `left`, that are never broken."""
-    table = Table(box=None, pad_edge=False, header_style=style)
-    for name in names:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+def plain_table(
+    *names: str,
+    rows: Iterable[Sequence[Any]],
+    left: Collection[str] = (),
+    wraps: str = "",
+    foot: Sequence[Any] = (),
+) -> Table:
+    """Rows of cells (see `nas.results.words.cell`) in columns without a frame, flush right but those named in `left`.
+    The column that `wraps` gives way in a narrow terminal."""
+    table = Table(box=None, pad_edge=False, header_style="dim", show_footer=bool(foot))
+    for name, last in zip(names, foot or [""] * len(names), strict=True):
+        side: JustifyMethod = "left" if name in left else "right"
+        table.add_column(name, cell(last), justify=side, no_wrap=name != wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell(value)) for value in row))
     return table
 
 
 def layer_table(rows: Iterable[Row]) -> Table:
     """One row a layer: where it lies, what it is, output shape, parameters, multiply-adds."""
     listed = list(rows)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
-    table.add_column("part", footer="total")
-    table.add_column("layer")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", justify="right", footer=f"{sum(row.parameters for row in listed):,}")
-    table.add_column("multiply-adds", justify="right", footer=f"{sum(row.macs for row in listed):,}")
-    for row in listed:
-        table.add_row(
-            " / ".join(row.path),
-            layer_text(row.layer),
-            "×".join(map(str, row.output)),
-            f"{row.parameters:,}" if row.parameters else "",
-            f"{row.macs:,}" if row.macs else "",
-        )
-    return table
+    cells = [
+        (" / ".join(r.path), layer_text(r.layer), "×".join(map(str, r.output)), r.parameters or None, r.macs or None)
+        for r in listed
+    ]
+    foot = ("total", "", "", sum(row.parameters for row in listed), sum(row.macs for row in listed))
+    names = ("part", "layer", "output", "parameters", "multiply-adds")
+    return plain_table(*names, rows=cells, left=("part", "layer"), wraps="layer", foot=foot)
 
 
 def module_table(found: "ModuleCost") -> Table:
     """One row a module that has parameters."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
-    table.add_column("part", footer="total")
-    table.add_column("module", footer=f"{found.macs:,} multiply-adds")
-    table.add_column("parameters", justify="right", footer=f"{found.parameters:,}")
-    for row in found.rows:
-        if row.parameters:
-            table.add_row(row.path, row.kind, f"{row.parameters:,}")
-    return table
+    rows = [(row.path, row.kind, row.parameters) for row in found.rows if row.parameters]
+    foot = ("total", f"{found.macs:,} multiply-adds", found.parameters)
+    return plain_table("part", "module", "parameters", rows=rows, left=("part", "module"), wraps="part", foot=foot)
 
 
 def model_table(models: Iterable[Mapping[str, Any]]) -> Table:
     """The fixed models: sizes and published test accuracies."""
-    words = ("model", "system", "images", "published")
-    table = plain_table("model", "system", "parameters", "multiply-adds", "images", "published", left=words)
-    for model in models:
-        table.add_row(
-            model["name"],
-            model["system"],
-            f"{model['parameters']:,}",
-            f"{model['macs']:,}",
+    rows = [
+        (
+            *(model[name] for name in ("name", "system", "parameters", "macs")),
             "×".join(map(str, model["shape"])),
             f"{100 * model['published_accuracy']:.2f} % {model['dataset']}",
         )
-    return table
+        for model in models
+    ]
+    names = ("model", "system", "parameters", "multiply-adds", "images", "published")
+    return plain_table(*names, rows=rows, left=("model", "system", "images", "published"))
 
 
 def recipe_table(recipe: "Recipe") -> Table:
     """The options of a recipe and what they mean."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("option", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column("meaning")
-    for name, (_, about) in described(recipe).items():
-        table.add_row(name, option_text(getattr(recipe, name)), about.meaning)
-    return table
+    rows = [(name, option_text(getattr(recipe, name)), about.meaning) for name, (_, about) in described(recipe).items()]
+    return plain_table("option", "value", "meaning", rows=rows, left=("option", "meaning"), wraps="meaning")
 
 
 def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
     """Every recipe by the options in which it differs from the first, as --set takes them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("options", no_wrap=False)
     first = next(iter(recipes.values()))
+    rows = []
     for name, recipe in recipes.items():
-        changes = [
-            f"{option.name}={option_text(getattr(recipe, option.name))}"
-            for option in fields(recipe)
-            if recipe is first or getattr(recipe, option.name) != getattr(first, option.name)
-        ]
-        table.add_row(name, " ".join(changes))
-    return table
+        values = {option.name: getattr(recipe, option.name) for option in fields(recipe)}
+        changes = {n: value for n, value in values.items() if recipe is first or value != getattr(first, n)}
+        rows.append((name, " ".join(f"{n}={option_text(value)}" for n, value in changes.items())))
+    return plain_table("recipe", "options", rows=rows, left=("recipe", "options"), wraps="options")
 
 
 def training_line(metrics: "Metrics", epochs: int) -> str:
@@ -139,16 +134,8 @@ def contest_table(lines: "Sequence[Line]") -> Table:
     """Trainings side by side. Accuracies are per cent; from two seeds on, standard deviations."""
     from nas.results.table import COLUMNS, line_cells
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        if column == "model":
-            table.add_column(column, overflow="fold")
-        else:
-            table.add_column(column, justify="right", no_wrap=True)
-    for line in lines:
-        cells = line_cells(line)
-        table.add_row(*map(escape, cells if line.trainings else [*cells[:-1], "failed"]))
-    return table
+    rows = [line_cells(line) if line.trainings else [*line_cells(line)[:-1], "failed"] for line in lines]
+    return plain_table(*COLUMNS, rows=rows, left=("model",), wraps="model")
 
 
 def failure_lines(lines: "Sequence[Line]") -> list[Text]:
@@ -162,87 +149,79 @@ def failure_lines(lines: "Sequence[Line]") -> list[Text]:
 
 def scaling_table(found: Mapping[str, Any]) -> RenderableType:
     """The best networks of each budget, and how each measure of their shape moves with the parameters."""
-    measured = ("depth", "width ratio", "kernel", "halvings", "drop position")
-    networks = plain_table("budget", "parameters", "accuracy", *measured)
-    for one in found["networks"]:
-        measures = [f"{one[name]:.2f}" for name in ("width_ratio", "kernel", "halvings", "drop_position")]
-        networks.add_row(
-            f"{one['budget']:,}",
-            f"{one['parameters']:,}",
-            f"{100 * one['accuracy']:.2f}%",
-            f"{one['depth']}",
-            *measures,
+    measures = ("width_ratio", "kernel", "halvings", "drop_position")
+    networks = [
+        (one["budget"], one["parameters"], f"{one['accuracy']:.2%}", one["depth"], *(f"{one[m]:.2f}" for m in measures))
+        for one in found["networks"]
+    ]
+    names = ("budget", "parameters", "accuracy", "depth", *(measure.replace("_", " ") for measure in measures))
+    laws = [
+        (
+            law["measure"].replace("_", " "),
+            with_spread(law["slope"], None, scale=1),
+            interval_text(law["low"], law["high"], scale=1),
+            law["verdict"],
         )
-    law_table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("measure", "slope", "95 % interval", "law"):
-        law_table.add_column(name, justify="left" if name in ("measure", "law") else "right")
-    for law in found["laws"]:
-        interval = interval_text(law["low"], law["high"], scale=1)
-        slope = "" if law["slope"] is None else f"{law['slope']:.2f}"
-        law_table.add_row(law["measure"].replace("_", " "), slope, interval, law["verdict"])
+        for law in found["laws"]
+    ]
     legend = (
         "depth: convolutions and linear layers on the longest path; width ratio: channels of the last convolution over "
         "those of the first; kernel: mean over kernels above 1 × 1; halvings: of the resolution; drop position: their "
         "mean place, 0 at the first and 1 at the last convolution. N is the number of parameters."
     )
-    return Group(networks, "", law_table, "", Text(legend, style="dim"))
+    return Group(
+        plain_table(*names, rows=networks),
+        "",
+        plain_table("measure", "slope", "95 % interval", "law", rows=laws, left=("measure", "law")),
+        "",
+        Text(legend, style="dim"),
+    )
 
 
 def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
     """The networks that were trained in full: validation and test accuracies over the seeds, and how often the test
     split was read."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("network", overflow="fold")
-    for name in ("budget", "parameters", "searched", "validation", "test", "95 % interval", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for entry in content["networks"]:
         test, validation = entry["test"], entry["validation"]
-        interval = interval_text(test["low"], test["high"]) if test else ""
         fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
         fate += "".join(f", failed: {failure}" for failure in entry["failures"])
-        table.add_row(
-            escape(entry["label"] + fate),
-            f"{entry['budget']:,}",
-            f"{entry['parameters']:,}",
-            with_spread(entry["searched"], None),
-            _measured(validation),
-            _measured(test),
-            interval,
-            f"{validation['n']}" if validation else "0",
+        rows.append(
+            (
+                entry["label"] + fate,
+                entry["budget"],
+                entry["parameters"],
+                with_spread(entry["searched"], None),
+                mean_text(validation),
+                mean_text(test),
+                interval_text(test["low"], test["high"]) if test else "",
+                validation["n"] if validation else 0,
+            )
         )
-    reads = content["test_reads"]
-    return Group(
-        table, Text(f"accuracies in per cent; the test split was read {times(reads)} by this run", style="dim")
-    )
-
-
-def _measured(summary: Mapping[str, Any] | None) -> str:
-    return with_spread(summary["mean"], summary["deviation"]) if summary else ""
+    names = ("network", "budget", "parameters", "searched", "validation", "test", "95 % interval", "n")
+    told = f"accuracies in per cent; the test split was read {times(content['test_reads'])} by this run"
+    return Group(plain_table(*names, rows=rows, left=("network",), wraps="network"), Text(told, style="dim"))
 
 
 def survey_table(found: "Survey") -> RenderableType:
     """The survey for people."""
-    knobs = Table(box=None, pad_edge=False, header_style="bold", title=f"space {found.space}", title_justify="left")
-    knobs.add_column("knob")
-    knobs.add_column("role", style="dim")
-    knobs.add_column("options")
-    for knob in found.knobs:
-        knobs.add_row(knob.name, knob.role, _options_text(knob))
-    sizes = plain_table("network", "parameters", "multiply-adds", left=("network",), style="bold")
-    for name in ("smallest", "median", "largest"):
-        cost: Cost = getattr(found, name)
-        sizes.add_row(name, f"{cost.parameters:,}", f"{cost.macs:,}")
+    rows: list[tuple[Any, ...]] = [(knob.name, knob.role, _options_text(knob)) for knob in found.knobs]
+    names = ("knob", "role", "options")
+    knobs = plain_table(*names, rows=rows, left=names, wraps="options")
+    knobs.title, knobs.title_justify, knobs.columns[1].style = f"space {found.space}", "left", "dim"
+    costs = {name: getattr(found, name) for name in ("smallest", "median", "largest")}
+    rows = [(name, cost.parameters, cost.macs) for name, cost in costs.items()]
+    sizes = plain_table("network", "parameters", "multiply-adds", rows=rows, left=("network",))
     about = "" if found.distinct_is_exact else "about "
     lines = [
         f"images {'×'.join(map(str, found.shape))}, {found.classes} classes",
         f"{found.settings:.3g} knob settings, {about}{found.distinct_networks:.3g} distinct networks",
     ]
     if found.budget:
-        answer = "can" if found.satisfiable else "cannot"
-        lines += [
+        lines.append(
             f"budget {found.budget}: {found.share_feasible:.3%} of {found.draws:,} uniform draws feasible; "
-            f"the budget {answer} be met"
-        ]
+            f"the budget {'can' if found.satisfiable else 'cannot'} be met"
+        )
     return Group(knobs, "", sizes, "", *lines)
 
 

@@ -43,54 +43,38 @@ def _progress(snapshot: Snapshot) -> RenderableType:
         f"{duration(left)} left" if left else "",
         f"best {best:.2%}" if best is not None else "no network yet",
     )
-    return Group(line, Text(counts_line(snapshot), style="dim"))
-
-
-def counts_line(snapshot: Snapshot) -> str:
-    """The counts in words."""
-    counts = asdict(count(snapshot.records, snapshot.search))
-    return " · ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items())
+    counts = asdict(count(snapshot.records, snapshot.search)).items()
+    return Group(line, Text(" · ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts), style="dim"))
 
 
 def _workers(snapshot: Snapshot) -> Table:
-    table = _table(("worker", 6), ("trial", 8), ("parameters", -10), ("epoch", -5), ("accuracy", -8), ("curve", 8))
-    for record in snapshot.records:
-        if record.state == "running":
-            table.add_row(
-                str(record.worker),
-                f"{record.strategy} #{record.number}",
-                f"{record.parameters:,}",
-                f"{len(record.accuracies)}/{snapshot.search.epochs}",
-                f"{record.accuracy:.2%}" if record.accuracies else "",
-                sparkline(record.accuracies),
-                describe(record),
-            )
-    return table
-
-
-def _table(*columns: tuple[str, int]) -> Table:
-    """Columns of a least width (negative: flush right) and, last, the network, which gives way in a narrow terminal."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, width in columns:
-        table.add_column(name, justify="right" if width < 0 else "left", no_wrap=True, min_width=abs(width))
-    table.add_column("network", no_wrap=True)
-    return table
+    rows = [
+        (
+            str(record.worker),
+            f"{record.strategy} #{record.number}",
+            record.parameters,
+            f"{len(record.accuracies)}/{snapshot.search.epochs}",
+            f"{record.accuracy:.2%}" if record.accuracies else "",
+            sparkline(record.accuracies),
+            describe(record),
+        )
+        for record in snapshot.records
+        if record.state == "running"
+    ]
+    names = ("worker", "trial", "parameters", "epoch", "accuracy", "curve", "network")
+    return plain_table(*names, rows=rows, left=("worker", "trial", "curve", "network"), wraps="network")
 
 
 def leaders(snapshot: Snapshot) -> Table:
     """The best networks of each budget."""
-    table = _table(("budget", -9), ("accuracy", -8), ("parameters", -10), ("of budget", -9), ("multiply-adds", -13))
+    rows = []
     for budget in snapshot.search.budgets:
         within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
-        for place, record in enumerate(reversed(within[-LEADERS:])):
-            table.add_row(
-                f"{budget:,}" if place == 0 else "",
-                f"{record.accuracy:.2%}",
-                f"{record.parameters:,}",
-                f"{record.parameters / budget:.1%}",
-                f"{record.macs:,}",
-                describe(record),
-            )
+        for place, r in enumerate(reversed(within[-LEADERS:])):
+            use = f"{r.parameters / budget:.1%}"
+            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, describe(r)))
+    names = ("budget", "accuracy", "parameters", "of budget", "multiply-adds", "network")
+    table = plain_table(*names, rows=rows, left=("network",), wraps="network")
     table.caption = "a network is told by the kind, width × blocks of its stages"
     table.caption_justify = "left"
     return table
@@ -98,14 +82,18 @@ def leaders(snapshot: Snapshot) -> Table:
 
 def baselines_table(snapshot: Snapshot) -> RenderableType:
     """The scaled designs beside which a search is judged; nothing where none is trained."""
-    rows = [r for r in snapshot.records if r.strategy == BASELINES and r.is_finished]
-    table = plain_table("baseline", "budget", "accuracy", "parameters", left=("baseline",))
-    for record in rows:
-        accuracy = f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}"
-        table.add_row(
-            str(record.knobs.get("network", "")), f"{record.budget:,}", Text(accuracy), f"{record.parameters:,}"
+    rows = [
+        (
+            record.knobs.get("network"),
+            record.budget,
+            f"{record.accuracy:.2%}" if record.state != "failed" else f"failed: {record.failure}",
+            record.parameters,
         )
-    return table if rows else Group()
+        for record in snapshot.records
+        if record.strategy == BASELINES and record.is_finished
+    ]
+    names = ("baseline", "budget", "accuracy", "parameters")
+    return plain_table(*names, rows=rows, left=("baseline",)) if rows else Group()
 
 
 def stopping(audited: Mapping[str, Any]) -> RenderableType:
@@ -139,15 +127,17 @@ def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
     for at in compared:
         if len(at["strategies"]) < 2:
             continue
-        equal = (f"equal {effort}" for effort in at["strategies"][0]["at_equal"])
-        table = plain_table("strategy", "best", "over random", *equal, left=("strategy",))
+        rows = []
         for found in at["strategies"]:
             gain = found["gain_over_average_random"]
             means = [f"{statistics.fmean(values):.2%}" if values else "" for values in found["at_equal"].values()]
             best = with_spread(found["mean"], found["sd"], unit="%")
-            table.add_row(found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *means)
+            rows.append((found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *means))
+        equal = (f"equal {effort}" for effort in at["strategies"][0]["at_equal"])
+        names = ("strategy", "best", "over random", *equal)
         searches = "one search" if at["searches"] == 1 else f"{at['searches']} searches"
-        parts += ["", Text(f"strategies within {at['budget']:,} parameters, {searches} each"), table]
+        parts += ["", Text(f"strategies within {at['budget']:,} parameters, {searches} each")]
+        parts.append(plain_table(*names, rows=rows, left=("strategy",)))
         limits: dict[str, list[str]] = {}
         for pair in at["pairs"]:
             shown = duration(pair["limit"]) if pair["cost"] == "seconds" else f"{pair['limit']:,.0f} {pair['cost']}"
@@ -175,21 +165,22 @@ def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> 
 
 def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
     """One row a run."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "data", "space", "budgets", "trials", "best"):
-        table.add_column(name, overflow="fold", no_wrap=name != "run")
+    rows = []
     for path, snapshot in folders:
         search = snapshot.search
         best = best_within(pareto_front(snapshot.records), max(search.budgets))
-        table.add_row(
-            str(path),
-            Path(search.dataset).name,
-            Path(search.space).stem,
-            ", ".join(f"{budget:,}" for budget in search.budgets),
-            f"{snapshot.finished}/{snapshot.total}",
-            f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
+        rows.append(
+            (
+                path,
+                Path(search.dataset).name,
+                Path(search.space).stem,
+                ", ".join(f"{budget:,}" for budget in search.budgets),
+                f"{snapshot.finished}/{snapshot.total}",
+                f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",
+            )
         )
-    return table
+    names = ("run", "data", "space", "budgets", "trials", "best")
+    return plain_table(*names, rows=rows, left=names, wraps="run")
 
 
 def snapshot(folder: Path) -> Snapshot:

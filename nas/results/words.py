@@ -1,6 +1,6 @@
 """Values in words, the same in tables, pages and cards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,11 @@ def with_spread(
     return f"{scale * mean:.{digits}f}{unit}" + ("" if deviation is None else f" ± {scale * deviation:.{digits}f}")
 
 
+def mean_text(summary: Mapping[str, Any] | None, unit: str = "") -> str:
+    """Mean and deviation of accuracies over seeds, as confirmed.json has them; "" where nothing was measured."""
+    return with_spread(summary["mean"], summary["deviation"], unit=unit) if summary else ""
+
+
 def interval_text(
     low: float | None, high: float | None, digits: int = 2, *, scale: float = 100, unit: str = "", between: str = " to "
 ) -> str:
@@ -37,6 +42,15 @@ def interval_text(
     if low is None or high is None:
         return ""
     return between.join(f"{scale * end:.{digits}f}{unit}" for end in (low, high))
+
+
+def cell(value: Any) -> str:
+    """A value in a table: whole numbers with commas, nothing for None, text as it is.
+
+    >>> cell(1200), cell(None), cell("12 %")
+    ('1,200', '', '12 %')
+    """
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def counted(number: int, what: str) -> str:

@@ -56,8 +56,7 @@ def _search(asked: SearchOptions, console: "Console") -> tuple[int, Path]:
     from nas.cli.live import LiveView, PlainView
     from nas.cli.run_tables import print_run
 
-    view: LiveView | PlainView = LiveView(console) if console.is_terminal else PlainView(console)
-    with view:
+    with (LiveView if console.is_terminal else PlainView)(console) as view:
         result = run_search(asked, view)
     print_run(result.folder, console)
     if result.ending != "interrupted":
