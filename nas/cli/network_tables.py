@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from nas.machine.options import described
+from nas.machine.options import described, text
 from nas.network.folds import Row
 from nas.results.words import (
     cell,
@@ -18,7 +18,6 @@ from nas.results.words import (
     interval_text,
     layer_text,
     mean_text,
-    option_text,
     sparkline,
     times,
     with_spread,
@@ -86,7 +85,7 @@ def model_table(models: Iterable[Mapping[str, Any]]) -> Table:
 
 def recipe_table(recipe: "Recipe") -> Table:
     """The options of a recipe and what they mean."""
-    rows = [(name, option_text(getattr(recipe, name)), about.meaning) for name, (_, about) in described(recipe).items()]
+    rows = [(name, text(getattr(recipe, name)), about.meaning) for name, (_, about) in described(recipe).items()]
     return plain_table("option", "value", "meaning", rows=rows, left=("option", "meaning"), wraps="meaning")
 
 
@@ -97,7 +96,7 @@ def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
     for name, recipe in recipes.items():
         values = {option.name: getattr(recipe, option.name) for option in fields(recipe)}
         changes = {n: value for n, value in values.items() if recipe is first or value != getattr(first, n)}
-        rows.append((name, " ".join(f"{n}={option_text(value)}" for n, value in changes.items())))
+        rows.append((name, " ".join(f"{n}={text(value)}" for n, value in changes.items())))
     return plain_table("recipe", "options", rows=rows, left=("recipe", "options"), wraps="options")
 
 

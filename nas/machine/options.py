@@ -157,13 +157,19 @@ def differences(stored: Any, asked: Any) -> list[str]:
         elif is_dataclass(before) and is_dataclass(now):
             found += differences(before, now)
         else:
-            found.append(f"{f.name} was {text(before)}, now {text(now)}")
+            found.append(f"{f.name} was {text(before, unset='None')}, now {text(now, unset='None')}")
     return found
 
 
-def text(value: Any) -> str:
-    """A value as a flag takes it: lists with commas, "none" for an empty one."""
-    return ",".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+def text(value: Any, *, unset: str = "auto", between: str = ",") -> str:
+    """A value as a flag takes it; lists with what is `between` their items, "none" for an empty one.
+
+    >>> text(("crop", "flip")), text(()), text(None)
+    ('crop,flip', 'none', 'auto')
+    """
+    if value is None:
+        return unset
+    return between.join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
 def words(options: Any, without: Sequence[str] = ()) -> list[str]:

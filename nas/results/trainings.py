@@ -173,4 +173,4 @@ def recipe_changes(base: Recipe, recipe: Recipe) -> tuple[str, ...]:
     """What `--set` takes to make of the base the recipe."""
     before, after = recipe_values(base), recipe_values(recipe)
     changed = {name: value for name, value in after.items() if value != before[name]}
-    return tuple(f"{name}={'auto' if value is None else text(value)}" for name, value in changed.items())
+    return tuple(f"{name}={text(value)}" for name, value in changed.items())

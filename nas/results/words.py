@@ -62,17 +62,6 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
-def option_text(value: Any, *, unset: str = "auto", between: str = ",") -> str:
-    """The value of an option; lists with what is `between` their items, "none" for an empty one.
-
-    >>> option_text(("crop", "flip")), option_text(()), option_text(None)
-    ('crop,flip', 'none', 'auto')
-    """
-    if value is None:
-        return unset
-    return (between.join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
-
-
 def sparkline(values: Sequence[float]) -> str:
     """The values as a row of bars between the smallest and the largest.
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
 
+from nas.machine.options import text
 from nas.network.folds import macs, parameters, peak_activation
 from nas.network.layers import Layer, Shape
-from nas.results.words import option_text
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> s
         _preprocessing(card.preprocessing),
         "## Recipe",
         ", ".join(
-            f"{name} {option_text(value, unset='as suits the data set', between=', ')}"
-            for name, value in card.recipe.items()
+            f"{name} {text(value, unset='as suits the data set', between=', ')}" for name, value in card.recipe.items()
         )
         + ".",
         "## How it came to be",

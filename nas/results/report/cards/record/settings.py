@@ -3,10 +3,10 @@
 from dataclasses import replace
 from html import escape
 
+from nas.machine.options import text
 from nas.results.pages.markup import table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
-from nas.results.words import option_text
 
 PLACE = 140
 
@@ -26,7 +26,7 @@ def card(gathered: Gathered) -> Card:
     decided = search.to_json() | {"seed": [each.search.seed for each in gathered.runs]}
     recipe, _ = decided.pop("recipe"), decided.pop("starts")
     versions = {f"version of {name}": version for name, version in run.versions.items()}
-    pairs = [(name.replace("_", " "), option_text(value)) for name, value in (decided | recipe | versions).items()]
+    pairs = [(name.replace("_", " "), text(value)) for name, value in (decided | recipe | versions).items()]
     html = (
         f"<pre><code>{escape(command(gathered))}</code></pre>{notes}"
         f"<details><summary>{len(pairs)} settings</summary>"
