@@ -24,21 +24,19 @@ from optuna.trial import TrialState, create_trial
 
 from nas.cli.main import main
 from nas.errors import RunError
-from nas.network.folds import depth, parameters
+from nas.network.folds import depth
 from nas.results.pages.markup import Html, plotly_text, table
 from nas.results.pages.theme import DARK, LIGHT
 from nas.results.report import write_report
 from nas.results.report.cards import cards
 from nas.results.report.cards.record.settings import command
-from nas.results.report.folders import run_folders
 from nas.results.report.gather import gather, importances, wilson
-from nas.results.report.published import NETWORKS, known_dataset, of_reports
-from nas.results.report.trials import layer_table
+from nas.results.report.published import NETWORKS, REPORT, published
 from nas.results.report.watch import server
 from nas.results.report.whole import report_html
 from nas.search.front import pareto_front, write_front
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
-from nas.search.records import read_records
+from nas.search.records import read_records, run_folders
 from nas.search.sampling.feasible import distribution
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.studies import open_studies, space_of, studied
@@ -345,14 +343,14 @@ def test_an_interval_of_an_accuracy_narrows_with_the_images() -> None:
 
 
 def test_published_points_are_those_of_the_data_set() -> None:
-    assert known_dataset(plan_of(1), 100) == "cifar100"
-    assert known_dataset(plan_of(1, dataset="/data/CIFAR-10.npz"), 10) == "cifar10"
-    assert known_dataset(plan_of(1, dataset="cifar10"), 100) is None
-    assert known_dataset(plan_of(1, dataset="digits"), 10) is None
-    reports = {one.label: one for one in of_reports("cifar100")}
+    assert set(published(plan_of(1), 100)) > set(NETWORKS["cifar100"])
+    assert set(published(plan_of(1, dataset="/data/CIFAR-10.npz"), 10)) >= set(NETWORKS["cifar10"])
+    assert published(plan_of(1, dataset="cifar10"), 100) == []
+    assert published(plan_of(1, dataset="digits"), 10) == []
+    reports = {one.label: one for one in published(plan_of(1), 100) if one.source == REPORT}
     assert reports["s0-10k"].parameters == 10_161
     assert len(reports) == sum(isinstance(m, Model) and m.dataset == "cifar100" for m in MODELS.values())
-    assert all(0 < one.accuracy < 1 and one.parameters > 1_000 for one in NETWORKS)
+    assert all(0 < o.accuracy < 1 and o.parameters > 1_000 for own in NETWORKS.values() for o in own)
 
 
 def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path) -> None:
@@ -375,10 +373,8 @@ def test_nothing_from_outside_is_html(hostile: Path) -> None:
 
 def test_the_layer_table_of_a_network_counts_all_parameters(made: Path) -> None:
     trial = gather(made / "seed0").front[-1]
-    network = trial.run.network(trial.record)
-    assert network is not None
-    rows = layer_table(network, (3, 32, 32))
-    assert sum(row[3] for row in rows) == parameters(network) == trial.record.parameters
+    rows = trial.run.rows(trial.record)
+    assert sum(row.parameters for row in rows) == trial.record.parameters
 
 
 def test_four_hundred_trials_take_less_than_8_mb(tmp_path: Path) -> None:

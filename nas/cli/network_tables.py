@@ -16,7 +16,7 @@ from nas.results.words import (
     counted,
     duration,
     interval_text,
-    layer_text,
+    layer_cells,
     mean_text,
     sparkline,
     times,
@@ -53,10 +53,7 @@ def plain_table(
 def layer_table(rows: Iterable[Row]) -> Table:
     """One row a layer: where it lies, what it is, output shape, parameters, multiply-adds."""
     listed = list(rows)
-    cells = [
-        (" / ".join(r.path), layer_text(r.layer), "×".join(map(str, r.output)), r.parameters or None, r.macs or None)
-        for r in listed
-    ]
+    cells = [[value or None for value in layer_cells(row)] for row in listed]
     foot = ("total", "", "", sum(row.parameters for row in listed), sum(row.macs for row in listed))
     names = ("part", "layer", "output", "parameters", "multiply-adds")
     return plain_table(*names, rows=cells, left=("part", "layer"), wraps="layer", foot=foot)

@@ -14,12 +14,11 @@ from rich.text import Text
 
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
-from nas.results.report.folders import run_folders
 from nas.results.words import describe, duration, sparkline, with_spread
 from nas.search.compare import average_random, compare, compare_runs, courses
 from nas.search.front import best_within, count, pareto_front
 from nas.search.judging.audit import audit
-from nas.search.records import Record, read_run
+from nas.search.records import Record, read_run, run_folders
 from nas.search.search import BASELINES, run_folder
 from nas.search.workers.supervisor import Snapshot
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from nas.network.folds import Row
 from nas.network.layers import Layer
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ def layer_text(layer: Layer) -> str:
         elif value != defaults[name]:
             words.append(f"{name} {value}")
     return " ".join(words)
+
+
+def layer_cells(row: Row) -> tuple[str, str, str, int, int]:
+    """Where a layer of a network lies, what it is, output shape, parameters, multiply-adds."""
+    return " / ".join(row.path), layer_text(row.layer), "×".join(map(str, row.output)), row.parameters, row.macs
 
 
 def times(reads: int) -> str:

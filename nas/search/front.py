@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from nas import __version__
 from nas.errors import RunError, UserError
@@ -25,16 +25,7 @@ from nas.space.space import Knobs, Space, Value
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "optuna", "numpy")
 
-
-class HasParameters(Protocol):
-    """A network of a known size."""
-
-    @property
-    def parameters(self) -> int:
-        """Its parameters."""
-
-
-Sized = TypeVar("Sized", bound=HasParameters)
+Sized = TypeVar("Sized", Record, "FrontNetwork")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from optuna.study import Study
@@ -67,6 +68,12 @@ class Record:
     def accuracy(self) -> float:
         """Validation accuracy after the last epoch so far; 0 before the first."""
         return self.accuracies[-1] if self.accuracies else 0.0
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The run folder itself, or the run folders in it."""
+    inside = sorted(settings.parent for settings in path.glob("*/settings.json"))
+    return inside if inside and not (path / "settings.json").is_file() else [path]
 
 
 def read_run(folder: WorkFolder[Search]) -> tuple[Search, list[Record]]:

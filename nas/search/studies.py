@@ -83,10 +83,11 @@ def studied(search: Search, space: Space, strategy: str, budget: int) -> Space |
     return BaselineSpace(search.baselines, search.budget(budget), space.shape, space.classes)
 
 
-def open_studies(search: Search, folder: WorkFolder[Search], space: Space) -> dict[tuple[str, int], Study]:
-    """Every study of the search with its sampler."""
+def open_studies(search: Search, folder: WorkFolder[Search], space: Space | None) -> dict[tuple[str, int], Study]:
+    """Every study of the search with its sampler; without one where the space is not known."""
     storage = open_storage(folder)
-    return {key: open_study(storage, *key, _sampler(search, space, *key)) for key in search.studies}
+    samplers = {key: _sampler(search, space, *key) if space else None for key in search.studies}
+    return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
 
 
 def _sampler(search: Search, space: Space, strategy: str, budget: int) -> BaseSampler:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Literal
+from typing import Any, Literal
+
+from nas.results.words import cell
 
 Kind = Literal["", "n", "words"]
 """What a column holds: text in one line, numbers (flush right), or text in several lines."""
@@ -12,13 +14,14 @@ class Html(str):
     """Text that is HTML already."""
 
 
-def table(columns: Sequence[tuple[str, Kind]], rows: Iterable[Sequence[str]], foot: Sequence[str] = ()) -> str:
-    """A table of cells that are text unless they are `Html`. It has no head where no column has a name."""
+def table(columns: Sequence[tuple[str, Kind]], rows: Iterable[Sequence[Any]], foot: Sequence[Any] = ()) -> str:
+    """A table of cells (see `nas.results.words.cell`), which are text unless they are `Html`. It has no head where no
+    column has a name."""
     classes = [f" class={kind}" if kind else "" for _, kind in columns]
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        shown = [cell if isinstance(cell, Html) else escape(cell) for cell in cells]
-        inner = (f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(classes, shown, strict=True))
+    def line(tag: str, cells: Sequence[Any]) -> str:
+        shown = [value if isinstance(value, Html) else escape(cell(value)) for value in cells]
+        inner = (f"<{tag}{kind}>{text}</{tag}>" for kind, text in zip(classes, shown, strict=True))
         return f"<tr>{''.join(inner)}</tr>"
 
     names = [name for name, _ in columns]

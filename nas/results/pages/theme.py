@@ -4,9 +4,11 @@ A figure is what Plotly takes as JSON: `data` and `layout`. Colours are names of
 can change them. The points of a trace whose `meta` is "trials" have the index of their trial as `customdata`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from nas.results.pages.markup import plotly_text
 
 LIGHT = {
     "ink": "#1c2024", "muted": "#60666d", "faint": "#a9b0b8", "grid": "#e7eaee", "paper": "#ffffff",
@@ -26,15 +28,9 @@ BASELINE = "$muted"
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 
 AXIS = {
-    "gridcolor": "$grid",
-    "zeroline": False,
-    "linecolor": "$faint",
-    "tickcolor": "$faint",
-    "ticks": "outside",
-    "ticklen": 4,
-    "automargin": True,
-    "title": {"standoff": 8},
-}
+    "gridcolor": "$grid", "zeroline": False, "linecolor": "$faint", "tickcolor": "$faint", "ticks": "outside",
+    "ticklen": 4, "automargin": True, "title": {"standoff": 8},
+}  # fmt: skip
 BASE: dict[str, Any] = {
     "font": {"family": FONT, "size": 13, "color": "$ink"},
     "paper_bgcolor": "rgba(0,0,0,0)",
@@ -43,18 +39,13 @@ BASE: dict[str, Any] = {
     "hovermode": "closest",
     "hoverlabel": {"bgcolor": "$paper", "bordercolor": "$edge", "font": {"color": "$ink", "size": 12}, "align": "left"},
     "legend": {
-        "orientation": "h",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "font": {"size": 12},
+        "orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12},
         "traceorder": "normal",
     },
     "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)", "color": "$faint", "activecolor": "$accent"},
     "xaxis": AXIS,
     "yaxis": AXIS,
-}
+}  # fmt: skip
 """The layout of every plot, before its own."""
 
 PERCENT = {"tickformat": ".2~%"}
@@ -89,6 +80,33 @@ class Card:
     sentence: str
     views: tuple[View, ...] = ()
     empty: str = ""
+
+
+def trace(name: str, x: Iterable[Any], y: Iterable[Any], **own: Any) -> dict[str, Any]:
+    """A trace of Plotly, by default of a scatter plot; `own` are its other properties. Its numbers are `rounded`."""
+    return {"type": "scatter", "name": plotly_text([name]), "x": rounded(x), "y": rounded(y)} | own
+
+
+def error_bars(values: Sequence[float], ends: Iterable[tuple[float, float]], **own: Any) -> dict[str, Any]:
+    """Bars at the points of a trace, from the low to the high end of each."""
+    reach = [(high - value, value - low) for value, (low, high) in zip(values, ends, strict=True)]
+    above, below = ([max(0.0, round(each[side], 5)) for each in reach] for side in (0, 1))
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | own
+
+
+def pointed(words: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """The property of a trace by which each point has its lines of text at the pointer."""
+    return {"hovertext": [plotly_text(lines) for lines in words], "hoverinfo": "text"}
+
+
+def axis(title: str, **own: Any) -> dict[str, Any]:
+    """An axis with its title."""
+    return {"title": {"text": plotly_text([title])}} | own
+
+
+def rounded(values: Iterable[Any]) -> list[Any]:
+    """The values, of numbers that are not whole five digits: the page is to be small."""
+    return [round(value, 5) if isinstance(value, float) else value for value in values]
 
 
 def colour(strategies: Sequence[str], strategy: str) -> str:

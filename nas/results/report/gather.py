@@ -1,6 +1,6 @@
 """What a report is made of: the searches in a folder with all that their storages hold, their trials in one list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -9,17 +9,16 @@ from typing import Any
 
 import optuna
 from optuna.study import Study
+from scipy import stats
 
 from nas.errors import UserError
-from nas.network.layers import Layer
+from nas.network.folds import Row, ShapeError, rows
 from nas.results.confirming.confirmed import read_confirmed
-from nas.results.report.folders import run_folders
 from nas.search.compare import check_comparable
 from nas.search.front import best_within, pareto_front, read_front
-from nas.search.journal import open_storage, open_study
 from nas.search.notes import first_of, read_notes
-from nas.search.records import Record, State, read_records
-from nas.search.search import Search, run_folder
+from nas.search.records import Record, State, read_records, run_folders
+from nas.search.search import BASELINES, Search, run_folder
 from nas.search.studies import open_studies, rebuilt, space_of, studied
 from nas.space.space import Space
 
@@ -32,13 +31,14 @@ CHECKED = 5
 
 @dataclass(frozen=True)
 class Span:
-    """A trial in a worker: seconds since the search began. What was interrupted lasts from its first beginning on."""
+    """A trial in a worker: seconds since the search began. What was interrupted lasts from its first beginning on.
+    `record` is None where the trial has no network yet."""
 
     worker: int
     start: float
     end: float
-    trial: tuple[str, int, int]
     state: State
+    record: Record | None
 
 
 @dataclass(frozen=True)
@@ -58,36 +58,32 @@ class Run:
     @cached_property
     def spans(self) -> list[Span]:
         """What the workers did when. Trials that still run last until the storage was last written."""
-        states = {(r.strategy, r.budget, r.number): r.state for r in self.records}
+        records = {(r.strategy, r.budget, r.number): r for r in self.records}
+        now = datetime.fromtimestamp((self.path / "journal.log").stat().st_mtime)
         trained = [
-            (key, trial)
+            (records.get((*key, first_of(trial))), noted, start, trial.datetime_complete or now)
             for key, study in self.studies.items()
             for trial in study.get_trials(deepcopy=False)
-            if trial.datetime_start and read_notes(trial).is_original
+            if (start := trial.datetime_start) and (noted := read_notes(trial)).is_original
         ]
-        if not trained:
-            return []
-        begun = min(trial.datetime_start for _, trial in trained if trial.datetime_start)
-        now = datetime.fromtimestamp((self.path / "journal.log").stat().st_mtime)
+        begun = min((start for _, _, start, _ in trained), default=now)
         spans = []
-        for (strategy, budget), trial in trained:
-            assert trial.datetime_start
-            start = (trial.datetime_start - begun).total_seconds()
-            end = max(start, ((trial.datetime_complete or now) - begun).total_seconds())
-            key = (strategy, budget, first_of(trial))
-            noted = read_notes(trial)
-            state: State = "stopped" if noted.stopped else states.get(key, "running")
-            spans.append(Span(-1 if noted.worker is None else noted.worker, start, end, key, state))
+        for record, noted, start, end in trained:
+            state: State = "stopped" if noted.stopped else record.state if record else "running"
+            first = (start - begun).total_seconds()
+            last = max(first, (end - begun).total_seconds())
+            spans.append(Span(-1 if noted.worker is None else noted.worker, first, last, state, record))
         return spans
 
-    def network(self, record: Record) -> Layer | None:
-        """The layer tree of a record, None where it cannot be built again."""
+    def rows(self, record: Record) -> list[Row]:
+        """The layers of the network of a record, from input to output; none where it cannot be built again."""
         if self.space is None or not record.network:
-            return None
+            return []
         try:
-            return rebuilt(record, studied(self.search, self.space, record.strategy, record.budget))
-        except UserError:
-            return None
+            network = rebuilt(record, studied(self.search, self.space, record.strategy, record.budget))
+            return list(rows(network, self.space.shape))
+        except (UserError, ShapeError):
+            return []
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,6 @@ class Trial:
     index: int
     run: Run
     record: Record
-
-    @property
-    def parameters(self) -> int:
-        """Parameters of its network."""
-        return self.record.parameters
 
 
 @dataclass(frozen=True)
@@ -126,10 +117,13 @@ class Gathered:
         found = [(run, record) for run in self.runs for record in run.records]
         return [Trial(index, run, record) for index, (run, record) in enumerate(found)]
 
+    def trial(self, record: Record | None) -> Trial | None:
+        """The trial of a record."""
+        return self._by_record.get(id(record))
+
     @cached_property
-    def index(self) -> dict[tuple[int, str, int, int], int]:
-        """Index of a trial by seed, strategy, budget and number."""
-        return {(t.run.search.seed, t.record.strategy, t.record.budget, t.record.number): t.index for t in self.trials}
+    def _by_record(self) -> dict[int, Trial]:
+        return {id(trial.record): trial for trial in self.trials}
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
@@ -139,8 +133,19 @@ class Gathered:
     @cached_property
     def front(self) -> list[Trial]:
         """The Pareto front of all searches together (see `nas.search.front.pareto_front`)."""
-        of = {id(trial.record): trial for trial in self.trials}
-        return [of[id(record)] for record in pareto_front(record for run in self.runs for record in run.records)]
+        return [self._by_record[id(record)] for record in pareto_front(trial.record for trial in self.trials)]
+
+    def shown(self, budget: int) -> list[Trial]:
+        """The finished trials of the strategies at a budget whose network was trained for an epoch."""
+        searched = [t for t in self.trials if t.record.strategy != BASELINES and t.record.budget == budget]
+        return [trial for trial in searched if trial.record.is_finished and trial.record.accuracies]
+
+    def by_strategy(self, trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+        """Those of the trials that are of each strategy that has some; the baselines are the last."""
+        own = {strategy: list[Trial]() for strategy in (*self.strategies, BASELINES)}
+        for trial in trials:
+            own[trial.record.strategy].append(trial)
+        return {strategy: found for strategy, found in own.items() if found}
 
     @property
     def confirmed(self) -> list[dict[str, Any]]:
@@ -149,7 +154,7 @@ class Gathered:
 
     def best(self, budget: int) -> Trial | None:
         """The most accurate measured network of at most that many parameters."""
-        return best_within(self.front, budget)
+        return self.trial(best_within([trial.record for trial in self.front], budget))
 
 
 def gather(path: Path) -> Gathered:
@@ -163,33 +168,22 @@ def gather(path: Path) -> Gathered:
 def _run(path: Path) -> Run:
     folder = run_folder(path)
     search = folder.read()
-    space, trouble = None, ""
-    versions: Mapping[str, str] = {}
+    space, trouble, versions = None, "", dict[str, str]()
     try:
-        found = read_front(path)
-        versions = found.versions
-        space = space_of(search, found.shape, found.classes)
+        front = read_front(path)
+        versions = dict(front.versions)
+        space = space_of(search, front.shape, front.classes)
     except UserError as error:
         trouble = str(error)
-    if space is not None:
-        studies = open_studies(search, folder, space)
-    else:
-        storage = open_storage(folder)
-        studies = {key: open_study(storage, *key) for key in search.studies}
+    studies = open_studies(search, folder, space)
     records = tuple(read_records(search, studies))
-    if space is not None:
-        trouble = _changed(search, space, records)
+    try:
+        for record in [record for record in records if record.network][:CHECKED]:
+            if space:
+                rebuilt(record, studied(search, space, record.strategy, record.budget))
+    except UserError as error:
+        trouble = str(error)
     return Run(path, search, records, studies, space, trouble, versions, read_confirmed(path))
-
-
-def _changed(search: Search, space: Space, records: Sequence[Record]) -> str:
-    """Why the layers of the first networks are missing, if they are."""
-    for record in [record for record in records if record.network][:CHECKED]:
-        try:
-            rebuilt(record, studied(search, space, record.strategy, record.budget))
-        except UserError as error:
-            return str(error)
-    return ""
 
 
 def importances(study: Study) -> dict[str, float] | None:
@@ -208,7 +202,5 @@ def wilson(accuracy: float, images: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in wilson(0.5, 100)]
     [0.404, 0.596]
     """
-    z = 1.959964
-    centre = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
-    reach = z / (1 + z * z / images) * (accuracy * (1 - accuracy) / images + z * z / (4 * images**2)) ** 0.5
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    low, high = stats.binomtest(round(accuracy * images), images).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)

@@ -1,24 +1,22 @@
 """What the page knows of each trial: the words at the pointer, the facts and the layer table in the panel."""
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from nas.errors import UserError
-from nas.network.folds import ShapeError, rows
-from nas.network.layers import Layer, Shape
 from nas.results.pages.markup import Html, plotly_text
-from nas.results.report.gather import Gathered, Trial
-from nas.results.words import describe, duration, layer_text
+from nas.results.pages.theme import rounded, trace
+from nas.results.report.gather import Gathered, Run, Trial
+from nas.results.words import describe, duration, layer_cells
+from nas.search.notes import Predicted
 from nas.search.records import Record
 from nas.search.search import BASELINES
 from nas.stopping.extrapolator import Prediction
 
 TABLE_BYTES = 2_000_000
 """Most that all layer tables may take in the page; those of the front come first, then the most accurate."""
-
-LEVEL = 0.95
 
 
 def described(gathered: Gathered) -> tuple[dict[str, Any], int]:
@@ -30,12 +28,10 @@ def described(gathered: Gathered) -> tuple[dict[str, Any], int]:
     first = {trial.index for trial in gathered.front}
     for trial in sorted(gathered.trials, key=lambda t: (t.index not in first, -t.record.accuracy)):
         known = trial.record.network
-        if known in tables or (layers := trial.run.network(trial.record)) is None or trial.run.space is None:
+        if known in tables or not (layers := trial.run.rows(trial.record)):
             continue
-        table = [
-            (*(words.setdefault(word, len(words)) for word in line[:3]), *line[3:])
-            for line in layer_table(layers, trial.run.space.shape)
-        ]
+        cells = map(layer_cells, layers)
+        table = [(*(words.setdefault(word, len(words)) for word in line[:3]), *line[3:]) for line in cells]
         size = len(json.dumps(table))
         if size > room:
             left_out.add(known)
@@ -46,37 +42,16 @@ def described(gathered: Gathered) -> tuple[dict[str, Any], int]:
     return {"trials": trials, "tables": tables, "words": list(words)}, len(left_out)
 
 
-def layer_table(network: Layer, shape: Shape) -> list[tuple[str, str, str, int, int]]:
-    """A row a layer: where it lies, what it is, output shape, parameters, multiply-adds. Empty where the network does
-    not fit the images."""
-    try:
-        return [
-            (" / ".join(row.path), layer_text(row.layer), "×".join(map(str, row.output)), row.parameters, row.macs)
-            for row in rows(network, shape)
-        ]
-    except ShapeError:
-        return []
-
-
-def stages(trial: Trial) -> dict[str, int]:
-    """Parameters of each named part of the network, from input to output; empty where it cannot be built again."""
-    network = trial.run.network(trial.record)
-    found: dict[str, int] = {}
-    try:
-        for row in rows(network, trial.run.space.shape) if network and trial.run.space else ():
-            part = row.path[0] if row.path else "other"
-            found[part] = found.get(part, 0) + row.parameters
-    except UserError:
-        return {}
-    return found
-
-
 def title(trial: Trial, gathered: Gathered) -> str:
     """Which trial, in words."""
     record = trial.record
-    which = record.knobs.get("network", "baseline") if record.strategy == BASELINES else f"{record.strategy}"
-    seed = f", seed {trial.run.search.seed}" if gathered.has_seeds else ""
-    return f"{which} #{record.number} at {record.budget:,}{seed}"
+    which = record.knobs.get("network", "baseline") if record.strategy == BASELINES else record.strategy
+    return f"{which} #{record.number} at {record.budget:,}{seed_words(trial.run, gathered)}"
+
+
+def seed_words(run: Run, gathered: Gathered) -> str:
+    """Which search, in words, where there are several."""
+    return f", seed {run.search.seed}" if gathered.has_seeds else ""
 
 
 def outcome(record: Record) -> str:
@@ -90,12 +65,9 @@ def outcome(record: Record) -> str:
     return f"{record.accuracy:.2%} measured" + (", replayed" if record.state == "replayed" else "")
 
 
-def predicted_interval(record: Record) -> tuple[float, float] | None:
-    """The 95 % interval of the last prediction of a training, within 0 and 1."""
-    if not record.predictions:
-        return None
-    last = record.predictions[-1]
-    low, high = Prediction(last.mean, last.scale).interval(LEVEL)
+def predicted_interval(predicted: Predicted) -> tuple[float, float]:
+    """The 95 % interval of a prediction, within 0 and 1."""
+    low, high = Prediction(predicted.mean, predicted.scale).interval(0.95)
     return max(0.0, low), min(1.0, high)
 
 
@@ -104,36 +76,41 @@ def opener(trial: Trial, text: str) -> Html:
     return Html(f"<button class=open data-trial={trial.index}>{escape(text)}</button>")
 
 
-def of_trials(trials: Sequence[Trial | None], x: Sequence[Any], y: Sequence[Any], name: str, **trace: Any) -> Any:
-    """A trace whose points are trials; None where a line is interrupted."""
+def linked(trials: Iterable[Trial | None]) -> dict[str, Any]:
+    """The properties of a trace whose points are trials; None where a line is interrupted."""
     indices = [None if trial is None else trial.index for trial in trials]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": list(x),
-        "y": list(y),
-        "customdata": indices,
-        "meta": "trials",
-        "hoverinfo": "text",
-        **trace,
-    }
+    return {"customdata": indices, "meta": "trials", "hoverinfo": "text"}
+
+
+def points(name: str, trials: Iterable[Trial | None], x: Iterable[Any], y: Iterable[Any], **own: Any) -> dict[str, Any]:
+    """A trace of `linked` points."""
+    return trace(name, x, y, **{"mode": "markers"} | linked(trials) | own)
+
+
+def lines(name: str, drawn: Iterable[tuple[Trial, Sequence[float], Sequence[float]]], **own: Any) -> dict[str, Any]:
+    """A trace of many lines with gaps between them, each of a trial: its places along both axes."""
+    owners, xs, ys = list[Trial | None](), list[float | None](), list[float | None]()
+    for trial, x, y in drawn:
+        owners += [*[trial] * len(x), None]
+        xs += [*x, None]
+        ys += [*y, None]
+    return points(name, owners, xs, ys, **{"mode": "lines"} | own)
 
 
 def _trial(trial: Trial, gathered: Gathered) -> dict[str, Any]:
     record = trial.record
     name = title(trial, gathered)
     size = f"{record.parameters:,} parameters ({record.parameters / record.budget:.1%} of the budget)"
-    hover = ["", size, outcome(record)[:90], *_wrapped(describe(record))]
+    knobs = textwrap.wrap(describe(record), 62, max_lines=3, placeholder=" …")
     return {
         "title": name,
-        "hover": f"<b>{plotly_text([name])}</b>" + plotly_text(hover),
+        "hover": f"<b>{plotly_text([name])}</b>" + plotly_text(["", size, outcome(record)[:90], *knobs]),
         "facts": _facts(trial),
         "knobs": {name: str(value) for name, value in record.knobs.items()},
         "network": record.network,
         "epochs": trial.run.search.epochs,
-        "accuracies": [round(accuracy, 5) for accuracy in record.accuracies],
-        "predictions": [_prediction(*predicted[:3]) for predicted in record.predictions],
+        "accuracies": rounded(record.accuracies),
+        "predictions": [_prediction(predicted) for predicted in record.predictions],
     }
 
 
@@ -155,13 +132,6 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     return facts
 
 
-def _prediction(epoch: int, mean: float, scale: float) -> list[float]:
-    low, high = Prediction(mean, scale).interval(LEVEL)
-    return [epoch, *(round(min(max(value, 0.0), 1.0), 5) for value in (low, mean, high))]
-
-
-def _wrapped(text: str, width: int = 62) -> list[str]:
-    """At most three lines."""
-    import textwrap
-
-    return textwrap.wrap(text, width, max_lines=3, placeholder=" …")
+def _prediction(predicted: Predicted) -> list[Any]:
+    low, high = predicted_interval(predicted)
+    return rounded([predicted.epoch, low, min(max(predicted.mean, 0.0), 1.0), high])

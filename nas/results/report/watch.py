@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from nas.errors import RunError, UserError
-from nas.results.report.folders import run_folders
 from nas.results.report.whole import report_html
+from nas.search.records import run_folders
 
 REST_SECONDS = 4.0
 """Least time between two writings of the report: it must not take the processor from the search."""

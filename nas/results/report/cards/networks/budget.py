@@ -1,9 +1,8 @@
 """The card on how much of its budget each network uses."""
 
-from nas.results.pages.theme import PERCENT, Card, Figure, View, colour, merged
+from nas.results.pages.theme import PERCENT, Card, Figure, View, axis, colour
 from nas.results.report.gather import Gathered
-from nas.results.report.trials import of_trials
-from nas.search.search import BASELINES
+from nas.results.report.trials import points
 
 PLACE = 90
 
@@ -19,25 +18,14 @@ def card(gathered: Gathered) -> Card:
     if not proposed:
         return Card(name, heading, sentence, empty="No network has been proposed yet.")
     data = []
-    for strategy in (*gathered.strategies, BASELINES):
-        own = [trial for trial in proposed if trial.record.strategy == strategy]
-        if own:
-            shade = colour(gathered.strategies, strategy)
-            shares = [round(trial.record.parameters / trial.record.budget, 5) for trial in own]
-            numbers = [trial.record.number for trial in own]
-            data.append(of_trials(own, numbers, shares, strategy, marker={"size": 6, "color": shade, "opacity": 0.7}))
-    line = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": 1,
-        "y1": 1,
-        "line": {"dash": "dash", "width": 1.5, "color": "$bad"},
-    }
+    for strategy, own in gathered.by_strategy(proposed).items():
+        numbers, shares = [t.record.number for t in own], [t.record.parameters / t.record.budget for t in own]
+        marker = {"size": 6, "color": colour(gathered.strategies, strategy), "opacity": 0.7}
+        data.append(points(strategy, own, numbers, shares, marker=marker))
+    limit = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1}
     layout = {
-        "xaxis": {"title": {"text": "trial"}},
-        "yaxis": merged({"title": {"text": "share of the budget"}, "range": [0, 1.08]}, PERCENT),
-        "shapes": [line],
+        "xaxis": axis("trial"),
+        "yaxis": axis("share of the budget", range=[0, 1.08], **PERCENT),
+        "shapes": [limit | {"line": {"dash": "dash", "width": 1.5, "color": "$bad"}}],
     }
     return Card(name, heading, sentence, (View((Figure(name, "Share of the budget by trial", data, layout, 380),)),))

@@ -1,12 +1,11 @@
 """The card on where the parameters went."""
 
+from collections import Counter
 from html import escape
 from typing import Any
 
-from nas.results.pages.markup import plotly_text
-from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, merged
-from nas.results.report.gather import Gathered
-from nas.results.report.trials import stages
+from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, axis, pointed, trace
+from nas.results.report.gather import Gathered, Trial
 
 PLACE = 70
 
@@ -23,37 +22,41 @@ def card(gathered: Gathered) -> Card:
     best = [(budget, trial) for budget in gathered.search.budgets if (trial := gathered.best(budget))]
     if not best:
         return Card(name, heading, sentence, empty="No network has been measured to its last epoch yet.")
-    parts = {budget: stages(trial) for budget, trial in best}
+    parts = {budget: _parts(trial) for budget, trial in best}
     if not any(parts.values()):
         why = escape(gathered.runs[0].trouble) or "its networks cannot be built again"
         return Card(name, heading, sentence, empty=f"The search space cannot be read: {why}.")
     order = list(dict.fromkeys(part for found in parts.values() for part in found))
-    if "head" in order:
-        order = [*(part for part in order if part != "head"), "head"]
+    order.sort(key=lambda part: part == "head")
     labels = [f"{budget:,}" for budget, _ in best]
-    data: list[Any] = []
+    data = []
     for place, part in enumerate(order):
         counts = [parts[budget].get(part, 0) for budget, _ in best]
         shares = [count / budget for count, (budget, _) in zip(counts, best, strict=True)]
-        data.append(
-            {
-                "type": "bar", "orientation": "h", "name": plotly_text([part]), "y": labels,
-                "x": [round(share, 5) for share in shares], "customdata": [trial.index for _, trial in best],
-                "hovertext": [
-                    plotly_text([f"{part}: {count:,} parameters ({share:.1%} of {label})"])
-                    for count, share, label in zip(counts, shares, labels, strict=True)
-                ],
-                "hoverinfo": "text", "text": [f"{share:.0%}" if share >= ROOM else "" for share in shares],
-                "textposition": "inside", "insidetextanchor": "middle", "textangle": 0,
-                "insidetextfont": {"color": "$paper"},
-                "marker": {"color": f"$s{place % SERIES}", "line": {"width": 1, "color": "$paper"}},
-            }
-        )  # fmt: skip
+        told = [
+            [f"{part}: {count:,} parameters ({share:.1%} of {label})"]
+            for count, share, label in zip(counts, shares, labels, strict=True)
+        ]
+        style: dict[str, Any] = {
+            "type": "bar", "orientation": "h", "customdata": [trial.index for _, trial in best],
+            "text": [f"{share:.0%}" if share >= ROOM else "" for share in shares], "textposition": "inside",
+            "insidetextanchor": "middle", "textangle": 0, "insidetextfont": {"color": "$paper"},
+            "marker": {"color": f"$s{place % SERIES}", "line": {"width": 1, "color": "$paper"}},
+        }  # fmt: skip
+        data.append(trace(part, shares, labels, **style, **pointed(told)))
     layout = {
         "barmode": "stack",
-        "xaxis": merged({"title": {"text": "share of the budget"}, "range": [0, 1.005]}, PERCENT),
-        "yaxis": {"type": "category", "categoryarray": labels[::-1], "title": {"text": "budget"}, "showgrid": False},
+        "xaxis": axis("share of the budget", range=[0, 1.005], **PERCENT),
+        "yaxis": axis("budget", type="category", categoryarray=labels[::-1], showgrid=False),
         "bargap": 0.35,
     }
     figure = Figure(name, "Parameters of the best networks by part", data, layout, 150 + 52 * len(best))
     return Card(name, heading, sentence, (View((figure,)),))
+
+
+def _parts(trial: Trial) -> Counter[str]:
+    """Parameters of each named part of the network, from input to output; none where it cannot be built again."""
+    found = Counter[str]()
+    for row in trial.run.rows(trial.record):
+        found[row.path[0] if row.path else "other"] += row.parameters
+    return found

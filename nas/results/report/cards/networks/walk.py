@@ -1,5 +1,6 @@
 """The card on the greedy walk: its trials in order, its steps in words."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nas.errors import UserError
-from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, colour
+from nas.results.pages.theme import PERCENT, SERIES, Card, Figure, View, axis, colour, trace
 from nas.results.report.gather import Gathered
-from nas.results.report.trials import of_trials
+from nas.results.report.trials import points, seed_words
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.strategies import STRATEGIES
 
@@ -39,50 +40,34 @@ def card(gathered: Gathered) -> Card:
 def _steps(gathered: Gathered, walker: str, budget: int) -> Figure | None:
     data: list[Any] = []
     for run in gathered.runs:
-        own = [
-            trial
-            for trial in gathered.trials
-            if trial.run is run
-            and (trial.record.strategy, trial.record.budget) == (walker, budget)
-            and trial.record.is_finished
-            and trial.record.accuracies
-        ]
+        own = [t for t in gathered.shown(budget) if t.run is run and t.record.strategy == walker]
         if not own:
             continue
-        numbers, values = [t.record.number for t in own], [round(t.record.value, 5) for t in own]
+        numbers = [trial.record.number for trial in own]
         best = np.maximum.accumulate([trial.record.accuracy if trial.record.is_measured else 0.0 for trial in own])
         shade = f"$s{len(data) // 2 % SERIES}" if gathered.has_seeds else colour(gathered.strategies, walker)
         label = f"seed {run.search.seed}" if gathered.has_seeds else walker
         symbols = ["circle-open" if trial.record.stopped else "circle" for trial in own]
-        marker = {"size": 7, "color": shade, "symbol": symbols}
-        line = {"width": 0.5, "color": shade}
-        data.append(
-            of_trials(own, numbers, values, label, mode="lines+markers", line=line, marker=marker, opacity=0.75)
-        )
-        data.append(
-            {
-                "type": "scatter", "mode": "lines", "x": numbers, "y": [round(float(v), 5) or None for v in best],
-                "line": {"shape": "hv", "width": 2, "color": shade}, "hoverinfo": "skip",
-                "name": f"{label}, best so far",
-            }
-        )  # fmt: skip
-    layout = {"xaxis": {"title": {"text": f"trial of {walker}"}}, "yaxis": PERCENT}
+        style: dict[str, Any] = {"mode": "lines+markers", "line": {"width": 0.5, "color": shade}, "opacity": 0.75}
+        style["marker"] = {"size": 7, "color": shade, "symbol": symbols}
+        data.append(points(label, own, numbers, [trial.record.value for trial in own], **style))
+        style = {"mode": "lines", "line": {"shape": "hv", "width": 2, "color": shade}, "hoverinfo": "skip"}
+        data.append(trace(f"{label}, best so far", numbers, [float(value) or None for value in best], **style))
+    layout = {"xaxis": axis(f"trial of {walker}"), "yaxis": PERCENT}
     return Figure(f"walk-{walker}-{budget}", f"The walk of {walker} at {budget:,}", data, layout, 360) if data else None
 
 
 def _told(gathered: Gathered, walkers: Sequence[str], budget: int) -> str:
     parts = []
-    for run in gathered.runs:
-        for walker in walkers:
-            study = run.studies.get((walker, budget))
-            if study is None or not isinstance(study.sampler, FeasibleSampler):
-                continue
-            try:
-                lines = study.sampler.explain(study) or []
-            except UserError as error:
-                lines = [str(error)]
-            seed = f", seed {run.search.seed}" if gathered.has_seeds else ""
-            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-            summary = f"<summary>{escape(walker)}{seed}: {len(lines)} steps in words</summary>"
-            parts.append(f"<details>{summary}<ol>{items}</ol></details>")
+    for run, walker in itertools.product(gathered.runs, walkers):
+        study = run.studies.get((walker, budget))
+        if study is None or not isinstance(study.sampler, FeasibleSampler):
+            continue
+        try:
+            lines = study.sampler.explain(study) or []
+        except UserError as error:
+            lines = [str(error)]
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        summary = f"{escape(walker)}{seed_words(run, gathered)}: {len(lines)} steps in words"
+        parts.append(f"<details><summary>{summary}</summary><ol>{items}</ol></details>")
     return "".join(parts)

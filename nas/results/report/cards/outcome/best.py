@@ -3,11 +3,10 @@
 from html import escape
 from typing import Any
 
-from nas.results.pages.courses import course_figures
+from nas.results.pages.comparison import course_figures
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
 from nas.search.compare import compare_runs, courses
-from nas.search.search import BASELINES
 
 PLACE = 30
 
@@ -30,24 +29,14 @@ def card(gathered: Gathered) -> Card:
         return Card(name, heading, sentence, empty="No strategy has finished a trial yet.")
     compared = {at["budget"]: at for at in compare_runs([(run.search, run.records) for run in gathered.runs])}
     views = []
+    records = [trial.record for trial in gathered.trials]
     for budget in sorted({course.budget for course in every}):
-        figures = course_figures(gathered.strategies, every, _baseline_accuracies(gathered, budget), budget)
+        figures = course_figures(gathered.strategies, every, records, budget)
         views.append(View(figures, _verdicts(compared[budget]), f"{budget:,}"))
     return Card(name, heading, sentence, tuple(views))
 
 
-def _baseline_accuracies(gathered: Gathered, budget: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for trial in gathered.trials:
-        record = trial.record
-        if record.strategy == BASELINES and record.budget == budget and record.is_measured:
-            found.setdefault(str(record.knobs.get("network", "baseline")), []).append(record.accuracy)
-    return found
-
-
 def _verdicts(at: dict[str, Any]) -> str:
-    if not at["pairs"]:
-        return ""
     said: dict[tuple[str, str], list[str]] = {}
     for pair in at["pairs"]:
         key = (f"{pair['first']} and {pair['second']}", pair["verdict"])
@@ -56,4 +45,4 @@ def _verdicts(at: dict[str, Any]) -> str:
         f"<li><b>{escape(pair)}</b>, after {escape(' or '.join(costs))}: {escape(verdict)}</li>"
         for (pair, verdict), costs in said.items()
     ]
-    return f"<ul class=verdicts>{''.join(items)}</ul>"
+    return f"<ul class=verdicts>{''.join(items)}</ul>" if items else ""

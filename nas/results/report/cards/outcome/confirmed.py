@@ -5,7 +5,7 @@ from typing import Any
 from nas.results.pages.markup import table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
-from nas.results.words import interval_text, times, with_spread
+from nas.results.words import interval_text, mean_text, times
 
 PLACE = 20
 
@@ -26,19 +26,15 @@ def card(gathered: Gathered) -> Card:
     return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
 
 
-def _row(row: dict[str, Any]) -> list[str]:
+def _row(row: dict[str, Any]) -> list[Any]:
     validation, test = row.get("validation"), row.get("test")
     return [
-        str(row["label"]),
-        f"{int(row['budget']):,}",
-        f"{int(row['parameters']):,}",
-        _mean(validation),
-        _mean(test) or str(row.get("dropped") or "") or "not tested",
-        interval_text(test.get("low"), test.get("high"), unit="%", between=" – ") if test else "",
-        f"{int(test['n'])}" if test else "",
+        row["label"],
+        row["budget"],
+        row["parameters"],
+        mean_text(validation, "%"),
+        mean_text(test, "%") or row.get("dropped") or "not tested",
+        interval_text(test["low"], test["high"], unit="%", between=" – ") if test else "",
+        test["n"] if test else "",
         f"{100 * (validation['mean'] - test['mean']):+.2f}" if validation and test else "",
     ]
-
-
-def _mean(found: dict[str, Any] | None) -> str:
-    return with_spread(found["mean"], found.get("deviation"), unit="%") if found else ""

@@ -1,16 +1,16 @@
 """The card on accuracy against parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nas.results.pages.markup import Kind, plotly_text, table
-from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, colour, merged
+from nas.results.pages.markup import Kind, table
+from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, axis, colour, error_bars, pointed, trace
 from nas.results.report.gather import Gathered, Trial, wilson
-from nas.results.report.published import Published, known_dataset, of_others, of_reports
-from nas.results.report.trials import of_trials, opener, title
-from nas.results.words import describe, interval_text, with_spread
+from nas.results.report.published import REPORT, Published, published
+from nas.results.report.trials import opener, points, title
+from nas.results.words import describe, interval_text, mean_text
 from nas.search.search import BASELINES
 
 PLACE = 10
@@ -35,23 +35,25 @@ def card(gathered: Gathered) -> Card:
             f" Bars on the front are 95 % intervals for the {images:,} validation images alone (Wilson); the best of "
             "many is flattered by its choice, which only <code>nas confirm</code> tells."
         )
-    published = _published(gathered)
-    if published:
-        sentence += " Published figures are test accuracies of trainings that were mostly longer."
+    space = gathered.runs[0].space
     sizes = [trial.record.parameters for trial in shown]
-    data = [*_clouds(gathered, shown), *_fronts(gathered, images), *_baselines(gathered), *_published_traces(published)]
-    data += _confirmed(gathered)
-    high = max([*sizes, *gathered.search.budgets, *(network.parameters for network in published)])
-    low = min([*sizes, *(network.parameters for network in published)])
+    others = published(gathered.search, space.classes if space else None)
+    others = [one for one in others if min(sizes) / REACH <= one.parameters <= max(sizes) * REACH]
+    if others:
+        sentence += " Published figures are test accuracies of trainings that were mostly longer."
+    measured = gathered.by_strategy(trial for trial in shown if trial.record.is_measured)
+    baselines = measured.pop(BASELINES, [])
+    data = [*_clouds(gathered, measured, shown), *_fronts(gathered, images)]
+    if baselines:
+        diamond = {"symbol": "diamond", "size": 10, "color": BASELINE, "line": {"width": 1, "color": "$paper"}}
+        data.append(_cloud("scaled baselines", baselines, marker=diamond))
+    data += [*_published_traces(others), *_confirmed(gathered)]
+    sizes += [one.parameters for one in others]
+    low, high = min(sizes), max(*sizes, *gathered.search.budgets)
+    ends, step = [np.log10(low / 1.3), np.log10(high * 1.3)], "D2" if high / low < 60 else 1
     layout = {
-        "xaxis": {
-            "type": "log",
-            "title": {"text": "parameters"},
-            "range": [np.log10(low / 1.3), np.log10(high * 1.3)],
-            "tickformat": "~s",
-            "dtick": "D2" if high / low < 60 else 1,
-        },
-        "yaxis": merged({"title": {"text": "accuracy"}}, PERCENT),
+        "xaxis": axis("parameters", type="log", range=ends, tickformat="~s", dtick=step),
+        "yaxis": axis("accuracy", **PERCENT),
         "shapes": [_budget_line(budget) for budget in gathered.search.budgets],
         "annotations": [_budget_label(budget) for budget in gathered.search.budgets],
         "margin": {"t": 44},
@@ -60,82 +62,49 @@ def card(gathered: Gathered) -> Card:
     return Card(name, "Accuracy and size", sentence, (View((figure,), _front_table(gathered, images)),))
 
 
-def _clouds(gathered: Gathered, shown: Sequence[Trial]) -> list[Any]:
-    traces = []
-    for strategy in gathered.strategies:
-        own = [trial for trial in shown if trial.record.strategy == strategy and trial.record.is_measured]
-        if own:
-            marker = {"size": 7, "color": colour(gathered.strategies, strategy), "opacity": 0.6}
-            traces.append(_cloud(own, f"{strategy}, measured", marker=marker))
-    if stopped := [trial for trial in shown if trial.record.stopped]:
-        marker = {"size": 6, "symbol": "circle-open", "color": "$faint"}
-        traces.insert(0, _cloud(stopped, "stopped, predicted", marker=marker))
+def _clouds(gathered: Gathered, measured: Mapping[str, Sequence[Trial]], shown: Sequence[Trial]) -> list[Any]:
+    faint = {"size": 6, "symbol": "circle-open", "color": "$faint"}
+    stopped = [trial for trial in shown if trial.record.stopped]
+    traces = [_cloud("stopped, predicted", stopped, marker=faint)] if stopped else []
+    for strategy, own in measured.items():
+        marker = {"size": 7, "color": colour(gathered.strategies, strategy), "opacity": 0.6}
+        traces.append(_cloud(f"{strategy}, measured", own, marker=marker))
     return traces
 
 
-def _cloud(own: Sequence[Trial], name: str, **trace: Any) -> Any:
-    return of_trials(own, [t.record.parameters for t in own], [t.record.value for t in own], name, **trace)
+def _cloud(name: str, own: Sequence[Trial], **look: Any) -> Any:
+    return points(name, own, [t.record.parameters for t in own], [t.record.value for t in own], **look)
 
 
 def _fronts(gathered: Gathered, images: int) -> list[Any]:
+    style: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "legendgroup": "seeds"}
+    style["line"] = {"shape": "hv", "width": 1, "color": "$faint"}
     traces = []
     for run in gathered.runs if gathered.has_seeds else ():
-        of_run = Gathered((run,)).front
-        points = [(t.record.parameters, t.record.accuracy) for t in of_run]
-        line = {"shape": "hv", "width": 1, "color": "$faint"}
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines", "hoverinfo": "skip", "name": "front of each seed", "line": line,
-                "x": [x for x, _ in points], "y": [y for _, y in points],
-                "legendgroup": "seeds", "showlegend": run is gathered.runs[0],
-            }
-        )  # fmt: skip
+        own, is_first = Gathered((run,)).front, run is gathered.runs[0]
+        x, y = [t.record.parameters for t in own], [t.record.accuracy for t in own]
+        traces.append(trace("front of each seed", x, y, showlegend=is_first, **style))
     front = gathered.front
-    bars = None
+    style = {"mode": "lines+markers", "marker": {"size": 8, "color": "$ink"}}
+    style["line"] = {"shape": "hv", "width": 2, "color": "$ink"}
     if images:
-        ends = [wilson(trial.record.accuracy, images) for trial in front]
-        above = [high - trial.record.accuracy for trial, (_, high) in zip(front, ends, strict=True)]
-        below = [trial.record.accuracy - low for trial, (low, _) in zip(front, ends, strict=True)]
-        bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-        bars |= {"thickness": 1, "width": 3, "color": "$muted"}
-    if front:
-        line, marker = {"shape": "hv", "width": 2, "color": "$ink"}, {"size": 8, "color": "$ink"}
-        extra = {"error_y": bars} if bars else {}
-        name = "Pareto front"
-        traces.append(_cloud(front, name, mode="lines+markers", line=line, marker=marker, **extra))
-    return traces
+        accuracies = [t.record.accuracy for t in front]
+        ends = [wilson(accuracy, images) for accuracy in accuracies]
+        style["error_y"] = error_bars(accuracies, ends, thickness=1, width=3, color="$muted")
+    return [*traces, _cloud("Pareto front", front, **style)] if front else traces
 
 
-def _baselines(gathered: Gathered) -> list[Any]:
-    own = [t for t in gathered.trials if t.record.strategy == BASELINES and t.record.is_measured]
-    marker = {"symbol": "diamond", "size": 10, "color": BASELINE, "line": {"width": 1, "color": "$paper"}}
-    return [_cloud(own, "scaled baselines", marker=marker)] if own else []
-
-
-def _published(gathered: Gathered) -> list[Published]:
-    space = gathered.runs[0].space
-    dataset = known_dataset(gathered.search, space.classes if space else None)
-    sizes = [record.parameters for run in gathered.runs for record in run.records if record.network]
-    if dataset is None or not sizes:
-        return []
-    low, high = min(sizes) / REACH, max(sizes) * REACH
-    return [one for one in (*of_reports(dataset), *of_others(dataset)) if low <= one.parameters <= high]
-
-
-def _published_traces(published: Sequence[Published]) -> list[Any]:
+def _published_traces(others: Sequence[Published]) -> list[Any]:
     traces = []
     kinds = (("earlier reports (test)", True, "x", "$s4"), ("published (test)", False, "star", "$s5"))
     for name, is_report, symbol, shade in kinds:
-        own = [one for one in published if (one.source == "an earlier report") == is_report]
-        words = [
-            plotly_text([one.label, f"{one.parameters:,} parameters", f"{one.accuracy:.2%} test accuracy", one.source])
-            for one in own
-        ]
-        marker = {"symbol": symbol, "size": 9, "color": shade}
-        x, y = [one.parameters for one in own], [one.accuracy for one in own]
-        trace = {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, "marker": marker}
-        if own:
-            traces.append(trace | {"hovertext": words, "hoverinfo": "text"})
+        if own := [one for one in others if (one.source == REPORT) == is_report]:
+            words = [
+                [o.label, f"{o.parameters:,} parameters", f"{o.accuracy:.2%} test accuracy", o.source] for o in own
+            ]
+            marker = {"symbol": symbol, "size": 9, "color": shade}
+            x, y = [one.parameters for one in own], [one.accuracy for one in own]
+            traces.append(trace(name, x, y, mode="markers", marker=marker, **pointed(words)))
     return traces
 
 
@@ -145,24 +114,15 @@ def _confirmed(gathered: Gathered) -> list[Any]:
     if not rows:
         return []
     tests = [row["test"] for row in rows]
-    ends = [(test["mean"], test["mean"]) if test.get("low") is None else (test["low"], test["high"]) for test in tests]
-    bars = {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": "$good",
-        "array": [high - test["mean"] for test, (_, high) in zip(tests, ends, strict=True)],
-        "arrayminus": [test["mean"] - low for test, (low, _) in zip(tests, ends, strict=True)],
-    }  # fmt: skip
-    shown = [with_spread(test["mean"], test["deviation"], unit="%") for test in tests]
-    words = [
-        plotly_text([str(row["label"]), f"{mean} test accuracy, n = {row['test']['n']}"])
-        for row, mean in zip(rows, shown, strict=True)
-    ]
-    return [
-        {
-            "type": "scatter", "mode": "markers", "name": "confirmed (test)", "error_y": bars,
-            "x": [row["parameters"] for row in rows], "y": [test["mean"] for test in tests],
-            "marker": {"symbol": "square", "size": 9, "color": "$good"}, "hovertext": words, "hoverinfo": "text",
-        }
-    ]  # fmt: skip
+    means = [test["mean"] for test in tests]
+    ends = [(test["mean"],) * 2 if test["low"] is None else (test["low"], test["high"]) for test in tests]
+    style = {
+        "error_y": error_bars(means, ends, thickness=1.5, width=4, color="$good"),
+        "marker": {"symbol": "square", "size": 9, "color": "$good"},
+    }
+    words = [[r["label"], f"{mean_text(r['test'], '%')} test accuracy, n = {r['test']['n']}"] for r in rows]
+    sizes = [row["parameters"] for row in rows]
+    return [trace("confirmed (test)", sizes, means, mode="markers", **style, **pointed(words))]
 
 
 def _budget_line(budget: int) -> Any:
@@ -182,18 +142,10 @@ def _front_table(gathered: Gathered, images: int) -> str:
         return "<p class=quiet>No searched network has been measured to its last epoch yet.</p>"
     rows = []
     for trial in reversed(gathered.front):
-        record = trial.record
-        within = [interval_text(*wilson(record.accuracy, images), 1, unit="%", between=" – ")] if images else []
-        rows.append(
-            [
-                opener(trial, f"{record.parameters:,}"),
-                f"{record.accuracy:.2%}",
-                *within,
-                f"{record.macs:,}",
-                title(trial, gathered),
-                describe(record),
-            ]
-        )
+        r = trial.record
+        within = [interval_text(*wilson(r.accuracy, images), 1, unit="%", between=" – ")] if images else []
+        size = opener(trial, f"{r.parameters:,}")
+        rows.append([size, f"{r.accuracy:.2%}", *within, r.macs, title(trial, gathered), describe(r)])
     columns: list[tuple[str, Kind]] = [("parameters", ""), ("accuracy", "n")]
     columns += [("95 %", "n")] if images else []
     return table([*columns, ("multiply-adds", "n"), ("found by", ""), ("network", "words")], rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, fields
+from typing import Any
 
 from nas.results.pages.markup import table
 from nas.results.pages.theme import Card, View
@@ -9,7 +10,7 @@ from nas.results.report.gather import Gathered
 from nas.results.words import duration
 from nas.search.front import Counts, count
 from nas.search.records import Record
-from nas.search.search import BASELINES, Search
+from nas.search.search import Search
 
 PLACE = 110
 
@@ -24,20 +25,18 @@ def card(gathered: Gathered) -> Card:
     if not every:
         return Card("counts", "Counts", sentence, empty="Nothing has been proposed yet.")
     rows = []
-    for strategy in (*gathered.strategies, BASELINES):
+    for strategy, trials in gathered.by_strategy(gathered.trials).items():
         for budget in gathered.search.budgets:
-            own = [record for record in every if (record.strategy, record.budget) == (strategy, budget)]
-            if own:
-                rows.append([strategy, f"{budget:,}", *_cells(own, gathered.search)])
+            if own := [trial.record for trial in trials if trial.record.budget == budget]:
+                rows.append([strategy, budget, *_cells(own, gathered.search)])
     names = ["budget", *(f.name.replace("_", " ") for f in fields(Counts)), "epochs", "training"]
-    html = table(
-        [("strategy", ""), *((name, "n") for name in names)], rows, ["all", "", *_cells(every, gathered.search)]
-    )
+    foot = ["all", "", *_cells(every, gathered.search)]
+    html = table([("strategy", ""), *((name, "n") for name in names)], rows, foot)
     return Card("counts", "Counts", sentence, (View(html=html),))
 
 
-def _cells(records: Sequence[Record], search: Search) -> list[str]:
+def _cells(records: Sequence[Record], search: Search) -> list[Any]:
     """The counts, the epochs and the time of training."""
     trained = [record for record in records if record.state != "replayed"]
-    numbers = [*astuple(count(records, search)), sum(len(record.accuracies) for record in trained)]
-    return [*(f"{number:,}" for number in numbers), duration(sum(record.seconds for record in trained))]
+    epochs = sum(len(record.accuracies) for record in trained)
+    return [*astuple(count(records, search)), epochs, duration(sum(record.seconds for record in trained))]

@@ -23,6 +23,6 @@ def card(gathered: Gathered) -> Card:
     for reason, own in sorted(reasons.items(), key=lambda item: -len(item[1])):
         shown = " ".join(opener(trial, title(trial, gathered)) for trial in own[:MOST_LISTED])
         more = f" and {len(own) - MOST_LISTED} more" if len(own) > MOST_LISTED else ""
-        rows.append([f"{len(own)}", reason, Html(shown + more)])
+        rows.append([len(own), reason, Html(shown + more)])
     html = table([("trials", "n"), ("reason", "words"), ("which", "words")], rows)
     return Card("failures", "Failures", sentence, (View(html=html),))

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, colour
+from nas.results.pages.theme import PERCENT, Card, Figure, View, axis, colour, error_bars
 from nas.results.report.gather import Gathered, Trial
-from nas.results.report.trials import of_trials, predicted_interval
+from nas.results.report.trials import lines, points, predicted_interval
 from nas.search.search import BASELINES
 
 PLACE = 40
@@ -31,82 +31,42 @@ def card(gathered: Gathered) -> Card:
 
 
 def _curves(gathered: Gathered, own: Sequence[Trial], budget: int) -> Figure:
-    data = []
     stopped = [trial for trial in own if trial.record.stopped]
-    if stopped:
-        data += _stopped_curves(stopped)
-    for strategy in (*gathered.strategies, BASELINES):
-        mine = [trial for trial in own if trial.record.strategy == strategy and not trial.record.stopped]
-        if mine:
-            is_baseline = strategy == BASELINES
-            shade = BASELINE if is_baseline else colour(gathered.strategies, strategy)
-            line = {"width": 1.5, "color": shade, "dash": "dot" if is_baseline else "solid"}
-            data.append(_lines(mine, strategy, line=line, opacity=0.65))
-    layout = {
-        "xaxis": {
-            "title": {"text": "epoch"},
-            "dtick": math.ceil(gathered.search.epochs / 15),
-            "range": [0.7, gathered.search.epochs + 0.6],
-        },
-        "yaxis": PERCENT,
-    }
+    data = _stopped_curves(stopped) if stopped else []
+    for strategy, mine in gathered.by_strategy(trial for trial in own if not trial.record.stopped).items():
+        dash = "dot" if strategy == BASELINES else "solid"
+        line = {"width": 1.5, "color": colour(gathered.strategies, strategy), "dash": dash}
+        mode = "lines+markers" if any(len(trial.record.accuracies) == 1 for trial in mine) else "lines"
+        data.append(_lines(strategy, mine, mode=mode, line=line, opacity=0.65))
+    epochs = gathered.search.epochs
+    layout = {"xaxis": axis("epoch", dtick=math.ceil(epochs / 15), range=[0.7, epochs + 0.6]), "yaxis": PERCENT}
     return Figure(f"curves-{budget}", f"Curves of every training within {budget:,} parameters", data, layout, 480)
 
 
-def _lines(trials: Sequence[Trial], name: str, **trace: Any) -> Any:
-    """Many curves as one trace, with gaps between them."""
-    owners: list[Trial | None] = []
-    x: list[int | None] = []
-    y: list[float | None] = []
-    for trial in trials:
-        accuracies = trial.record.accuracies
-        owners += [*[trial] * len(accuracies), None]
-        x += [*range(1, len(accuracies) + 1), None]
-        y += [*(round(accuracy, 5) for accuracy in accuracies), None]
-    mode = "lines+markers" if any(len(trial.record.accuracies) == 1 for trial in trials) else "lines"
-    return of_trials(owners, x, y, name, **{"mode": mode, "marker": {"size": 4}, "connectgaps": False, **trace})
+def _lines(name: str, trials: Sequence[Trial], **own: Any) -> Any:
+    drawn = ((t, range(1, len(t.record.accuracies) + 1), t.record.accuracies) for t in trials)
+    return lines(name, drawn, marker={"size": 4}, connectgaps=False, **own)
 
 
 def _stopped_curves(stopped: Sequence[Trial]) -> list[Any]:
     grey = {"width": 1, "color": "$faint"}
-    lines = _lines(stopped, "stopped", line=grey, mode="lines")
-    at_stop = [len(trial.record.accuracies) for trial in stopped]
-    crosses = of_trials(
-        stopped,
-        at_stop,
-        [round(trial.record.accuracy, 5) for trial in stopped],
-        "stopped here",
-        marker={"symbol": "x", "size": 6, "color": "$muted"},
+    at_stop, last = [len(t.record.accuracies) for t in stopped], stopped[0].run.search.epochs
+    accuracies, values = [t.record.accuracy for t in stopped], [t.record.value for t in stopped]
+    ends = [
+        predicted_interval(trial.record.predictions[-1]) if trial.record.predictions else (trial.record.value,) * 2
+        for trial in stopped
+    ]
+    bars = error_bars(values, ends, thickness=0.75, width=0, color="$faint")
+    cross = {"symbol": "x", "size": 6, "color": "$muted"}
+    circle = {"symbol": "circle-open", "size": 5, "color": "$muted"}
+    ahead = (
+        (trial, (stop, last), (accuracy, value))
+        for trial, stop, accuracy, value in zip(stopped, at_stop, accuracies, values, strict=True)
     )
-    owners: list[Trial | None] = []
-    x: list[float | None] = []
-    y: list[float | None] = []
-    last = [trial.run.search.epochs for trial in stopped]
-    for trial, stop, end in zip(stopped, at_stop, last, strict=True):
-        owners += [trial, trial, None]
-        x += [stop, end, None]
-        y += [round(trial.record.accuracy, 5), round(trial.record.value, 5), None]
-    dotted = of_trials(owners, x, y, "to the prediction", mode="lines", line={**grey, "dash": "dot"}, opacity=0.7)
-    ends = [predicted_interval(trial.record) or (trial.record.value, trial.record.value) for trial in stopped]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [
-            max(0.0, round(high - trial.record.value, 5)) for trial, (_, high) in zip(stopped, ends, strict=True)
-        ],
-        "arrayminus": [
-            max(0.0, round(trial.record.value - low, 5)) for trial, (low, _) in zip(stopped, ends, strict=True)
-        ],
-        "thickness": 0.75,
-        "width": 0,
-        "color": "$faint",
-    }
-    predicted = of_trials(
-        stopped,
-        [end + 0.15 + 0.35 * place / len(stopped) for place, end in enumerate(last)],
-        [round(trial.record.value, 5) for trial in stopped],
-        "predicted, 95 %",
-        marker={"symbol": "circle-open", "size": 5, "color": "$muted"},
-        error_y=bars,
-    )
-    return [lines, dotted, crosses, predicted]
+    beside = [last + 0.15 + 0.35 * place / len(stopped) for place in range(len(stopped))]
+    return [
+        _lines("stopped", stopped, line=grey),
+        lines("to the prediction", ahead, line={**grey, "dash": "dot"}, opacity=0.7),
+        points("stopped here", stopped, at_stop, accuracies, marker=cross),
+        points("predicted, 95 %", stopped, beside, values, marker=circle, error_y=bars),
+    ]

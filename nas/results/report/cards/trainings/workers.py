@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from nas.results.pages.theme import Card, Figure, View
-from nas.results.report.gather import Gathered
+from nas.results.pages.theme import Card, Figure, View, axis, rounded, trace
+from nas.results.report.gather import Gathered, Run, Span
+from nas.results.report.trials import linked
 from nas.results.words import duration
 
 PLACE = 100
 
-STATES = {
-    "trained": "$s0",
-    "stopped": "$s4",
-    "running": "$s2",
-    "failed": "$bad",
-}
+STATES = {"trained": "$s0", "stopped": "$s4", "running": "$s2", "failed": "$bad"}
 """Colours of the timeline."""
+
+SHOWN = {"replayed": "trained", "waiting": "running"}
+"""States that are shown as another."""
 
 
 def card(gathered: Gathered) -> Card:
@@ -28,44 +27,31 @@ def card(gathered: Gathered) -> Card:
     if not spans:
         return Card(name, heading, sentence, empty="No worker has begun a trial yet.")
     longest = max(span.end for _, span in spans)
-    unit, seconds = next(
-        (u, s) for u, s in (("hours", 3600), ("minutes", 60), ("seconds", 1)) if longest >= 3 * s or s == 1
-    )
-
-    def row(run: Any, worker: int) -> str:
-        worker_name = f"worker {worker}" if worker >= 0 else "no worker"
-        return f"seed {run.search.seed} · {worker_name}" if gathered.has_seeds else worker_name
-
-    rows = sorted({(run.search.seed, span.worker): row(run, span.worker) for run, span in spans}.items())
+    units = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, seconds = next((each for each in units if longest >= 3 * each[1]), units[-1])
+    rows = dict(sorted({(run.search.seed, span.worker): _row(gathered, run, span) for run, span in spans}.items()))
     data = []
     for state, shade in STATES.items():
-        own = [(run, span) for run, span in spans if _shown_state(span.state) == state]
-        if own:
-            indices = [gathered.index.get((run.search.seed, *span.trial)) for run, span in own]
-            data.append(
-                {
-                    "type": "bar", "orientation": "h", "name": state, "meta": "trials", "hoverinfo": "text",
-                    "y": [row(run, span.worker) for run, span in own],
-                    "base": [round(span.start / seconds, 4) for _, span in own],
-                    "x": [round((span.end - span.start) / seconds, 4) for _, span in own],
-                    "customdata": indices, "textposition": "none", "width": 0.62,
-                    "marker": {"color": shade, "line": {"width": 0.5, "color": "$paper"}},
-                }
-            )  # fmt: skip
+        if own := [(run, span) for run, span in spans if SHOWN.get(span.state, span.state) == state]:
+            trials = [gathered.trial(span.record) for _, span in own]
+            lengths = [(span.end - span.start) / seconds for _, span in own]
+            style: dict[str, Any] = {
+                "type": "bar", "orientation": "h", "textposition": "none", "width": 0.62,
+                "base": rounded(span.start / seconds for _, span in own),
+                "marker": {"color": shade, "line": {"width": 0.5, "color": "$paper"}},
+            }  # fmt: skip
+            data.append(trace(state, lengths, [_row(gathered, *each) for each in own], **style, **linked(trials)))
     layout = {
         "barmode": "overlay",
-        "xaxis": {"title": {"text": unit}, "rangemode": "tozero"},
-        "yaxis": {"type": "category", "categoryarray": [label for _, label in reversed(rows)], "showgrid": False},
+        "xaxis": axis(unit, rangemode="tozero"),
+        "yaxis": {"type": "category", "categoryarray": [*rows.values()][::-1], "showgrid": False},
     }
-    busy = sum(
-        run_seconds
-        for run in gathered.runs
-        for run_seconds in (record.seconds for record in run.records if record.state != "replayed")
-    )
+    busy = sum(record.seconds for run in gathered.runs for record in run.records if record.state != "replayed")
     sentence += f" {duration(busy)} of training in all."
     figure = Figure(name, "Timeline of the workers", data, layout, 130 + 34 * len(rows))
     return Card(name, heading, sentence, (View((figure,)),))
 
 
-def _shown_state(state: str) -> str:
-    return {"replayed": "trained", "waiting": "running"}.get(state, state)
+def _row(gathered: Gathered, run: Run, span: Span) -> str:
+    worker = f"worker {span.worker}" if span.worker >= 0 else "no worker"
+    return f"seed {run.search.seed} · {worker}" if gathered.has_seeds else worker
