@@ -14,7 +14,6 @@ import numpy as np
 
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
-from nas.machine.folders import WorkFolder
 from nas.machine.options import described, explained
 from nas.machine.process import default_workers
 from nas.network.layers import Layer
@@ -61,17 +60,6 @@ class Result:
         return best.layers
 
 
-@dataclass(frozen=True)
-class Silent:
-    """A view that shows nothing."""
-
-    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-        """Nothing."""
-
-    def update(self, snapshot: object) -> None:
-        """Nothing."""
-
-
 def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     """Searches for the most accurate networks within a budget and returns the Pareto front.
 
@@ -104,7 +92,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     storage = open_storage(folder)
     studies = {key: open_study(storage, *key) for key in search.studies}
     workers = min(asked.workers or default_workers(asked.device), search.all_trials)
-    supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view or Silent(), asked.time_limit)
+    supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view, asked.time_limit)
     ending = supervisor.run()
     failure = common_failure(read_records(search, studies), at_least=1)
     return Result(folder.path, ending, read_front(folder.path), failure)

@@ -19,6 +19,7 @@ from nas.results.entries import Entry, check_entries, entries, read_ladder
 from nas.results.networks import is_stored
 from nas.results.options import TableOptions
 from nas.results.trainings import OnEpoch, decided, load, test, with_data
+from nas.results.words import with_spread
 from nas.space.models import MODELS
 from nas.training.several import train_all
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
@@ -191,23 +192,14 @@ def line_cells(line: Line) -> list[str]:
         f"{found['megabytes']:.3g}",
         f"{found['macs']:,}",
         f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}",
-        _number(line, "lowest_loss", "{:.3f}", 1),
-        _number(line, "last_loss", "{:.3f}", 1),
-        _number(line, "accuracy", "{:.2f}", 100),
-        _number(line, "test_accuracy", "{:.2f}", 100),
-        "" if found["published_accuracy"] is None else f"{100 * found['published_accuracy']:.2f}",
+        *(with_spread(line.mean(loss), line.deviation(loss), 3, scale=1) for loss in ("lowest_loss", "last_loss")),
+        *(with_spread(line.mean(share), line.deviation(share)) for share in ("accuracy", "test_accuracy")),
+        with_spread(found["published_accuracy"], None),
         f"{found['seconds']:,.0f} s",
     ]
     if line.failures:
         cells[0] += f" ({len(line.failures)} of {len(line.failures) + len(line.trainings)} failed)"
     return cells
-
-
-def _number(line: Line, name: str, pattern: str, scale: float) -> str:
-    mean, deviation = line.mean(name), line.deviation(name)
-    if mean is None:
-        return ""
-    return pattern.format(scale * mean) + ("" if deviation is None else " ± " + pattern.format(scale * deviation))
 
 
 def markdown(lines: Iterable[Line]) -> str:

@@ -96,7 +96,7 @@ class Supervisor:
     studies: Mapping[tuple[str, int], Study]
     workers: int
     device: str
-    view: View
+    view: View | None = None
     time_limit: float | None = None
     _deaths: dict[int, _Deaths] = field(default_factory=lambda: defaultdict(_Deaths))
     _stopping: Ending | None = None
@@ -115,7 +115,8 @@ class Supervisor:
             write_front(self.folder, records, self.search, self.space)
             if before_all.is_complete:
                 return "complete"
-            self.view.begin(self.folder, self.search, self.workers)
+            if self.view:
+                self.view.begin(self.folder, self.search, self.workers)
             for slot in range(self.workers):
                 Pulse(worker_file(self.folder, slot, "pulse")).clear()
             on_main_thread = threading.current_thread() is threading.main_thread()
@@ -145,7 +146,8 @@ class Supervisor:
                     write_front(self.folder, snapshot.records, self.search, self.space)
                     sweep_weights(self.folder, snapshot.records)
                     written = snapshot.finished
-                self.view.update(snapshot)
+                if self.view:
+                    self.view.update(snapshot)
                 if not alive:
                     return self._ended(snapshot)
                 if self.time_limit and time.monotonic() - started > self.time_limit:
