@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nas.results.pages.page import page
 from nas.results.report.cards import cards
-from nas.results.report.gather import Gathered, gather
+from nas.results.report.gather import Gathered, Trial, gather
 from nas.results.report.trials import described
 from nas.search.search import BASELINES
 
@@ -14,12 +14,8 @@ def report_html(run: Path, stamp: str | None = None) -> str:
     """The report of a run folder, or of a folder of runs. With a `stamp` it watches its server (see `page`)."""
     gathered = gather(run)
     trials, left_out = described(gathered)
-    title = f"{_name(gathered.search.dataset)}, {_name(gathered.search.space)} space"
+    title = f"{Path(gathered.search.dataset).stem}, {Path(gathered.search.space).stem} space"
     return page(title, _lead(gathered, left_out), cards(gathered), trials, stamp=stamp)
-
-
-def _name(path: str) -> str:
-    return Path(path).stem
 
 
 def _lead(gathered: Gathered, left_out: int) -> str:
@@ -29,26 +25,24 @@ def _lead(gathered: Gathered, left_out: int) -> str:
     searches = f"{len(gathered.runs)} searches" if gathered.has_seeds else f"seed {gathered.search.seed}"
     state = f"{finished:,} of {total:,} trials finished"
     words = f"{state} · {searches} · {', '.join(gathered.strategies)} · {gathered.search.epochs} epochs a training"
-    tiles = []
-    for budget in gathered.search.budgets:
-        best = gathered.best(budget)
-        if best is None:
-            tiles.append(f"<div class=tile><b>–</b><span>no network within {budget:,} yet</span></div>")
-            continue
-        record = best.record
-        tiles.append(
-            f"<button class='tile open' data-trial={best.index}><b>{record.accuracy:.2%}</b>"
-            f"<span>best within {budget:,}: {record.parameters:,} parameters ({record.parameters / budget:.1%})</span>"
-            "</button>"
-        )
     over = sum(trial.record.parameters > trial.record.budget for trial in gathered.trials)
     searched = sum(trial.record.strategy != BASELINES for trial in gathered.trials)
+    tiles = [_tile(budget, gathered.best(budget)) for budget in gathered.search.budgets]
     tiles.append(f"<div class=tile><b>{over}</b><span>of {searched:,} proposed networks over budget</span></div>")
-    notes = "".join(
-        f"<p class=empty>Layer tables are missing: {escape(run.trouble)}</p>"
-        for run in gathered.runs[:1]
-        if run.trouble
-    )
+    trouble, notes = gathered.runs[0].trouble, ""
+    if trouble:
+        notes = f"<p class=empty>Layer tables are missing: {escape(trouble)}</p>"
     if left_out:
         notes += f"<p class=quiet>To keep the page small it lacks the layers of {left_out} less accurate networks.</p>"
     return f"<p class=lead>{escape(words)}</p><div class=tiles>{''.join(tiles)}</div>{notes}"
+
+
+def _tile(budget: int, best: Trial | None) -> str:
+    if best is None:
+        return f"<div class=tile><b>–</b><span>no network within {budget:,} yet</span></div>"
+    record = best.record
+    return (
+        f"<button class='tile open' data-trial={best.index}><b>{record.accuracy:.2%}</b>"
+        f"<span>best within {budget:,}: {record.parameters:,} parameters ({record.parameters / budget:.1%})</span>"
+        "</button>"
+    )
