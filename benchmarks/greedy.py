@@ -87,9 +87,8 @@ class PlainGreedySampler(WalkSampler):
 
     LENGTH = 2.0
 
-    def walk(self, start: Point) -> Walk:
-        """One long walk."""
-        centre = start
+    def climb(self, centre: Point, restart: int) -> Walk:
+        """One climb that never ends."""
         ordered = [i for i, knob in enumerate(self.space.knobs) if knob.role != "choice"]
         visited = set()
         for step in count():

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -22,7 +22,7 @@ from nas.search.journal import open_trial
 from nas.search.notes import Notes, first_of, read_notes, write_notes
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.draw import check_satisfiable, draw, draw_target, fit
+from nas.space.draw import check_satisfiable, draw, draw_target, draw_within, fit
 from nas.space.space import Knob, Knobs, Searchable, Value
 
 ATTEMPTS = 30
@@ -43,20 +43,18 @@ class FeasibleSampler(BaseSampler, ABC):
     "exhausted" says so. Raises BudgetError if the space has no network within budget.
     """
 
+    STARTUP: ClassVar[int] = 0
+    """Trials that must be told before `propose` is asked: until then, networks are drawn."""
+
     def __init__(
-        self,
-        space: Searchable,
-        budget: Budget,
-        *,
-        seed: int,
-        below: float = 0.25,
-        starts: Sequence[Knobs] = (),
+        self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25, starts: Sequence[Knobs] = ()
     ) -> None:
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
         self._beginnings = (*starts, self._defaults)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
+        self._ranges = {n: _continuous(kind) for n, kind in self._distributions.items() if not kind.single()}
         self._study_name = ""
         self.forget()
 
@@ -105,6 +103,8 @@ class FeasibleSampler(BaseSampler, ABC):
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if trial.number < len(self._beginnings):  # alike in all strategies
             knobs = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
+        elif len(told(study)) < self.STARTUP:
+            knobs = draw_within(self.space, target, rng)
         else:
             knobs = dict(self.propose(study, trial, target, rng))
         if self.space.identity(knobs) not in seen:
@@ -174,7 +174,7 @@ def distribution(knob: Knob) -> BaseDistribution:
     return IntDistribution(int(low), int(high), log=log)
 
 
-def continuous(kind: BaseDistribution) -> BaseDistribution:
+def _continuous(kind: BaseDistribution) -> BaseDistribution:
     """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
     return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
 

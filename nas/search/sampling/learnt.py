@@ -17,10 +17,9 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass
 class Memory:
-    """What a walk has learnt: every outcome it was sent, the noise, and its log."""
+    """What a walk has learnt: the outcomes of the points it has looked at, the noise, and its log."""
 
     outcomes: dict[Point, Outcome] = field(default_factory=dict)
-    networks: dict[str, Outcome] = field(default_factory=dict)
     triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
     metric: Literal["accuracy", "log-loss"] = "accuracy"
     log: list[str] = field(default_factory=list)

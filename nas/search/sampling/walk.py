@@ -6,8 +6,9 @@ proposal: to propose, the walk is replayed over the told trials up to the first 
 
 import math
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,33 @@ class WalkSampler(FeasibleSampler):
         self._start: Point | None = None
         self._answered: dict[str, str] = {}
 
-    @abstractmethod
     def walk(self, start: Point) -> Walk:
-        """The walk from the first network on, until it meets nothing new. It must depend on its arguments, `self.seed`
-        and the outcomes alone, and ask for networks within budget alone."""
+        """Climb after climb from the first network on, until `IDLE_RESTARTS` of them meet nothing new."""
+        self.known: dict[str, Outcome] = {}
+        centre, idle = start, 0
+        for restart in count(1):
+            before = len(self.known)
+            yield from self.climb(centre, restart)
+            idle = idle + 1 if len(self.known) == before else 0
+            if idle == IDLE_RESTARTS:
+                return
+            centre = self.restart(restart)
+
+    @abstractmethod
+    def climb(self, centre: Point, restart: int) -> Walk:
+        """The part of the walk from one network on, the first with a `restart` of 1. It must depend on `self.seed` and
+        the outcomes alone, and ask for networks within budget alone."""
+
+    def restart(self, restart: int) -> Point:
+        """Where the climb after that one begins: at a random network."""
+        return self.point(draw_within(self.space, self.budget, self.rng("restart", restart)))
+
+    def look(self, points: Iterable[Point]) -> Walk:
+        """Asks for the outcomes of those networks that are not known yet; `self.known` has them then."""
+        unknown = {self.identity(point): point for point in points if self.identity(point) not in self.known}
+        if unknown:
+            outcomes = yield list(unknown.values())
+            self.known.update(zip(unknown, outcomes, strict=True))
 
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """The first network that the walk asks for and the study does not have."""

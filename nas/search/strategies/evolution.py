@@ -7,24 +7,22 @@ from optuna.trial import FrozenTrial
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.search.sampling.walk import exchanges
 from nas.space.budget import Budget
-from nas.space.draw import draw_within
 from nas.space.space import Knobs
 
 
 class EvolutionSampler(FeasibleSampler):
     """Regularised evolution: the best of a random sample of the latest trials has a child, one knob moved."""
 
-    POPULATION = 24
+    STARTUP = 24
+    """Trials of the population."""
     SAMPLE = 8
 
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
-        """A child, or a draw while there is no population yet."""
-        population = told(study)[-self.POPULATION :]
-        if len(population) < self.POPULATION:
-            return draw_within(self.space, target, rng)
+        """A child."""
+        population = told(study)[-self.STARTUP :]
         seen = self.seen(study, besides=trial.number)
         child: Knobs = {}
-        for _ in range(self.POPULATION):
+        for _ in range(self.STARTUP):
             sample = rng.choice(len(population), size=self.SAMPLE, replace=False)
             parent = max((population[i] for i in sample), key=lambda t: t.value or 0.0).params
             child = self.fitted(self._mutated(parent, rng), target, rng)

@@ -5,9 +5,8 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 
-from nas.search.sampling.feasible import FeasibleSampler, continuous, told
+from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.space.budget import Budget
-from nas.space.draw import draw_within
 from nas.space.space import Knobs
 
 
@@ -25,21 +24,11 @@ class GPSampler(FeasibleSampler):
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """Where the process expects to gain most; in a space of choices, its neighbourhood that is within budget."""
         trials = told(study)
-        if len(trials) < self.STARTUP:
-            return draw_within(self.space, target, rng)
-        distributions = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
         chosen = {t.number: t for t in (*ranked[: self.BEST], *trials[-self.LATEST :])}
         process = optuna.samplers.GPSampler(seed=int(rng.integers(2**32)), n_startup_trials=0)
         known = optuna.create_study(direction="maximize", sampler=process)
-        known.add_trials(
-            [
-                create_trial(
-                    value=t.value,
-                    params={name: t.params[name] for name in distributions},
-                    distributions=distributions,
-                )
-                for _, t in sorted(chosen.items())
-            ]
-        )
-        return self.fitted(self._defaults | known.ask(distributions).params, target, rng)
+        for _, t in sorted(chosen.items()):
+            params = {name: t.params[name] for name in self._ranges}
+            known.add_trial(create_trial(value=t.value, params=params, distributions=self._ranges))
+        return self.fitted(self._defaults | known.ask(self._ranges).params, target, rng)

@@ -22,17 +22,7 @@ import numpy as np
 from optuna.study import Study
 
 from nas.search.sampling.learnt import Forecast, Memory, Vector
-from nas.search.sampling.walk import (
-    IDLE_RESTARTS,
-    Outcome,
-    Point,
-    Walk,
-    WalkSampler,
-    exchanges,
-    moved,
-    notch,
-    replaced,
-)
+from nas.search.sampling.walk import Outcome, Point, Walk, WalkSampler, exchanges, moved, notch, replaced
 from nas.space.draw import draw_within
 from nas.space.space import Value
 
@@ -68,25 +58,22 @@ class FullGreedySampler(WalkSampler):
     """
 
     def walk(self, start: Point) -> Walk:
-        """Restart after restart."""
+        """Climb after climb, with what is learnt from all of them."""
         self._memory = Memory()
-        centre = start
-        idle = 0
-        for restart in count(1):
-            known = len(self._memory.networks)
-            yield from self._look([centre])
-            self._say(f"start {restart} at {self._described(centre)}")
-            yield from self._probe(centre, restart)
-            rounds, gained = 0, True
-            while gained:
-                climbed = yield from self._climb(centre)
-                exchanged = yield from self._exchange(climbed, restart, rounds)
-                gained, centre, rounds = exchanged != centre, exchanged, rounds + 1
-            self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
-            idle = idle + 1 if len(self._memory.networks) == known else 0
-            if idle == IDLE_RESTARTS:
-                return
-            centre = self._restart(restart)
+        return super().walk(start)
+
+    def climb(self, centre: Point, restart: int) -> Walk:
+        """Steps and exchanges until neither gains."""
+        yield from self._look([centre])
+        self._say(f"start {restart} at {self._described(centre)}")
+        yield from self._probe(centre, restart)
+        for rounds in count():
+            climbed = yield from self._steps(centre)
+            exchanged = yield from self._exchange(climbed, restart, rounds)
+            if exchanged == centre:
+                break
+            centre = exchanged
+        self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
 
     def explain(self, study: Study) -> list[str]:
         """The walk so far in words: starts, noise, gradients, projections, steps, exchanges."""
@@ -97,13 +84,9 @@ class FullGreedySampler(WalkSampler):
         return list(self._memory.log)
 
     def _look(self, points: Iterable[Point]) -> Walk:
-        """Asks for the outcomes of those networks that are not known yet."""
-        points, memory = list(points), self._memory
-        unknown = {self.identity(p): p for p in points if self.identity(p) not in memory.networks}
-        if unknown:
-            outcomes = yield list(unknown.values())
-            memory.networks.update(zip(unknown, outcomes, strict=True))
-        memory.outcomes.update({point: memory.networks[self.identity(point)] for point in points})
+        points = list(points)
+        yield from self.look(points)
+        self._memory.outcomes.update({point: self.known[self.identity(point)] for point in points})
 
     def _probe(self, centre: Point, restart: int) -> Walk:
         """Measures the noise: how far the middle of three nearly equal networks lies off the line of the others."""
@@ -131,7 +114,7 @@ class FullGreedySampler(WalkSampler):
             f"nearly equal networks; floor {self._shown(memory.floor, sign='')}"
         )
 
-    def _climb(self, centre: Point) -> Steps:
+    def _steps(self, centre: Point) -> Steps:
         """Steps along the projected gradient while they gain more than the floor."""
         while True:
             gradient = yield from self._gradient(centre)
@@ -204,7 +187,7 @@ class FullGreedySampler(WalkSampler):
         tried: set[tuple[int, Value]] = set()
         rng = self.rng("exchange", restart, rounds)
         while True:
-            before = len(self._memory.networks)
+            before = len(self.known)
             for move in self._ranked([m for m in exchanges(self.space.knobs, centre) if m not in tried], centre, rng):
                 tried.add(move)
                 target = self.fit(replaced(centre, {move[0]: move[1]}))
@@ -215,7 +198,7 @@ class FullGreedySampler(WalkSampler):
                     tried.add((move[0], centre[move[0]]))
                     centre = target
                     break
-                if len(self._memory.networks) > before:
+                if len(self.known) > before:
                     break  # something was learnt: rank anew
             else:
                 return centre
@@ -228,7 +211,7 @@ class FullGreedySampler(WalkSampler):
         order = np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable")
         return [moves[i] for i in order]
 
-    def _restart(self, restart: int) -> Point:
+    def restart(self, restart: int) -> Point:
         """The most promising of some random networks, and of some two moves away from the best one."""
         rng = self.rng("restart", restart)
         points = [self.point(draw_within(self.space, self.budget, rng)) for _ in range(RESTART_DRAWS)]

@@ -18,7 +18,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.sampling.feasible import FeasibleSampler, continuous, told
+from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.space import Knobs
@@ -43,14 +43,12 @@ class TPESampler(FeasibleSampler):
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """Knobs that resemble the good trials more than the rest."""
         trials = told(study)
-        if len(trials) < self.STARTUP:
-            return draw_within(self.space, target, rng)
         if all(knob.role == "choice" for knob in self.space.knobs):
             return self._chosen(trials, target, self.seen(study, besides=trial.number), rng)
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
-        ranges = {name: continuous(kind) for name, kind in self._distributions.items() if not kind.single()}
-        return self.fitted(self._defaults | tpe.sample_relative(*_learnt(study, trial, trials), ranges), target, rng)
+        sample = tpe.sample_relative(*_learnt(study, trial, trials), self._ranges)
+        return self.fitted(self._defaults | sample, target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
