@@ -22,7 +22,6 @@ from nas.search.front import (
     Found,
     FrontNetwork,
     front_of,
-    pareto_file,
     read_front,
     write_front,
 )
@@ -124,9 +123,9 @@ def test_a_result_is_written_whole_and_read_back(tmp_path: Path) -> None:
     written = write_front(folder, RECORDS, PLAN, SPACE)
     assert read_front(tmp_path) == read_front(tmp_path / "pareto.json") == written
     assert [path.name for path in tmp_path.iterdir()] == ["pareto.json"]
-    first = pareto_file(folder).read_bytes()
+    first = (folder / "pareto.json").read_bytes()
     write_front(folder, RECORDS, PLAN, SPACE)
-    assert pareto_file(folder).read_bytes() == first
+    assert (folder / "pareto.json").read_bytes() == first
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
 def snapshot(folder: Path) -> Snapshot:
     """A run as it is now. Raises RunError where there is none."""
     search, records = read_run(run_folder(folder))
-    return Snapshot(search, records, 0, 0.0, len(records))
+    return Snapshot(search, records, 0.0, len(records))
 
 
 def print_run(folder: Path, console: Console) -> None:

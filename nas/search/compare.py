@@ -5,17 +5,22 @@ same training seed). The interval of their mean is a bootstrap's, p is of Wilcox
 is A of Vargha and Delaney (2000): the chance that a search of one ends above a search of the other, ties halved.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations
+from itertools import accumulate, combinations, compress
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from nas.errors import RunError
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
+
+Vector = npt.NDArray[np.float64]
 
 Effort = Literal["trials", "epochs", "seconds"]
 EFFORTS: tuple[Effort, ...] = ("trials", "epochs", "seconds")
@@ -49,13 +54,16 @@ class Course:
 
     def at(self, effort: Effort, limit: float) -> float:
         """The best accuracy for at most that effort; 0 where no network was to be had for it."""
-        spent = {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[effort]
-        within = [best for best, so_far in zip(self.best, spent, strict=True) if so_far <= limit]
-        return within[-1] if within else 0.0
+        within = bisect_right(self._spent(effort), limit)
+        return self.best[within - 1] if within else 0.0
 
     def total(self, effort: Effort) -> float:
         """What the whole search took."""
-        return {"trials": len(self.best), "epochs": self.epochs[-1], "seconds": self.seconds[-1]}[effort]
+        return self._spent(effort)[-1]
+
+    def _spent(self, effort: Effort) -> Sequence[float]:
+        """What it had taken after each finished trial, in ascending order."""
+        return {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[effort]
 
 
 def courses(search: Search, records: Iterable[Record]) -> list[Course]:
@@ -64,19 +72,14 @@ def courses(search: Search, records: Iterable[Record]) -> list[Course]:
     training_seconds = {(r.network, len(r.curve)): r.seconds for r in records if r.state in ("trained", "stopped")}
     found = []
     for strategy, budget in search.studies:
-        best, epochs, seconds = [0.0], [0], [0.0]
         own = [r for r in records if (r.strategy, r.budget) == (strategy, budget) and r.is_finished]
-        parts = [part for record in own for part in _parts(record, training_seconds)] if strategy != BASELINES else []
-        for part in sorted(parts, key=lambda part: part.order):
-            if part.is_new:
-                best.append(best[-1])
-                epochs.append(epochs[-1])
-                seconds.append(seconds[-1])
-            best[-1] = max(best[-1], part.accuracy)
-            epochs[-1] += part.epochs
-            seconds[-1] += part.seconds
-        if len(best) > 1:
-            found.append(Course(strategy, budget, search.seed, tuple(best[1:]), tuple(epochs[1:]), tuple(seconds[1:])))
+        if own and strategy != BASELINES:
+            parts = sorted((part for r in own for part in _parts(r, training_seconds)), key=lambda part: part.order)
+            is_last = [part.is_new for part in parts[1:]] + [True]
+            best = compress(accumulate((part.accuracy for part in parts), max), is_last)
+            epochs = compress(accumulate(part.epochs for part in parts), is_last)
+            seconds = compress(accumulate(part.seconds for part in parts), is_last)
+            found.append(Course(strategy, budget, search.seed, tuple(best), tuple(epochs), tuple(seconds)))
     return found
 
 
@@ -96,8 +99,7 @@ def _parts(record: Record, training_seconds: Mapping[tuple[str, int], float]) ->
     epochs, seconds = len(record.accuracies), training_seconds.get((record.network, len(record.curve)), 0.0)
     if not record.resumed:
         return [_Part(record.number, True, epochs, seconds, accuracy)]
-    first = record.first_epochs
-    before = seconds * first / max(epochs, 1)
+    first, before = record.first_epochs, seconds * record.first_epochs / max(epochs, 1)
     return [
         _Part(record.number, True, first, before, 0.0),
         _Part(record.latest, False, epochs - first, seconds - before, accuracy),
@@ -116,10 +118,10 @@ def compare(
 def compare_runs(runs: Sequence[tuple[Search, Sequence[Record]]]) -> list[dict[str, Any]]:
     """Runs that differ in nothing but their seed and their strategies, compared. Raises RunError for others."""
     check_comparable([search for search, _ in runs])
-    averages: dict[int, list[float]] = {}
+    averages = defaultdict[int, list[float]](list)
     for search, records in runs:
         for budget, accuracy in average_random(search, records).items():
-            averages.setdefault(budget, []).append(accuracy)
+            averages[budget].append(accuracy)
     every = [course for search, records in runs for course in courses(search, records)]
     return compare(every, {budget: float(np.mean(found)) for budget, found in averages.items()})
 
@@ -144,24 +146,24 @@ def average_random(search: Search, records: Iterable[Record]) -> dict[int, float
     """For each budget, the mean accuracy of networks drawn at random that use it, predicted where their training
     was stopped (to leave those out would flatter the average). The networks with which every strategy begins, the
     default and those of a warm start, are no draws."""
-    drawn: dict[int, list[float]] = {}
+    drawn = defaultdict[int, list[float]](list)
     source = "random" if "random" in search.strategies else "tpe"
     for record in records:
         draw = record.number - len(search.starts_at(record.budget))
         at_random = draw >= 1 if source == "random" else 1 <= draw <= TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
         if record.strategy == source and at_random and uses and record.is_finished and record.state != "failed":
-            drawn.setdefault(record.budget, []).append(record.value)
+            drawn[record.budget].append(record.value)
     return {budget: float(np.mean(found)) for budget, found in drawn.items() if len(found) >= FEWEST_DRAWS}
 
 
 def _compare_at(
     budget: int, courses: Sequence[Course], average_random: dict[int, float], efforts: Sequence[Effort]
 ) -> dict[str, Any]:
-    by_strategy: dict[str, dict[int, Course]] = {}
+    by_strategy = defaultdict[str, dict[int, Course]](dict)
     for course in courses:
         if course.budget == budget:
-            by_strategy.setdefault(course.strategy, {})[course.seed] = course
+            by_strategy[course.strategy][course.seed] = course
     seeds = sorted(set.intersection(*(set(own) for own in by_strategy.values())))
     table = {strategy: [own[seed] for seed in seeds] for strategy, own in by_strategy.items()}
     limits = {effort: min(c.total(effort) for own in table.values() for c in own) if seeds else 0 for effort in efforts}
@@ -212,7 +214,7 @@ def _pair(first: str, second: str, table: dict[str, list[Course]], effort: Effor
     }
 
 
-def interval_of_mean(differences: "np.typing.NDArray[np.float64]") -> list[float] | None:
+def interval_of_mean(differences: Vector) -> list[float] | None:
     """Bootstrap interval (95 %) of the mean; None for fewer than three differences."""
     if len(differences) < 3:
         return None
@@ -224,14 +226,14 @@ def interval_of_mean(differences: "np.typing.NDArray[np.float64]") -> list[float
     return [float(found.low), float(found.high)]
 
 
-def rank_test(differences: "np.typing.NDArray[np.float64]") -> float | None:
+def rank_test(differences: Vector) -> float | None:
     """Two-sided p of Wilcoxon's signed-rank test; None for a single difference."""
     if len(differences) < 2:
         return None
     return 1.0 if not differences.any() else float(stats.wilcoxon(differences).pvalue)
 
 
-def superiority(ours: "np.typing.NDArray[np.float64]", theirs: "np.typing.NDArray[np.float64]") -> float:
+def superiority(ours: Vector, theirs: Vector) -> float:
     """Share of pairs of searches in which ours is above theirs, ties halved: 0.5 is no effect."""
     above = (ours[:, None] > theirs[None, :]).mean()
     level = (ours[:, None] == theirs[None, :]).mean()

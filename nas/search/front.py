@@ -60,9 +60,8 @@ def measured(records: Iterable[Record]) -> list[Record]:
 
 def best_within(front: Sequence[Sized], parameters: int) -> Sized | None:
     """The most accurate network of a front (see `pareto_front`) with at most that many parameters, None if none is."""
-    return max(
-        (network for network in front if network.parameters <= parameters), key=lambda n: n.parameters, default=None
-    )
+    within = [network for network in front if network.parameters <= parameters]
+    return max(within, key=lambda network: network.parameters, default=None)
 
 
 def count(records: Sequence[Record], search: Search) -> Counts:
@@ -205,10 +204,10 @@ class Front:
 
 def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
     """The result of a search so far."""
-    versions = {package: version(package) for package in PACKAGES}
+    ours = {"nas": __version__, "python": platform.python_version()}
     return Front(
         search=search,
-        versions={"nas": __version__, "python": platform.python_version()} | versions,
+        versions=ours | {package: version(package) for package in PACKAGES},
         shape=space.shape,
         classes=space.classes,
         counts=count(records, search),
@@ -250,15 +249,10 @@ def _baseline(record: Record) -> Baseline:
     )
 
 
-def pareto_file(folder: WorkFolder[Search]) -> Path:
-    """The result."""
-    return folder / "pareto.json"
-
-
 def write_front(folder: WorkFolder[Search], records: Sequence[Record], search: Search, space: Space) -> Front:
     """Rewrites pareto.json in one step and returns its content."""
     front = front_of(records, search, space)
-    write_atomically(pareto_file(folder), json.dumps(front.to_json(), indent=2, allow_nan=False) + "\n")
+    write_atomically(folder / "pareto.json", json.dumps(front.to_json(), indent=2, allow_nan=False) + "\n")
     return front
 
 

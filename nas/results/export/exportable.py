@@ -20,7 +20,7 @@ from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command
 from nas.results.words import times
-from nas.search.front import Front, FrontNetwork, pareto_file, read_front
+from nas.search.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
@@ -78,7 +78,7 @@ def _is_training(folder: Path) -> bool:
 def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
     front = read_front(source)
     folder = run_folder(source if source.is_dir() else source.parent)
-    is_own = source.is_dir() or source.resolve() == pareto_file(folder).resolve()
+    is_own = source.is_dir() or source.resolve() == (folder / "pareto.json").resolve()
     if not (is_own and folder.settings.exists()):
         raise RunError(
             f"{source} lies alone, without the weights of its run; train a network of it, "

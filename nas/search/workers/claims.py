@@ -3,7 +3,7 @@
 Called under the run's lock "claim", one worker at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,35 +54,36 @@ class Claims:
             return "wait" if waiting else "nothing"
         return self._prepare(trial) or "settled"
 
+    def _running(self) -> Iterator[tuple[Study, int, Notes]]:
+        """The trials that are not told yet: study, number, what is noted on them."""
+        for study in self.studies.values():
+            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                yield study, frozen.number, read_notes(frozen)
+
     def _settle_waiting(self) -> int:
         """Tells the trials whose twin has finished, or lets them train; returns how many still wait."""
         waiting = 0
-        for study in self.studies.values():
-            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                noted = read_notes(frozen)
-                if not noted.waits_for:
-                    continue
-                twin = self._twin(noted.network, study, frozen.number)
-                if twin is None:
-                    write_notes(open_trial(study, frozen.number), Notes(waits_for=""))
-                elif twin[1].state.is_finished():
-                    _replay(open_trial(study, frozen.number), *twin)
-                else:
-                    waiting += 1
+        for study, number, noted in self._running():
+            if not noted.waits_for:
+                continue
+            twin = self._twin(noted.network, study, number)
+            if twin is None:
+                write_notes(open_trial(study, number), Notes(waits_for=""))
+            elif twin[1].state.is_finished():
+                _replay(open_trial(study, number), *twin)
+            else:
+                waiting += 1
         return waiting
 
     def _take_over(self) -> Trial | None:
         """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
-        for study in self.studies.values():
-            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                noted = read_notes(frozen)
-                if noted.waits_for or not self._is_orphan(noted):
-                    continue
-                trial = open_trial(study, frozen.number)
-                if reason := fatal(noted.deaths):
-                    fail(trial, reason)
-                else:
-                    return trial
+        for study, number, noted in self._running():
+            if noted.waits_for or not self._is_orphan(noted):
+                continue
+            trial = open_trial(study, number)
+            if not (reason := fatal(noted.deaths)):
+                return trial
+            fail(trial, reason)
         return None
 
     def _is_orphan(self, noted: Notes) -> bool:
@@ -175,10 +176,9 @@ class Claims:
                 itself = other is study and frozen.number == number
                 if itself or noted.network != identity or not noted.is_original:
                     continue
-                stopped = bool(noted.stopped) and frozen.state.is_finished()
-                if same_strategy or not stopped:
-                    if not stopped:
-                        return other, frozen
+                if not noted.stopped or not frozen.state.is_finished():
+                    return other, frozen
+                if same_strategy:
                     found = other, frozen
         return found
 

@@ -3,7 +3,6 @@
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -34,7 +33,6 @@ class Snapshot:
 
     search: Search
     records: list[Record]
-    workers: int
     seconds: float
     finished_before: int
 
@@ -78,14 +76,6 @@ class View(Protocol):
         """Shows this moment."""
 
 
-@dataclass(frozen=True)
-class _Deaths:
-    """How often the workers of a slot died in a row, while the search had come no further than `progress`."""
-
-    in_a_row: int = 0
-    progress: int = -1
-
-
 @dataclass
 class Supervisor:
     """Runs the workers of one run folder to the end of the search."""
@@ -98,7 +88,8 @@ class Supervisor:
     device: str
     view: View | None = None
     time_limit: float | None = None
-    _deaths: dict[int, _Deaths] = field(default_factory=lambda: defaultdict(_Deaths))
+    _deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
     _stopping: Ending | None = None
 
     def run(self) -> Ending:
@@ -110,9 +101,8 @@ class Supervisor:
         with self.folder.lock("run", wait=False) as held:
             if not held:
                 raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
-            records = read_records(self.search, self.studies)
-            before_all = Snapshot(self.search, records, self.workers, 0, 0)
-            write_front(self.folder, records, self.search, self.space)
+            before_all = self._look(0, 0)
+            write_front(self.folder, before_all.records, self.search, self.space)
             if before_all.is_complete:
                 return "complete"
             if self.view:
@@ -138,18 +128,21 @@ class Supervisor:
         written = finished_before
         while True:
             try:
-                snapshot = self._look(len(pool), time.monotonic() - started, finished_before)
+                snapshot = self._look(time.monotonic() - started, finished_before)
                 alive = self._keep_alive(pool, snapshot)
                 if not alive:  # what the last worker told since
-                    snapshot = self._look(0, snapshot.seconds, finished_before)
+                    snapshot = self._look(snapshot.seconds, finished_before)
                 if snapshot.finished != written or not alive:
                     write_front(self.folder, snapshot.records, self.search, self.space)
                     sweep_weights(self.folder, snapshot.records)
                     written = snapshot.finished
                 if self.view:
                     self.view.update(snapshot)
+                if not alive and self._stopping:
+                    return self._stopping
                 if not alive:
-                    return self._ended(snapshot)
+                    sweep_weights(self.folder, snapshot.records, all_stopped=snapshot.is_complete)
+                    return "complete"
                 if self.time_limit and time.monotonic() - started > self.time_limit:
                     self._stop(pool, "time limit")
                 time.sleep(POLL_SECONDS)
@@ -158,15 +151,8 @@ class Supervisor:
                     pool.kill()
                 self._stop(pool, "interrupted")
 
-    def _ended(self, snapshot: Snapshot) -> Ending:
-        """How the search ended. Of a complete one no training can go on: stopped ones' weights are not needed."""
-        if self._stopping:
-            return self._stopping
-        sweep_weights(self.folder, snapshot.records, all_stopped=snapshot.is_complete)
-        return "complete"
-
-    def _look(self, workers: int, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(self.search, read_records(self.search, self.studies), workers, seconds, finished_before)
+    def _look(self, seconds: float, finished_before: int) -> Snapshot:
+        return Snapshot(self.search, read_records(self.search, self.studies), seconds, finished_before)
 
     def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
@@ -186,9 +172,9 @@ class Supervisor:
         said = last_line(log, otherwise="it said nothing")
         if code == EXIT_WRONG_USE:
             raise UserError(said)
-        before = self._deaths[slot]
-        in_a_row = before.in_a_row + 1 if progress == before.progress else 1
-        self._deaths[slot] = _Deaths(in_a_row, progress)
+        before, progress_then = self._deaths.get(slot, (0, -1))
+        in_a_row = before + 1 if progress == progress_then else 1
+        self._deaths[slot] = in_a_row, progress
         if in_a_row >= (FAILED_STARTS if code > 0 else KILLED_STARTS):
             raise RunError(
                 f"worker {slot} died {in_a_row} times without an epoch done (exit {code}): {said}; see {log}"
