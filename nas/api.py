@@ -21,12 +21,10 @@ from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
 from nas.results.export.exportable import exportables
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
-from nas.results.report import write_report
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
 from nas.search.front import Front, read_front
-from nas.search.journal import open_storage, open_study
 from nas.search.records import common_failure, read_records, read_run
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
@@ -89,8 +87,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     if asked.arrays:
         x, y = asked.arrays
         np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
-    storage = open_storage(folder)
-    studies = {key: open_study(storage, *key) for key in search.studies}
+    studies = open_studies(search, folder, None)
     workers = min(asked.workers or default_workers(asked.device), search.all_trials)
     supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view, asked.time_limit)
     ending = supervisor.run()
@@ -177,12 +174,11 @@ def run_report(asked: ReportOptions) -> Report:
 
     Raises RunError where there is no run, or a file cannot be written, UserError where pictures cannot be drawn.
     """
-    file = write_report(Path(asked.run), Path(asked.out) if asked.out else None)
-    if not asked.png:
-        return Report(file)
     from nas.results.report.pictures import write_pictures
+    from nas.results.report.whole import write_report
 
-    return Report(file, tuple(write_pictures(Path(asked.run), Path(asked.png))))
+    file = write_report(Path(asked.run), Path(asked.out) if asked.out else None)
+    return Report(file, tuple(write_pictures(Path(asked.run), Path(asked.png))) if asked.png else ())
 
 
 def _takes(options: Callable[P, Options], run: Callable[[Options], R]) -> Callable[P, R]:

@@ -27,13 +27,12 @@ from nas.errors import RunError
 from nas.network.folds import depth
 from nas.results.pages.markup import Html, plotly_text, table
 from nas.results.pages.theme import DARK, LIGHT
-from nas.results.report import write_report
 from nas.results.report.cards import cards
 from nas.results.report.cards.record.settings import command
 from nas.results.report.gather import gather, importances, wilson
 from nas.results.report.published import NETWORKS, REPORT, published
 from nas.results.report.watch import server
-from nas.results.report.whole import report_html
+from nas.results.report.whole import report_html, write_report
 from nas.search.front import pareto_front, write_front
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
 from nas.search.records import read_records, run_folders

@@ -1,17 +1,17 @@
 """Networks by what they are called on the command line: one that nas knows by name, or one of a pareto.json."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nas.errors import RunError, UserError
 from nas.network.layers import Shape
 from nas.space.budget import parse_count
 from nas.space.named import Named, check_pretrained, is_known, known_network
 
-if TYPE_CHECKING:
-    from nas.search.front import FrontNetwork
+FINGERPRINT = "[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}"
+"""One, or the first six or more digits of one that cannot be read as a number. Others, which could be a number too, are
+taken for one where they begin a fingerprint of the front."""
 
 
 def find_network(
@@ -52,8 +52,9 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
 
     content = read_front(path)
     front = content.networks
-    if select and (_is_fingerprint(select) or _begins_one(select, front)):
-        selected = [entry for entry in front if entry.network.startswith(select)]
+    begun = [entry for entry in front if select and entry.network.startswith(select)]
+    if select and (re.fullmatch(FINGERPRINT, select) or (begun and len(select) >= 6)):
+        selected = begun
     else:
         best = content.best(parse_count(select) if select else None)
         selected = [best] if best else []
@@ -81,13 +82,3 @@ def stored_data(path: Path) -> tuple[str, int | None, float | None]:
     if dataset == ARRAYS and not arrays.exists():
         raise RunError(f"{path} is of a search of arrays, and there is no {arrays}; give --dataset")
     return str(arrays) if dataset == ARRAYS else dataset, search.image_size, search.validation_share
-
-
-def _is_fingerprint(select: str) -> bool:
-    """Whether it is one, or the first six or more digits of one that cannot be read as a number."""
-    return re.fullmatch("[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}", select) is not None
-
-
-def _begins_one(select: str, front: "Sequence[FrontNetwork]") -> bool:
-    """Whether six or more digits, which could be a number too, begin a fingerprint of the front."""
-    return len(select) >= 6 and any(entry.network.startswith(select) for entry in front)

@@ -11,9 +11,9 @@ from scipy import stats
 from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
-from nas.search.front import read_front
+from nas.search.front import measured, read_front
 from nas.search.records import Record, read_run
-from nas.search.search import BASELINES, run_folder
+from nas.search.search import run_folder
 from nas.search.studies import rebuilt, space_of
 from nas.space.space import Space, Value
 
@@ -98,17 +98,12 @@ def best_of_budgets(records: Sequence[Record], most: int = BEST) -> dict[int, li
     """The most accurate measured networks of each budget that any strategy found there, best first, each once, of those
     with at least BEST_USE of the parameters of the first."""
     found: dict[int, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (-r.accuracy, r.parameters, r.network)):
+    for record in sorted(measured(records), key=lambda r: (-r.accuracy, r.parameters, r.network)):
         own = found.setdefault(record.budget, [])
-        if (
-            record.strategy != BASELINES
-            and record.is_measured
-            and record.parameters >= BEST_USE * (own[0].parameters if own else 0)
-            and len(own) < most
-            and record.network not in {other.network for other in own}
-        ):
+        uses = not own or record.parameters >= BEST_USE * own[0].parameters
+        if uses and len(own) < most and record.network not in {other.network for other in own}:
             own.append(record)
-    return {budget: own for budget, own in sorted(found.items()) if own}
+    return dict(sorted(found.items()))
 
 
 def laws(best: Mapping[int, Sequence[Record]], space: Space) -> list[Law]:
@@ -132,20 +127,16 @@ def _law(name: str, sizes: list[float], values: list[float]) -> Law:
         return Law(name, is_power, 0.0, 0.0, 0.0, len(values))
     fitted = stats.linregress(sizes, [math.log10(value) for value in values] if is_power else values)
     slope = float(fitted.slope)
-    if len(values) < 3:
-        return Law(name, is_power, slope, math.nan, math.nan, len(values))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 2) * fitted.stderr)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 2) * fitted.stderr)  # nan for two values
     return Law(name, is_power, slope, slope - reach, slope + reach, len(values))
 
 
 def scaling(records: Sequence[Record], space: Space, most: int = BEST) -> dict[str, Any]:
     """The laws, and the networks behind them, as JSON values."""
     best = best_of_budgets(records, most)
+    found = [vars(law) | {"verdict": law.verdict} for law in laws(best, space)]
     return {
-        "laws": [
-            {name: None if value != value else value for name, value in vars(law).items()} | {"verdict": law.verdict}
-            for law in laws(best, space)
-        ],
+        "laws": [{name: None if value != value else value for name, value in law.items()} for law in found],
         "networks": [
             {"budget": budget, "parameters": record.parameters, "accuracy": record.accuracy}
             | vars(form(rebuilt(record, space), space.shape))
@@ -164,11 +155,8 @@ def warm_starts(records: Sequence[Record], budgets: Sequence[int], space: Space)
     names = {knob.name for knob in space.knobs}
     if any(set(record.knobs) != names for own in best.values() for record in own):
         raise RunError(f"the networks to begin from are of another space than {space.name!r}; search in the same one")
-    starts = []
-    for budget in budgets:
-        nearest = max((other for other in best if other <= budget), default=min(best))
-        starts.append([dict(record.knobs) for record in best[nearest]])
-    return tuple(starts)
+    nearest = [max((other for other in best if other <= budget), default=min(best)) for budget in budgets]
+    return tuple([dict(record.knobs) for record in best[budget]] for budget in nearest)
 
 
 def scaling_laws(run: Path, most: int) -> dict[str, Any]:

@@ -58,19 +58,18 @@ def server(run: Path, port: int = 0) -> ThreadingHTTPServer:
 
         def do_GET(self) -> None:
             """One of the two."""
+            status, kind = HTTPStatus.OK, "text/plain"
             if self.headers.get("Host", "") not in {f"{host}:{self.server.server_port}" for host in HOSTS}:  # type: ignore[attr-defined]
-                self._answer(HTTPStatus.FORBIDDEN, "text/plain", "this page is for this machine only")
+                status, text = HTTPStatus.FORBIDDEN, "this page is for this machine only"
             elif self.path == "/stamp":
-                self._answer(HTTPStatus.OK, "text/plain", watcher.stamp())
+                text = watcher.stamp()
             elif self.path == "/":
                 try:
-                    self._answer(HTTPStatus.OK, "text/html", watcher.page())
+                    kind, text = "text/html", watcher.page()
                 except UserError as error:
-                    self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", str(error))
+                    status, text = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
             else:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there is nothing here; open /")
-
-        def _answer(self, status: HTTPStatus, kind: str, text: str) -> None:
+                status, text = HTTPStatus.NOT_FOUND, "there is nothing here; open /"
             body = text.encode()
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")

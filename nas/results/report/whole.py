@@ -1,13 +1,30 @@
-"""The whole report: its cards in order, its title, its summary."""
+"""`nas report`: a search, running or finished, as one HTML file that opens without a network."""
 
 from html import escape
 from pathlib import Path
 
+from nas.errors import RunError
+from nas.machine.folders import check_file, write_atomically
 from nas.results.pages.page import page
 from nas.results.report.cards import cards
 from nas.results.report.gather import Gathered, Trial, gather
 from nas.results.report.trials import described
 from nas.search.search import BASELINES
+
+
+def write_report(run: Path, file: Path | None = None) -> Path:
+    """Writes the report of a run folder, or of a folder of runs that differ in their seed, and returns its path, by
+    default report.html in the folder. Raises RunError where there is no run, or the file cannot be written, UserError
+    where it can never be."""
+    if file is not None:
+        check_file(file, "--out")
+    text = report_html(run)
+    file = file or run / "report.html"
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror}; give --out another file") from error
+    return file
 
 
 def report_html(run: Path, stamp: str | None = None) -> str:

@@ -76,7 +76,7 @@ def _search(asked: SearchOptions, console: "Console") -> tuple[int, Path]:
 
 def _write_report(folder: Path, console: "Console") -> None:
     """Writes report.html; that it cannot be written is no failure of the search."""
-    from nas.results.report import write_report
+    from nas.results.report.whole import write_report
 
     try:
         said = f"report: {write_report(folder)}"
