@@ -8,7 +8,7 @@ Two sources, in this order:
    the size of the network. Every training that went through a link teaches it, also one that was stopped later on; that
    trainings were stopped by what had been seen of them does no harm, for each link is conditioned on just that (Little
    and Rubin 2002: missing at random). Before anyone has gone through a link it is the families' forecast with a wide
-   prior, and the residuals of all links together say how wide (`_Model._caution`).
+   prior, and the residuals of all links together say how wide (its caution).
 
 Everything is computed from differences of values: adding a constant to all curves adds it to the prediction.
 """
