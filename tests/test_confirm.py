@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import wait_for
 from searching import write_data, write_space
 
 from nas.api import search
@@ -101,14 +101,24 @@ def test_the_interval_is_students_t_over_the_seeds() -> None:
     )
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A finished search of two budgets, two networks each."""
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished search of two budgets, two networks each, and of its data and space."""
+    folder = tmp_path_factory.mktemp("searched")
     search(
-        dataset=str(write_data(tmp_path)), budget=(300, 900), trials=2, epochs=1, strategies=("random",), below=0.0,
-        stop="none", space=str(write_space(tmp_path)), out=tmp_path / "run", workers=1, device="cpu",
+        dataset=str(write_data(folder)), budget=(300, 900), trials=2, epochs=1, strategies=("random",), below=0.0,
+        stop="none", space=str(write_space(folder)), out=folder / "run", workers=1, device="cpu",
     )  # fmt: skip
-    return tmp_path / "run"
+    return folder
+
+
+@pytest.fixture
+def run(searched: Path, tmp_path: Path) -> Path:
+    """A copy of that search, of data and a space that are its own."""
+    run = shutil.copytree(searched, tmp_path / "searched") / "run"
+    for name in ("settings.json", "pareto.json"):
+        (run / name).write_text((run / name).read_text().replace(str(searched), str(run.parent)))
+    return run
 
 
 def without_test_split(run: Path) -> None:
@@ -215,14 +225,16 @@ def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "run").glob("confirm*")) == []
 
 
-def killed_and_continued(run: Path, after: float) -> None:
-    """Kills the command after so many seconds, wherever it is."""
-    command = [sys.executable, "-m", "nas.cli", "confirm", str(run), "--seeds", "2", "--workers", "1", "--epochs", "3"]
-    command += ["--no-baselines", "--device", "cpu"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(after)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+TWO_SEEDS = ["--seeds", "2", "--workers", "1", "--epochs", "6", "--no-baselines", "--device", "cpu"]
+
+
+def begun_and_killed(run: Path, trainings: int) -> None:
+    """Kills the command and what it has started as soon as so many trainings have an epoch behind them."""
+    command = [sys.executable, "-m", "nas.cli", "confirm", str(run), *TWO_SEEDS]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        wait_for(lambda: len(trained(run)) >= trainings or process.poll() is not None)
+        assert process.poll() is None, "it was over before it was killed: it proves nothing"
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def same_but_for_time(metrics: Metrics) -> Metrics:
@@ -231,11 +243,10 @@ def same_but_for_time(metrics: Metrics) -> Metrics:
 
 def test_killed_and_repeated_it_comes_to_the_same_and_reads_the_test_split_once(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "whole")
-    arguments = ["--seeds", "2", "--workers", "1", "--epochs", "3", "--no-baselines", "--device", "cpu"]
-    assert main(["confirm", str(tmp_path / "whole"), *arguments]) == 0
-    for after in (4.0, 7.0, 5.5):
-        killed_and_continued(run, after)
-    assert main(["confirm", str(run), *arguments]) == 0
+    assert main(["confirm", str(tmp_path / "whole"), *TWO_SEEDS]) == 0
+    for trainings in (1, 2):
+        begun_and_killed(run, trainings)
+    assert main(["confirm", str(run), *TWO_SEEDS]) == 0
     whole, parts = read_confirmed(tmp_path / "whole"), read_confirmed(run)
     assert parts is not None
     assert whole is not None

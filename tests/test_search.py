@@ -14,6 +14,7 @@ import searching
 
 import nas
 from nas.search.notes import read_notes
+from nas.stopping.rules import RULES
 
 TWO_BUDGETS = ("--budget", "500,2000")
 
@@ -102,7 +103,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search in which most trainings are stopped, and some of them audited."""
     folder = tmp_path_factory.mktemp("stopped")
     flags = ("--strategies", "tpe,random", "--workers", "2", "--stop-threshold", "0.2", "--audit", "0.3")
-    done = searching.run(searching.command(folder, folder / "out", *flags, trials=14, epochs=6))
+    done = searching.run(searching.command(folder, folder / "out", *flags, trials=11, epochs=6))
     assert done.returncode == 0, done.stderr
     assert "stopped early (extrapolate)" in done.stderr
     return folder / "out"
@@ -116,7 +117,7 @@ def test_a_predicted_value_is_told_and_flagged_but_never_reported_as_measured(st
     content = searching.result(stopped)
     counts = content["counts"]
     assert counts["stopped"] > 0
-    assert counts["trained"] + counts["replayed"] + counts["stopped"] == counts["proposed"] == 28 + 3
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == counts["proposed"] == 22 + 3
     assert all(len(entry["curve"]) == 6 for entry in content["front"])
     assert all(baseline["validation_accuracy"] is not None for baseline in content["baselines"])
     storage = JournalStorage(JournalFileBackend(str(stopped / "journal.log")))
@@ -169,10 +170,11 @@ def test_weights_of_stopped_trainings_are_kept_while_they_may_go_on(stopped: Pat
     assert len(kept - {entry["network"] for entry in content["front"]}) >= content["counts"]["stopped"] > 1
 
 
-@pytest.mark.parametrize("rule", ["median", "halving", "none"])
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"extrapolate"}))
 def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
-    flags = ("--workers", "2", "--stop", rule)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", *flags, trials=10, epochs=4))
+    """The rule that nobody asks for has runs of its own above."""
+    flags = ("--workers", "1", "--no-baselines", "--stop", rule)
+    done = searching.run(searching.command(tmp_path, tmp_path / "out", *flags, trials=8, epochs=4))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
     assert content["stopping"]["rule"] == rule
@@ -184,7 +186,7 @@ def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (("--stop", "never"), "stop must be of extrapolate, median, halving, none but got 'never'"),
+        (("--stop", "never"), f"stop must be of {', '.join(RULES)} but got 'never'"),
         (("--stop-threshold", "2"), "stop_threshold must be at least 0 and at most 1 but got 2.0"),
         (("--audit", "-0.1"), "audit must be at least 0 and at most 1 but got -0.1"),
     ],
@@ -207,7 +209,7 @@ def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
 
 def test_one_worker_gives_the_same_result_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        done = searching.run(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=4))
+        done = searching.run(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=3, epochs=1))
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "pareto.json").read_bytes() == (tmp_path / "b" / "pareto.json").read_bytes()
 
@@ -230,13 +232,16 @@ def test_interrupting_stops_at_the_next_epoch_and_says_how_to_go_on(tmp_path: Pa
 
 
 def test_a_time_limit_ends_the_search_with_what_it_has(tmp_path: Path) -> None:
-    arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "1", "--time-limit", "15s", trials=4000)
-    started = time.monotonic()
-    done = searching.run(arguments)
+    for limit in (6, 12, 24):  # on a busy machine the first may pass before anything is trained
+        flags = ("--workers", "1", "--no-baselines", "--time-limit", f"{limit}s")
+        started = time.monotonic()
+        done = searching.run(searching.command(tmp_path, tmp_path / f"out{limit}", *flags, trials=4000))
+        assert time.monotonic() - started < limit + 45
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stderr
     assert "time limit reached" in done.stderr
-    assert time.monotonic() - started < 60
-    assert searching.result(tmp_path / "out")["counts"]["trained"] > 0
+    assert 0 < searching.result(tmp_path / f"out{limit}")["counts"]["trained"] < 4000
 
 
 def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
