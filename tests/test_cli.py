@@ -13,9 +13,12 @@ from records import PLAN, SPACE, record
 
 from nas.cli.commands import COMMANDS
 from nas.cli.main import build_parser, main
+from nas.data.augmentations import AUGMENTATIONS
 from nas.network.serial import from_json
 from nas.search.front import write_front
 from nas.search.search import run_folder
+from nas.search.strategies import STRATEGIES
+from nas.space.space import shipped_spaces
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import RECIPES
 
@@ -111,8 +114,7 @@ def test_nas_runs_as_a_program() -> None:
     [
         (
             "space nowhere",
-            "no space is named 'nowhere'; shipped are cifar_resnet, conv_blocks, conv_fc, mbconv, mixed, mobile, "
-            "plain, residual; or give a .py file",
+            f"no space is named 'nowhere'; shipped are {', '.join(shipped_spaces())}; or give a .py file",
         ),
         ("space nowhere.py", "there is no space file 'nowhere.py'"),
         ("space mixed --max-macs 1K", "--max-macs needs --budget"),
@@ -127,7 +129,7 @@ def test_nas_runs_as_a_program() -> None:
         ("count s4-resnet20 blocks=3", "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
         ("count torchvision:resnet19", "torchvision has no classifier named 'resnet19'; it has resnet1"),
         ("count s0-10k --shape 1,4,4", "model 's0-10k' was made for images 3 × 32 × 32 and those of 1 × 4 × 4 are too"),
-        ("recipes nothing", "no recipe is named 'nothing'; shipped are search, final, s0, s1, s2, s2-tune, s3, s4; or"),
+        ("recipes nothing", f"no recipe is named 'nothing'; shipped are {', '.join(RECIPES)}; or"),
         ("recipes nowhere.toml", "nowhere.toml cannot be read: No such file or directory"),
         ("count mixed --select 10K", "--select needs a pareto.json"),
         ("count nowhere.json", "there is no pareto.json at nowhere.json"),
@@ -138,11 +140,11 @@ def test_nas_runs_as_a_program() -> None:
         ("search --budget 1K --dataset digits --space nowhere", "no space is named 'nowhere'"),
         (
             "search --budget 1K --dataset digits --strategies luck",
-            "strategies must be of evolution, gp, greedy, greedy-full, local, random, tpe but got 'luck'",
+            f"strategies must be of {', '.join(STRATEGIES)} but got 'luck'",
         ),
         (
             "search --budget 1K --dataset digits --augment blur",
-            "augmentation must be of crop, flip, vertical-flip, cutout, erasing",
+            f"augmentation must be of {', '.join(AUGMENTATIONS)} but got 'blur'",
         ),
         ("search --budget 1K --dataset digits --trials 0", "trials must be at least 1 but got 0"),
         ("search --budget 1K --dataset digits --epochs 0", "epochs must be at least 1 but got 0"),

@@ -14,6 +14,7 @@ from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
 from nas.space.named import Torchvision, from_stored, size, to_stored
+from nas.space.space import shipped_spaces
 
 
 @pytest.fixture
@@ -110,8 +111,8 @@ def test_networks_are_stored_as_json_and_read_again() -> None:
         (
             "nowhere",
             [],
-            "no model or space is named 'nowhere': `nas models` lists the models; spaces are cifar_resnet, "
-            "conv_blocks, conv_fc, mbconv, mixed, mobile, plain, residual or a .py file; torchvision:NAME is one of "
+            "no model or space is named 'nowhere': `nas models` lists the models; spaces are "
+            f"{', '.join(shipped_spaces())} or a .py file; torchvision:NAME is one of "
             "torchvision's, scaled:NAME@PARAMETERS a scaled design",
         ),
         ("nowhere.py", [], "there is no space file 'nowhere.py'"),

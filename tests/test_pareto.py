@@ -230,7 +230,7 @@ def spoiled(path: str, value: Any) -> dict[str, Any]:
         ("front/0/layers/layers/0/layer", "Convolution"),
         ("front/0/layers/layers/0/layers/0/kernel", 0),
         ("best/0/share_of_budget", 1.5),
-        ("settings/augmentation", ["blur"]),
+        ("settings/augmentation", [1]),
         ("data/shape", [1, 8]),
     ],
 )

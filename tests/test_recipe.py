@@ -235,8 +235,7 @@ def test_a_file_that_is_no_recipe_is_refused_in_one_line(tmp_path: Path, text: s
     [
         (
             "nothing",
-            "no recipe is named 'nothing'; shipped are search, final, s0, s1, s2, s2-tune, s3, s4; "
-            "or give a .toml file",
+            f"no recipe is named 'nothing'; shipped are {', '.join(RECIPES)}; or give a .toml file",
         ),
         ("/nowhere/mine.toml", "/nowhere/mine.toml cannot be read: No such file or directory"),
     ],
@@ -271,8 +270,7 @@ def test_a_recipe_that_is_not_there_is_refused(name: str, told: str) -> None:
         ),
         (
             {"augmentation": ("blur",)},
-            "augmentation must be of crop, flip, vertical-flip, cutout, erasing, randaugment, colour-jitter, "
-            "grayscale but got 'blur'",
+            f"augmentation must be of {', '.join(AUGMENTATIONS)} but got 'blur'",
         ),
         ({"augmentation": ("flip", "flip")}, "conflicting options: augmentation names one twice: flip, flip"),
         ({"milestones": (0.5,)}, "conflicting options: milestones go with schedule multi-step; got (0.5,) with const"),

@@ -221,8 +221,8 @@ def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path) -> None:
 # The shipped spaces
 
 
-def test_the_shipped_spaces_are_these() -> None:
-    assert SPACES == ["cifar_resnet", "conv_blocks", "conv_fc", "mbconv", "mixed", "mobile", "plain", "residual"]
+def test_the_spaces_of_the_documentation_are_shipped() -> None:
+    assert {"cifar_resnet", "conv_blocks", "conv_fc", "mbconv", "mixed", "mobile", "plain", "residual"} <= set(SPACES)
 
 
 @pytest.mark.parametrize(("shape", "classes"), IMAGES)

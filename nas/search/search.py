@@ -10,7 +10,7 @@ RUN/settings.json   what was decided: the same command continues, another is ref
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -201,7 +201,7 @@ class Search:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls)}
+        values = {f.name: content[f.name] for f in fields(cls) if f.name in content or f.default is MISSING}
         recipe = changed(Recipe(), values["recipe"] | {name: values[name] for name in _IN_BOTH})
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values | lists | {"recipe": recipe})

@@ -50,7 +50,7 @@ NETWORKS = {
         Published("ResNet-20, a later recipe", 272_000, 0.940, RESNET),
     ),
 }
-"""By data set, in the order of their sizes. Where a range was published, its ends."""
+"""What was published for each data set, in the order of the sizes. Where a range was published, its ends."""
 
 CLASSES = {"cifar100": 100, "cifar10": 10}
 
