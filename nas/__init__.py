@@ -13,7 +13,7 @@ and Optuna when they are first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import BudgetError, DataError, RunError, SpaceError, UserError
+from nas.errors import BudgetError, DataError, RecipeError, RunError, SpaceError, UserError
 from nas.network.folds import macs, output_shape, parameters, peak_activation
 from nas.network.layers import (
     Activation,
@@ -63,6 +63,7 @@ __all__ = [
     "Layer",
     "Linear",
     "Pool",
+    "RecipeError",
     "Residual",
     "Result",
     "RunError",

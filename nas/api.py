@@ -37,7 +37,6 @@ from nas.space.space import Architecture, Space, bind, load_architecture, space_
 from nas.training.recipes import recipe_for
 
 P = ParamSpec("P")
-Options = TypeVar("Options")
 R = TypeVar("R")
 
 
@@ -181,16 +180,22 @@ def run_report(asked: ReportOptions) -> Report:
     return Report(file, tuple(write_pictures(Path(asked.run), Path(asked.png))) if asked.png else ())
 
 
-def _takes(options: Callable[P, Options], run: Callable[[Options], R]) -> Callable[P, R]:
-    """A function that takes the options as its own arguments: `_takes(SearchOptions, run_search)(budget=10_000)`."""
+def _takes(options: Callable[P, Any], run: Callable[..., R]) -> Callable[P, R]:
+    """A function that takes the options as its own arguments, `_takes(SearchOptions, run_search)(budget=10_000)`, and
+    after them, by name, what `run` takes besides, as `view` and `on_epoch`."""
+    own = inspect.signature(options)
+    besides = [one.replace(kind=one.KEYWORD_ONLY) for one in list(inspect.signature(run).parameters.values())[1:]]
 
     def called(*arguments: P.args, **keywords: P.kwargs) -> R:
-        return run(options(*arguments, **keywords))
+        given = {one.name: keywords.pop(one.name) for one in besides if one.name in keywords}
+        return run(options(*arguments, **keywords), **given)
 
     meanings = "\n".join(f"    {name}: {explained(*about)}" for name, about in described(options).items())
     called.__name__ = called.__qualname__ = options.__name__.removesuffix("Options").lower()
     called.__doc__ = f"{inspect.getdoc(run)}\n\nArguments:\n{meanings}"
-    called.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    returns = inspect.signature(run).return_annotation
+    taken = [*own.parameters.values(), *besides]
+    called.__signature__ = own.replace(parameters=taken, return_annotation=returns)  # type: ignore[attr-defined]
     return called
 
 

@@ -94,9 +94,9 @@ def _parse(described_field: Field[Any], about: Option) -> Callable[[str], Any]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Names separated by commas, each once; "none" for none."""
+    """Names separated by commas, each once; "none" is no name."""
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    return () if list(names) == ["none"] else tuple(names)
+    return tuple(name for name in names if name != "none")
 
 
 def _help(described_field: Field[Any], about: Option) -> str:

@@ -13,8 +13,9 @@ From the fields derive the checks, the flags of a command (`nas.cli.flags`), the
 
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -80,7 +81,7 @@ def explained(described_field: Field[Any], about: Option) -> str:
     """The meaning of an option, what it may be, and its default, in one line."""
     default = described_field.default
     tells = default is not MISSING and default is not None and default is not False and default != ()
-    holds = about.unset or (text(default) if tells else "")
+    holds = about.unset or ("yes" if default is True else text(default) if tells else "")
     names = f": {', '.join(about.names)}" if about.names else ""
     return about.meaning + names + (f" (default: {holds})" if holds else "")
 
@@ -97,11 +98,14 @@ def is_listed(annotation: Any) -> bool:
 
 
 def as_tuples(options: Any) -> None:
-    """Where tuples belong, other sequences and single values become tuples; for `__post_init__`."""
+    """Where tuples belong, other iterables and single values become tuples, and paths text where no path belongs; for
+    `__post_init__`."""
     for name, (described_field, _) in described(options).items():
         value = getattr(options, name)
+        if isinstance(value, Path) and Path not in kinds(described_field.type):
+            object.__setattr__(options, name, value := str(value))
         if value is not None and is_listed(described_field.type) and not isinstance(value, tuple):
-            listed = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+            listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
             object.__setattr__(options, name, listed)
 
 

@@ -91,7 +91,8 @@ def _check_nothing_to_train(asked: TableOptions) -> None:
         raise UserError(f"{names}: finished trainings are only shown; name a model to train as well, or leave it out")
 
 
-def _check_asked(asked: TableOptions, models: Sequence[str]) -> None:
+def check_asked(asked: TableOptions, models: Sequence[str]) -> None:
+    """Raises UserError where models and options contradict each other."""
     if asked.ladder and (models or asked.vary):
         raise UserError("--ladder names its models and changes itself; leave out models and --vary")
     if asked.ladder and asked.recipe != TableOptions().recipe:
@@ -101,7 +102,7 @@ def _check_asked(asked: TableOptions, models: Sequence[str]) -> None:
 
 
 def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | None) -> list[Line]:
-    _check_asked(asked, models)
+    check_asked(asked, models)
     groups = _begun(with_data(asked, models), models)
     labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
 

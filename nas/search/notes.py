@@ -14,7 +14,7 @@ Rows = Sequence[Sequence[float]]
 
 class Predicted(NamedTuple):
     """What was predicted after an epoch: Student's t of the last epoch's accuracy (see
-    `nas.stopping.curves.Prediction`), and the chance by which the training was judged."""
+    `nas.stopping.extrapolator.Prediction`), and the chance by which the training was judged."""
 
     epoch: int
     mean: float

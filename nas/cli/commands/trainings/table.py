@@ -23,14 +23,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.network_tables import contest_table, failure_lines
     from nas.machine.folders import check_file
-    from nas.results.table import line_values, markdown, table, to_train
+    from nas.results.table import check_asked, line_values, markdown, table, to_train
     from nas.results.trainings import with_data
 
     asked, console = read_options(TableOptions, flags), terminal_console()
     for flag in ("markdown", "html"):
         if file := getattr(flags, flag):
             check_file(Path(file), f"--{flag}")
-    if (models := to_train(asked)) or asked.ladder:
+    models = to_train(asked)
+    if models or asked.ladder or not asked.models:
+        check_asked(asked, models)
         asked = with_data(asked, models)
         asked = replace(asked, dataset=default_dataset(asked.dataset, console))
     lines = table(asked, saying_epochs(console))
