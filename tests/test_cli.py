@@ -125,7 +125,7 @@ def test_nas_runs_as_a_program() -> None:
         ("count mixed depth=3", "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
         ("count mixed width1", "settings must be KNOB=VALUE with a knob of stem"),
         ("count mixed kernel1=4", "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
-        ("count nowhere", "no model or space is named 'nowhere': `nas models` lists the models; spaces are cifar_"),
+        ("count nowhere", "no model or space is named 'nowhere': `nas models` lists the models; spaces are "),
         ("count s4-resnet20 blocks=3", "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
         ("count torchvision:resnet19", "torchvision has no classifier named 'resnet19'; it has resnet1"),
         ("count s0-10k --shape 1,4,4", "model 's0-10k' was made for images 3 × 32 × 32 and those of 1 × 4 × 4 are too"),

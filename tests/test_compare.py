@@ -26,6 +26,7 @@ from nas.search.compare import (
 )
 from nas.search.records import Record
 from nas.search.strategies import STRATEGIES
+from nas.space.designs import DESIGNS
 
 SMALL = {"width": 4, "kernel": 3, "gate": False}
 LARGE = {"width": 16, "kernel": 3, "gate": False}
@@ -155,9 +156,9 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     for seed in (3, 4):
         content = result(tmp_path / "out" / f"seed{seed}")
         assert content["settings"]["seed"] == seed
-        assert [b["baseline"] for b in content["baselines"]] == ["resnet", "mobilenetv2", "vgg"]
+        assert [b["baseline"] for b in content["baselines"]] == list(DESIGNS)
         assert [s["strategy"] for s in content["comparison"][0]["strategies"]] == ["random", "greedy"]
-        assert content["counts"]["proposed"] == 9
+        assert content["counts"]["proposed"] == 6 + len(DESIGNS)
     capsys.readouterr()
     assert main(["compare", str(tmp_path / "out"), "--json", "--html", str(tmp_path / "page.html")]) == 0
     at = json.loads(capsys.readouterr().out)[0]

@@ -123,8 +123,8 @@ def test_networks_are_stored_as_json_and_read_again() -> None:
         (
             "scaled:resnet",
             [],
-            "a scaled design is scaled:NAME@PARAMETERS, like scaled:resnet@50K, with a name of resnet, mobilenetv2, "
-            "vgg, but got 'scaled:resnet'",
+            "a scaled design is scaled:NAME@PARAMETERS, like scaled:resnet@50K, with a name of "
+            f"{', '.join(DESIGNS)}, but got 'scaled:resnet'",
         ),
         ("scaled:lenet@1K", [], "a scaled design is scaled:NAME@PARAMETERS, like scaled:resnet@50K, with a name of"),
         (

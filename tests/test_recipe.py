@@ -215,7 +215,7 @@ def test_a_file_changes_the_recipe_that_it_extends(tmp_path: Path) -> None:
         ("epochs = [3]", "{file}: epochs must be one value but got (3,)"),
         ("milestones = 0.5", "{file}: milestones must be a list but got 0.5"),
         ('augmentation = "crop"', "{file}: augmentation must be a list but got 'crop'"),
-        ('extends = "nothing"', "{file}: no recipe is named 'nothing'; shipped are search, final, s0, s1, s2, "),
+        ('extends = "nothing"', f"{{file}}: no recipe is named 'nothing'; shipped are {', '.join(RECIPES)}; "),
         ('extends = "other.toml"', "{file}: extends must name a shipped recipe but is 'other.toml'"),
         ("extends = 3", "{file}: extends must name a shipped recipe but is 3"),
         ("[optimiser]\nname = 3", "{file}: optimiser must be of nesterov, sgd, adam, adamw but got {{'name': 3}}"),
