@@ -106,7 +106,7 @@ def rebuilt(record: Record, space: Space | BaselineSpace) -> Layer:
     if (known := fingerprint(network, space.shape)) != record.network:
         raise SpaceError(
             f"the space makes another network of the knobs of {record.strategy} #{record.number} than it did in the "
-            f"search (fingerprint {known}, then {record.network}): its file or nas has "
-            "changed; restore it, or search again"
+            f"search (fingerprint {known}, then {record.network}): its file or nas has changed; restore it, or search "
+            "again"
         )
     return network

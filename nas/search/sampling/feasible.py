@@ -77,7 +77,11 @@ class FeasibleSampler(BaseSampler, ABC):
 
     def fitted(self, knobs: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
         """The knobs, whose numbers need not be among the options' own, snapped to the options and fitted."""
-        return fit(self.space, {k.name: _snap(k, knobs[k.name]) for k in self.space.knobs}, target, rng)
+        snapped = dict(knobs)
+        for knob in self.space.knobs:
+            if knob.role != "choice" and not isinstance(value := knobs[knob.name], str):
+                snapped[knob.name] = knob.options[knob.nearest(float(value))]
+        return fit(self.space, snapped, target, rng)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every knob, always: the search space is fixed."""
@@ -199,9 +203,3 @@ def told(study: Study) -> list[FrozenTrial]:
     stopped and went on, the last one."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return list({first_of(trial): trial for trial in complete if trial.params}.values())
-
-
-def _snap(knob: Knob, value: Value) -> Value:
-    if knob.role == "choice" or isinstance(value, str):
-        return value
-    return knob.options[knob.nearest(float(value))]

@@ -99,9 +99,8 @@ class WalkSampler(FeasibleSampler):
         """The first network that the walk asks for and the study does not have."""
         if target.parameters < self.budget.parameters:
             return self.fitted(self._best(study), target, rng)
-        wanted = self._first_unknown(
-            self._outcomes(study), self.seen(study, besides=trial.number), self._beginning(study)
-        )
+        seen = self.seen(study, besides=trial.number)
+        wanted = self._first_unknown(self._outcomes(study), seen, self._beginning(study))
         return draw_within(self.space, target, rng) if wanted is None else self.knobs_of(wanted)
 
     def knobs_of(self, point: Point) -> dict[str, Value]:
@@ -151,17 +150,13 @@ class WalkSampler(FeasibleSampler):
             for point in self._request:
                 if self.identity(point) not in seen:
                     return point
-            self._advance(outcomes)
+            answers = {self.identity(point): outcomes.get(self.identity(point), PENDING) for point in self._request}
+            self._answered |= {name: repr(answer) for name, answer in answers.items()}
+            try:
+                self._request = self._walk.send([answers[self.identity(point)] for point in self._request])
+            except StopIteration:
+                self._request = ()
         return None
-
-    def _advance(self, outcomes: Mapping[str, Outcome]) -> None:
-        assert self._walk is not None
-        answers = [outcomes.get(self.identity(point), PENDING) for point in self._request]
-        self._answered |= {self.identity(p): repr(answer) for p, answer in zip(self._request, answers, strict=True)}
-        try:
-            self._request = self._walk.send(answers)
-        except StopIteration:
-            self._request = ()
 
     def _outcomes(self, study: Study) -> dict[str, Outcome]:
         """What the trials that are done came to, by network."""

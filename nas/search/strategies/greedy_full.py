@@ -116,14 +116,12 @@ class FullGreedySampler(WalkSampler):
 
     def _steps(self, centre: Point) -> Steps:
         """Steps along the projected gradient while they gain more than the floor."""
-        while True:
-            gradient = yield from self._gradient(centre)
-            if gradient is None:
-                return centre
+        while (gradient := (yield from self._gradient(centre))) is not None:
             stepped = yield from self._step(centre, gradient)
             if stepped == centre:
-                return centre
+                break
             centre = stepped
+        return centre
 
     def _gradient(self, centre: Point) -> Gradient:
         """The projected gradient by full differences: n + 1 networks. None where no difference beats the floor."""
@@ -149,12 +147,11 @@ class FullGreedySampler(WalkSampler):
         return pairs
 
     def _projected(self, accuracy: Mapping[int, float], parameters: Mapping[int, float]) -> dict[int, float] | None:
-        names = [self._names[i] for i in accuracy]
         if not any(accuracy.values()):
             self._say("gradient: no difference of an ordered knob beats the floor")
             return None
         along = project(np.array(list(accuracy.values())), np.array([parameters[i] for i in accuracy], dtype=float))
-        shown = zip(names, accuracy.values(), parameters.values(), along, strict=True)
+        shown = zip((self._names[i] for i in accuracy), accuracy.values(), parameters.values(), along, strict=True)
         self._say(
             "gradient a notch, and its projection along equal parameters: "
             + "; ".join(f"{name} {self._shown(a)} for {n:+,} → {self._shown(o)}" for name, a, n, o in shown if a or o)
@@ -188,9 +185,12 @@ class FullGreedySampler(WalkSampler):
         rng = self.rng("exchange", restart, rounds)
         while True:
             before = len(self.known)
-            for move in self._ranked([m for m in exchanges(self.space.knobs, centre) if m not in tried], centre, rng):
+            moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
+            promise = self._promise([replaced(centre, dict([move])) for move in moves])
+            for i in np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable"):  # ties in random order
+                move = moves[i]
                 tried.add(move)
-                target = self.fit(replaced(centre, {move[0]: move[1]}))
+                target = self.fit(replaced(centre, dict([move])))
                 if self.identity(target) == self.identity(centre):
                     continue
                 yield from self._look([target])
@@ -202,14 +202,6 @@ class FullGreedySampler(WalkSampler):
                     break  # something was learnt: rank anew
             else:
                 return centre
-
-    def _ranked(
-        self, moves: list[tuple[int, Value]], centre: Point, rng: np.random.Generator
-    ) -> list[tuple[int, Value]]:
-        """The moves, the most promising first, ties in random order."""
-        promise = self._promise([replaced(centre, {i: option}) for i, option in moves])
-        order = np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable")
-        return [moves[i] for i in order]
 
     def restart(self, restart: int) -> Point:
         """The most promising of some random networks, and of some two moves away from the best one."""
@@ -235,14 +227,11 @@ class FullGreedySampler(WalkSampler):
         """Whether the target beats the centre by more than the floor; says so."""
         gain = self._memory.value(target) - self._memory.value(centre)
         taken = gain > self._memory.floor
-        if math.isnan(gain) or math.isinf(gain):
+        if not math.isfinite(gain):
             self._say(f"{move}: a training failed, {'taken' if taken else 'left'}")
             return taken
-        changes = ", ".join(
-            f"{name} {before} → {after}"
-            for name, before, after in zip(self._names, centre, target, strict=True)
-            if before != after
-        )
+        both = zip(self._names, centre, target, strict=True)
+        changes = ", ".join(f"{name} {before} → {after}" for name, before, after in both if before != after)
         self._say(f"{move} ({changes}): {self._shown(gain)}, {'taken' if taken else 'left'}")
         return taken
 

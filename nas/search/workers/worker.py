@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
-from nas.training.train import Epoch, train
+from nas.training.train import train
 
 
 @dataclass
@@ -106,7 +106,16 @@ class Worker:
         seconds: list[float] = []
         first_judged = self._first_judged(trial, reported)
         rule = RULES[search.stop](search.epochs)
-        for epoch in self._epochs(trial, network):
+        key = trial_key(trial.study, trial)
+        epochs = train(
+            network,
+            self.data,
+            search.recipe,
+            seed=derive_seed(search.seed, "training"),
+            checkpoint=weights_file(self.claims.folder, read_notes(trial).network),
+            pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
+        )
+        for epoch in epochs:
             curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
             seconds.append(epoch.seconds)
             if epoch.epoch not in reported:
@@ -120,18 +129,6 @@ class Worker:
                     return None
         almost_stopped = read_notes(trial).stopped is not None  # its last worker died when it was about to stop it
         return curve[-1][2], Notes(curve=curve, seconds=seconds, stopped=0 if almost_stopped else None)
-
-    def _epochs(self, trial: Trial, network: Layer) -> Iterator[Epoch]:
-        """The training, from where it was left on."""
-        search, key = self.claims.search, trial_key(trial.study, trial)
-        return train(
-            network,
-            self.data,
-            search.recipe,
-            seed=derive_seed(search.seed, "training"),
-            checkpoint=weights_file(self.claims.folder, read_notes(trial).network),
-            pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
-        )
 
 
 def _warm_up(device: torch.device) -> None:
