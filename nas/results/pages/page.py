@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from string import Template
 from typing import Any
 
-from nas.results.pages.theme import BASE, DARK, LIGHT, Card, Figure, View
+from nas.results.pages.theme import BASE, DARK, LIGHT, Card, View
 
 NO_TRIALS: Mapping[str, Any] = {"trials": (), "tables": {}, "words": ()}
 
@@ -24,33 +25,26 @@ def page(
     from plotly.offline import get_plotlyjs
 
     figures = [figure for card in cards for view in card.views for figure in view.figures]
-    content = {
-        **trials,
-        "figures": {figure.name: {"data": figure.data, "layout": figure.layout} for figure in figures},
-        "base": BASE,
-        "palettes": {"light": LIGHT, "dark": DARK},
-        "stamp": stamp,
-    }
+    drawn = {figure.name: {"data": figure.data, "layout": figure.layout} for figure in figures}
+    palettes = {"light": LIGHT, "dark": DARK}
+    content = {**trials, "figures": drawn, "base": BASE, "palettes": palettes, "stamp": stamp}
     own, plotly = _asset("page.js"), get_plotlyjs()
     connect = "'none'" if stamp is None else "'self'"
     policy = (
         f"default-src 'none'; script-src {_hash(plotly)} {_hash(own)}; style-src 'unsafe-inline'; img-src data: blob:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
-    links = "".join(f'<a href="#{card.name}">{escape(card.title)}</a>' for card in cards)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{_palettes()}\n{_asset('page.css')}</style>\n</head>\n<body>\n"
-        f'<nav aria-label="contents"><div>{links}</div>'
-        '<button id="theme" type="button" aria-label="light or dark">◐</button></nav>\n'
-        f"<main>\n<header><h1>{escape(title)}</h1>\n{lead}</header>\n{''.join(map(_card, cards))}</main>\n"
-        '<aside id="panel" aria-label="network" hidden><div class="bar"><h2></h2>'
-        '<button id="close" type="button" aria-label="close">✕</button></div><div id="details"></div></aside>\n'
-        f'<script type="application/json" id="data">{_json(content)}</script>\n'
-        f"<script>{plotly}</script>\n<script>{own}</script>\n</body>\n</html>\n"
+    return Template(_asset("page.html")).substitute(
+        policy=policy,
+        title=escape(title),
+        palettes=_palettes(),
+        style=_asset("page.css"),
+        links="".join(f'<a href="#{card.name}">{escape(card.title)}</a>' for card in cards),
+        lead=lead,
+        cards="".join(map(_card, cards)),
+        data=_json(content),
+        plotly=plotly,
+        own=own,
     )
 
 
@@ -70,16 +64,13 @@ def _card(card: Card) -> str:
 
 
 def _view(view: View, *, hidden: bool) -> str:
-    plots = "".join(map(_plot, view.figures))
-    columns = f'<div class="plots of{len(view.figures)}">{plots}</div>' if plots else ""
-    return f'<div class="view"{" hidden" if hidden else ""}>{columns}{view.html}</div>'
-
-
-def _plot(figure: Figure) -> str:
-    return (
+    plots = "".join(
         f'<div class="plot" role="img" aria-label="{escape(figure.label)}" data-figure="{escape(figure.name)}" '
         f'style="height:{figure.height}px"></div>'
+        for figure in view.figures
     )
+    columns = f'<div class="plots of{len(view.figures)}">{plots}</div>' if plots else ""
+    return f'<div class="view"{" hidden" if hidden else ""}>{columns}{view.html}</div>'
 
 
 def _palettes() -> str:

@@ -25,17 +25,16 @@ def write_pictures(run: Path, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}; give --png another folder") from error
-    paths = [folder / f"{figure.name}.png" for figure in figures]
-    jobs = [
-        {"fig": drawing(figure), "path": path, "opts": {"format": "png", "scale": SCALE}}
-        for figure, path in zip(figures, paths, strict=True)
+    jobs: list[dict[str, Any]] = [
+        {"fig": drawing(figure), "path": folder / f"{figure.name}.png", "opts": {"format": "png", "scale": SCALE}}
+        for figure in figures
     ]
     try:
         kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False})
     except Exception as error:  # its errors have no common base; a missing browser is the usual one
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it did not say why"
+        reason = (str(error).strip() or "it did not say why").splitlines()[0]
         raise UserError(f"Kaleido cannot draw: {reason}. --png needs Chrome or Chromium on this machine.") from error
-    return paths
+    return [job["path"] for job in jobs]
 
 
 def drawing(figure: Figure) -> dict[str, Any]:
