@@ -10,18 +10,18 @@ from typing import Any
 
 from nas.results.pages.markup import plotly_text
 
-LIGHT = {
-    "ink": "#1c2024", "muted": "#60666d", "faint": "#a9b0b8", "grid": "#e7eaee", "paper": "#ffffff",
-    "page": "#f6f7f9", "edge": "#dfe3e8", "accent": "#0b62c4", "good": "#18794e", "bad": "#c2311f",
-    "s0": "#0072b2", "s1": "#d55e00", "s2": "#009e73", "s3": "#b5578f", "s4": "#a87900", "s5": "#5b5bd6",
-    "s6": "#7a6a5a",
+SHADES = {
+    "ink": ("#1c2024", "#eceef1"), "muted": ("#60666d", "#a3aab3"), "faint": ("#a9b0b8", "#6d757f"),
+    "grid": ("#e7eaee", "#2b3038"), "paper": ("#ffffff", "#181b20"), "page": ("#f6f7f9", "#0f1115"),
+    "edge": ("#dfe3e8", "#2e343d"), "accent": ("#0b62c4", "#74b0ff"), "good": ("#18794e", "#4cc38a"),
+    "bad": ("#c2311f", "#ff7b66"), "s0": ("#0072b2", "#4fb3ee"), "s1": ("#d55e00", "#ff9a52"),
+    "s2": ("#009e73", "#35c79a"), "s3": ("#b5578f", "#ea9bc8"), "s4": ("#a87900", "#e8bd3d"),
+    "s5": ("#5b5bd6", "#a5a5ff"), "s6": ("#7a6a5a", "#c4b29f"),
 }  # fmt: skip
-DARK = {
-    "ink": "#eceef1", "muted": "#a3aab3", "faint": "#6d757f", "grid": "#2b3038", "paper": "#181b20",
-    "page": "#0f1115", "edge": "#2e343d", "accent": "#74b0ff", "good": "#4cc38a", "bad": "#ff7b66",
-    "s0": "#4fb3ee", "s1": "#ff9a52", "s2": "#35c79a", "s3": "#ea9bc8", "s4": "#e8bd3d", "s5": "#a5a5ff",
-    "s6": "#c4b29f",
-}  # fmt: skip
+"""The colours of a page by their names: light, dark."""
+
+LIGHT = {name: light for name, (light, _) in SHADES.items()}
+DARK = {name: dark for name, (_, dark) in SHADES.items()}
 SERIES = 7
 BASELINE = "$muted"
 

@@ -1,5 +1,6 @@
 """The card on the best so far against what it took."""
 
+from collections import defaultdict
 from html import escape
 from typing import Any
 
@@ -15,15 +16,13 @@ def card(gathered: Gathered) -> Card:
     """Best accuracy so far against trials, epochs and seconds."""
     name, heading = "best", "Best so far"
     every = [course for run in gathered.runs for course in courses(run.search, run.records)]
-    sentence = "The best measured accuracy that each strategy had found for what it had cost by then. "
-    sentence += (
-        f"Lines are means over {len(gathered.runs)} seeds, bands reach from the worst to the best. "
-        if gathered.has_seeds
-        else "This is one search: without other seeds there is no band, and chance cannot be told from skill. "
-    )
-    sentence += (
-        "Dotted lines are the scaled baselines; poor ones lie below the range shown. A network that several strategies "
-        "propose is charged to each."
+    seeds = "This is one search: without other seeds there is no band, and chance cannot be told from skill."
+    if gathered.has_seeds:
+        seeds = f"Lines are means over {len(gathered.runs)} seeds, bands reach from the worst to the best."
+    sentence = (
+        f"The best measured accuracy that each strategy had found for what it had cost by then. {seeds} Dotted lines "
+        "are the scaled baselines; poor ones lie below the range shown. A network that several strategies propose is "
+        "charged to each."
     )
     if not every:
         return Card(name, heading, sentence, empty="No strategy has finished a trial yet.")
@@ -37,10 +36,9 @@ def card(gathered: Gathered) -> Card:
 
 
 def _verdicts(at: dict[str, Any]) -> str:
-    said: dict[tuple[str, str], list[str]] = {}
+    said = defaultdict[tuple[str, str], list[str]](list)
     for pair in at["pairs"]:
-        key = (f"{pair['first']} and {pair['second']}", pair["verdict"])
-        said.setdefault(key, []).append(f"{pair['limit']:,.0f} {pair['cost']}")
+        said[f"{pair['first']} and {pair['second']}", pair["verdict"]].append(f"{pair['limit']:,.0f} {pair['cost']}")
     items = [
         f"<li><b>{escape(pair)}</b>, after {escape(' or '.join(costs))}: {escape(verdict)}</li>"
         for (pair, verdict), costs in said.items()
