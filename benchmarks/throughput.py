@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from machine import Figures, parser, say, show
-from throughput_process import CLASSES, SIDE, Job, network
+from throughput_process import CLASSES, NETWORKS, SIDE, Job, network
 
 from nas.machine.pool import ALLOCATOR
 from nas.network.folds import cost
@@ -88,7 +88,7 @@ def efficiency(job: Job, rate: float, processes: int, size: int) -> Figures:
 def main() -> int:
     """Prints the comparison as JSON."""
     arguments = parser(__doc__, "python benchmarks/throughput.py --network basic --rounds 3")
-    arguments.add_argument("--network", choices=("basic", "mixed"), default="basic", help="default: %(default)s")
+    arguments.add_argument("--network", choices=NETWORKS, default="basic", help="default: %(default)s")
     arguments.add_argument("--batch", type=int, default=128, help="images a step (default: %(default)s)")
     arguments.add_argument("--steps", type=int, default=50, help="steps timed a process (default: %(default)s)")
     arguments.add_argument("--warmup", type=int, default=10, help="steps before the clock (default: %(default)s)")

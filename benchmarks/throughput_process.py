@@ -25,13 +25,16 @@ from nas.data.augment import DeviceData, DeviceSplit
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.module import to_module
+from nas.space.budget import Budget, parse_count
+from nas.space.draw import fit
+from nas.space.space import bind, load_architecture, space_file
 from nas.training.recipe import Recipe
 from nas.training.train import train
 
 SIDE, CLASSES = 32, 100
 DISTINCT_IMAGES = 10_000
 MEAN, DEVIATION = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
-NetworkName = Literal["basic", "mixed"]
+NETWORKS = ("basic", "mixed", "default@10K", "default@100K")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Job:
     """What one process does. `loaders` counts only for the usual script, `size` only for a matrix product."""
 
     role: Literal["ours", "usual", "fp32", "bf16"]
-    network: NetworkName = "basic"
+    network: str = "basic"
     batch_size: int = 128
     steps: int = 50
     warmup: int = 10
@@ -47,8 +50,13 @@ class Job:
     size: int = 1024
 
 
-def network(name: NetworkName) -> Layer:
-    """Dense residual blocks (96,180 parameters), or mostly depthwise ones (72,876)."""
+def network(name: str) -> Layer:
+    """One of `NETWORKS`: dense residual blocks (96,180 parameters), mostly depthwise ones (72,876), or the default of
+    space `mixed` fitted to a budget."""
+    if name.startswith("default@"):
+        space = bind(load_architecture(space_file("mixed")), (3, SIDE, SIDE), CLASSES)
+        budget = Budget(parse_count(name.removeprefix("default@")))
+        return space.network(fit(space, space.defaults, budget, np.random.default_rng(0)))
     first = stage("basic", 1, 16, 16, kernel=3, stride=1, name="stage 1")
     if name == "basic":
         second = stage("basic", 1, 16, 36, kernel=3, stride=2, name="stage 2")

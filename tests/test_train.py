@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas.data import MANY_IMAGES
 from nas.data.augment import DeviceData, training_batches
 from nas.data.load import SearchData, Split, array_search_data, load_search_data
+from nas.machine.checkpoint import read_checkpoint
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.seeds import derive_seed
@@ -62,8 +63,8 @@ def curve(epochs: list[Epoch]) -> list[tuple[float, ...]]:
 
 
 def state(checkpoint: Path) -> dict[str, Any]:
-    stored: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-    return stored
+    values, groups = read_checkpoint(checkpoint, torch.device("cpu"))
+    return values | groups
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -22,6 +22,7 @@ from nas.cli.main import main
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import load_search_data
 from nas.errors import DataError, RunError, UserError
+from nas.machine.checkpoint import read_checkpoint
 from nas.machine.folders import WorkFolder
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
@@ -473,7 +474,7 @@ def test_a_command_that_is_killed_or_interrupted_again_and_again_comes_to_the_sa
         elif how == "interrupt":
             assert code == 130
             assert "Traceback" not in said
-        stored = torch.load(state_file(folder), weights_only=True)["epochs"]
+        stored = read_checkpoint(state_file(folder), torch.device("cpu"))[0]["epochs"]
         assert stored[: len(done)] == done  # with their times: no epoch that was done is trained again
         assert epochs <= len(stored) < EPOCHS
         done = stored

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from nas.errors import RunError, UserError
 from nas.machine.options import differences
 
-FORMAT = 2
+FORMAT = 3
 """Version of settings.json, raised when what lies in a folder of work can no longer be read as it was written."""
 
 

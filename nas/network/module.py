@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.network import layers
+from nas.network.kernels import batch_norm, conv2d, subsampled
 from nas.network.layers import Function, Layer
 
 _ACTIVATIONS: dict[Function, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "hardswish": nn.Hardswish}
@@ -36,7 +37,7 @@ class SubsampleModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
-        x = _strided(x[:, : self.outputs], (self.stride, self.stride))
+        x = subsampled(x[:, : self.outputs], (self.stride, self.stride))
         return nn.functional.pad(x, (0, 0, 0, 0, 0, max(0, self.outputs - self.inputs)))
 
 
@@ -52,12 +53,6 @@ class SqueezeExcitationModule(nn.Module):
         """[N, C, H, W] to the same shape."""
         gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
         return x * nn.functional.hardsigmoid(self.excite(gate))
-
-
-def _strided(x: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Every `stride`-th position. Pooling windows of one does what a slice does, and keeps the gradient in the layout
-    of x, where a slice's comes row by row."""
-    return x if stride == (1, 1) else nn.functional.avg_pool2d(x, 1, stride)
 
 
 def _keep_layout_of_gradient(x: Tensor) -> None:
@@ -105,8 +100,9 @@ class LeanConv2d(nn.Conv2d):
             x = x[:, :, rows.start : rows.start + rows.pixels, columns.start : columns.start + columns.pixels]
         stride, padding = (rows.stride, columns.stride), (rows.padding, columns.padding)
         if weight.shape[2:] == (1, 1) and padding == (0, 0):
-            x, stride = _strided(x, stride), (1, 1)
-        return nn.functional.conv2d(x, weight, self.bias, stride, padding, dilation, self.groups)
+            x, stride = subsampled(x, stride), (1, 1)
+        compute = conv2d if self.training else nn.functional.conv2d
+        return compute(x, weight, self.bias, stride, padding, dilation, self.groups)
 
     def _axis(self, axis: int, side: int) -> "_Axis":
         kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
@@ -133,6 +129,17 @@ class _Axis(NamedTuple):
     dilation: int = 1
 
 
+class LeanBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm in the fastest form. Its state and results are those of nn.BatchNorm2d, but that it does not count
+    its batches, which serve no purpose where the momentum is fixed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same shape."""
+        if not self.training or self.momentum is None or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps)
+
+
 def lean(module: nn.Module) -> nn.Module:
     """The module, its convolutions made LeanConv2d, which has the same state."""
     for inner in module.modules():
@@ -147,7 +154,7 @@ def to_module(layer: Layer) -> nn.Module:
         case layers.Conv():
             return LeanConv2d(*astuple(layer))  # its fields stand in the order of torch's arguments
         case layers.BatchNorm():
-            return nn.BatchNorm2d(layer.channels)
+            return LeanBatchNorm2d(layer.channels)
         case layers.Activation():
             return _ACTIVATIONS[layer.function]()
         case layers.Sequence():

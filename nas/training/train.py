@@ -1,11 +1,9 @@
 """Training as a generator of epochs: stopping is not drawing the next one."""
 
-import copy
 import math
-import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
+from nas.machine.checkpoint import Tensors, read_checkpoint, write_checkpoint
+from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
 from nas.network.module import lean, to_module
 from nas.seeds import derive_seed
@@ -62,22 +62,25 @@ def train(
     seed: int,
     checkpoint: Path | None = None,
     pulse: Callable[[int, int], None] = lambda epoch, step: None,
+    begin: Callable[[Activity], None] = lambda activity: None,
 ) -> Generator[Epoch, None, None]:
     """Trains on the data's device and yields every epoch from the first to the last, or to that in which the recipe's
     `stop_patience` ran out.
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
-    `pulse(epoch, step)` is called before every step. Equal seeds give equal initial weights, batches and augmentation.
-    Raises DivergenceError.
+    `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
+    equal initial weights, batches and augmentation. Raises DivergenceError.
     """
+    begin("build")
     run = _Training(network, data, recipe, seed)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
     yield from done[: recipe.all_epochs]
     while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
-        epoch = run.epoch(done, pulse)
+        epoch = run.epoch(done, pulse, begin)
         done.append(epoch)
         if checkpoint:
+            begin("checkpoint")
             run.save(checkpoint, done)
         yield epoch
 
@@ -94,11 +97,10 @@ def build(network: Network, dropout: float = 0.0) -> nn.Module:
     return module
 
 
-def trained_weights(checkpoint: Path) -> dict[str, Tensor]:
+def trained_weights(checkpoint: Path) -> Tensors:
     """State of the network that a training came to: averaged weights, of the best epoch where training stops early."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights: dict[str, Tensor] = state.get("best") or state["average"]
-    return weights
+    _, groups = read_checkpoint(checkpoint, torch.device("cpu"))
+    return groups["best"] or groups["average"]
 
 
 @torch.no_grad()
@@ -134,28 +136,32 @@ class _Training:
         device = data.mean.device
         self.data, self.recipe, self.seed = data, recipe, seed
         self.module = build(network, recipe.dropout).to(device).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.module)
-        self.best: dict[str, Tensor] | None = None
+        self.state: Tensors = self.module.state_dict(keep_vars=True)
+        floating = {id(tensor): tensor for tensor in self.state.values() if tensor.is_floating_point()}
+        self._current = list(floating.values())
+        self._averaged = [tensor.detach().clone() for tensor in self._current]
+        self.best: Tensors = {}
         self.steps = 0
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
-        self._current = _floating_tensors(self.module)
-        self._averaged = _floating_tensors(self.average)
         self.optimiser = _optimiser(self.module, recipe)
         self._gradients: Gradients = partial(_gradients, self.module, recipe)
         if device.type == "cuda" and isinstance(network, Layer):  # other modules may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
 
-    def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None]) -> Epoch:
+    def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None], begin: Callable[[Activity], None]) -> Epoch:
         """The epoch after those done: one pass over the training split, then one over the validation split."""
+        begin("steps")
         started = time.perf_counter()
         number = len(done) + 1
         losses = [epoch.validation_loss for epoch in done]
         train_loss = self._learn(number, losses, pulse)
-        loss, accuracy = evaluate(self.average, self.data, self.data.validation, self.recipe.input_size)
+        begin("validation")
+        with self._average_in_place():
+            loss, accuracy = evaluate(self.module, self.data, self.data.validation, self.recipe.input_size)
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
             raise DivergenceError(f"the loss became {train_loss} in training, {loss} in validation, in epoch {number}")
         if self.recipe.stop_patience and best_epoch([*losses, loss]) == len(losses):
-            self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
+            self.best = {name: value.clone() for name, value in self.average.items()}
         return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
 
     def _learn(self, number: int, losses: list[float], pulse: Callable[[int, int], None]) -> float:
@@ -188,29 +194,51 @@ class _Training:
         update(self._averaged, self._current, self.steps)
         self.steps += 1
 
+    @property
+    def average(self) -> Tensors:
+        """The state of the network with averaged weights."""
+        averages = dict(zip(map(id, self._current), self._averaged, strict=True))
+        return {name: averages.get(id(tensor), tensor) for name, tensor in self.state.items()}
+
+    @contextmanager
+    def _average_in_place(self) -> Iterator[None]:
+        """The module with averaged weights."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for current, averaged in zip(self._current, self._averaged, strict=True):
+            current.data, averaged.data = averaged.data, current.data
+
     def save(self, path: Path, done: list[Epoch]) -> None:
         """Writes the state atomically."""
-        state = {
-            "epochs": [asdict(epoch) for epoch in done],
-            "steps": self.steps,
-            "module": self.module.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "best": self.best,
-        }
-        unfinished = path.with_suffix(".partial")
-        torch.save(state, unfinished)
-        os.replace(unfinished, path)
+        groups = {"module": self.state, "average": self.average, "optimiser": self._moments(), "best": self.best}
+        write_checkpoint(path, {"epochs": [asdict(epoch) for epoch in done], "steps": self.steps}, groups)
 
+    def _optimised(self) -> list[Tensor]:
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def _moments(self) -> Tensors:
+        """The memory of the optimiser, by the number of the parameter and what it is."""
+        each = enumerate(self.optimiser.state[parameter] for parameter in self._optimised())
+        return {f"{number} {name}": moment for number, moments in each for name, moment in moments.items()}
+
+    @torch.no_grad()
     def restore(self, path: Path) -> list[Epoch]:
         """Reads the state and returns the epochs that led to it."""
-        state = torch.load(path, map_location=self.data.mean.device, weights_only=True)
-        self.steps = state["steps"]
-        self.module.load_state_dict(state["module"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best = state.get("best")
-        return [Epoch(**epoch) for epoch in state["epochs"]]
+        values, groups = read_checkpoint(path, self.data.mean.device)
+        self.steps, self.best = values["steps"], groups["best"]
+        for state, stored in ((self.state, groups["module"]), (self.average, groups["average"])):
+            for name, tensor in state.items():
+                tensor.copy_(stored[name])
+        parameters = self._optimised()
+        for key, moment in groups["optimiser"].items():
+            number, name = key.split(" ")
+            self.optimiser.state[parameters[int(number)]][name] = moment
+        return [Epoch(**epoch) for epoch in values["epochs"]]
 
 
 def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Tensor:
@@ -232,12 +260,7 @@ def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     match recipe.optimiser:
         case "sgd" | "nesterov":
             nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
-            return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True)
+            return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
         case "adam" | "adamw":
             kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-            return kind(groups, rate, betas=(recipe.momentum, 0.999), foreach=True)
-
-
-def _floating_tensors(module: nn.Module) -> list[Tensor]:
-    """Parameters and running statistics, for the average."""
-    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+            return kind(groups, rate, betas=(recipe.momentum, 0.999), fused=True)

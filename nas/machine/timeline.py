@@ -1,0 +1,63 @@
+"""Where the time of a worker goes: every moment of it belongs to one activity."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+Activity = Literal["start", "claim", "wait", "build", "steps", "validation", "checkpoint", "judge", "journal"]
+"""What a worker does: starting (process, data), finding out what to train next, waiting for others, making or thawing a
+network, training steps, judging the validation split, saving, deciding whether a training goes on, noting results."""
+
+ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What a worker did between two trials: seconds of each activity, from `began` (of the epoch of Unix) on."""
+
+    began: float
+    trial: str
+    seconds: dict[Activity, float]
+
+
+@dataclass
+class Timeline:
+    """The activities of one worker, a line a trial in a file that those before it in its slot began."""
+
+    path: Path
+    began: float
+    """When the process started."""
+    _activity: Activity = "start"
+    _since: float = 0.0
+    _seconds: dict[Activity, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._since = self.began
+
+    def begin(self, activity: Activity) -> None:
+        """From now on the time is spent on this."""
+        now = time.time()
+        self._seconds[self._activity] = self._seconds.get(self._activity, 0.0) + now - self._since
+        self._activity, self._since = activity, now
+
+    def write(self, trial: str) -> None:
+        """Appends what was done since the last time, for a trial ("" for none)."""
+        self.begin(self._activity)
+        seconds = {activity: round(spent, 4) for activity, spent in self._seconds.items()}
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"began": round(self.began, 3), "trial": trial, "seconds": seconds}) + "\n")
+        self.began, self._seconds = self._since, {}
+
+
+def read_timeline(path: Path) -> list[Stretch]:
+    """The stretches of a worker, in order; those of a line that a kill has torn are left out."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    stretches = []
+    for line in lines:
+        try:
+            stretches.append(Stretch(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return stretches
