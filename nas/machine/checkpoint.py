@@ -1,6 +1,7 @@
-"""A training on disk: plain values, and tensors in groups, written as one long tensor a type: a network of a hundred
-tensors is saved and read many times faster so than tensor by tensor."""
+"""Tensors and plain values on disk as one long tensor a type and one text: a state of some hundred tensors is written
+and read many times faster so than tensor by tensor."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,34 +14,34 @@ Tensors = dict[str, Tensor]
 
 
 def write_checkpoint(path: Path, values: Mapping[str, Any], groups: Mapping[str, Tensors]) -> None:
-    """Replaces the file in one step. `values` are what JSON knows; every tensor fills its memory without gaps."""
+    """Replaces the file in one step. `values` are what JSON knows; every tensor fills its memory without gaps.
+
+    What is stored are the values in the order in which they lie in memory, so that the layout of each tensor comes
+    back: the kernels of an optimiser that works on several at once take it for granted that layouts agree.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    described: dict[str, list[Any]] = {}
+    for group, tensors in groups.items():
+        described[group] = []
+        for name, tensor in tensors.items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            parts.setdefault(dtype, []).append(tensor.detach().as_strided((tensor.numel(),), (1,)))
+            described[group].append([name, dtype, tensor.shape, tensor.stride()])
+    text = json.dumps({"values": values, "groups": described})
     unfinished = path.with_suffix(".partial")
-    torch.save({"values": values, "groups": {name: _packed(tensors) for name, tensors in groups.items()}}, unfinished)
+    torch.save({"text": text, "long": {dtype: torch.cat(each) for dtype, each in parts.items()}}, unfinished)
     os.replace(unfinished, path)
 
 
 def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensors]]:
     """Values and groups of tensors, as they were written, on the device."""
-    state = torch.load(path, map_location=device, weights_only=True)
-    return state["values"], {name: _unpacked(packed) for name, packed in state["groups"].items()}
-
-
-def _packed(tensors: Tensors) -> dict[str, Any]:
-    """The values in the order in which they lie in memory, so that the layout of each tensor comes back: the kernels of
-    an optimiser that works on several at once take it for granted that they agree."""
-    by_type: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors.values():
-        by_type.setdefault(tensor.dtype, []).append(tensor.detach().as_strided((tensor.numel(),), (1,)))
-    return {
-        "tensors": [(name, tensor.dtype, list(tensor.shape), tensor.stride()) for name, tensor in tensors.items()],
-        "long": {dtype: torch.cat(parts) for dtype, parts in by_type.items()},
-    }
-
-
-def _unpacked(packed: dict[str, Any]) -> Tensors:
-    begun = dict.fromkeys(packed["long"], 0)
-    tensors = {}
-    for name, dtype, shape, strides in packed["tensors"]:
-        tensors[name] = packed["long"][dtype].as_strided(shape, strides, begun[dtype]).clone()
-        begun[dtype] += torch.Size(shape).numel()
-    return tensors
+    stored = torch.load(path, map_location=device, weights_only=True)
+    text, long = json.loads(stored["text"]), stored["long"]
+    begun = dict.fromkeys(long, 0)
+    groups: dict[str, Tensors] = {}
+    for group, described in text["groups"].items():
+        groups[group] = {}
+        for name, dtype, shape, strides in described:
+            groups[group][name] = long[dtype].as_strided(shape, strides, begun[dtype]).clone()
+            begun[dtype] += torch.Size(shape).numel()
+    return text["values"], groups
