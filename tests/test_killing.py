@@ -56,7 +56,7 @@ def test_killing_one_of_two_workers_again_and_again_loses_nothing(kills: int, tr
         if workers:
             kill(rng.choice(workers))
             killed += 1
-        time.sleep(rng.uniform(0.5, 2.5))
+        time.sleep(rng.uniform(0.3, 1.5))
     _, said = search.communicate(timeout=300)
     assert search.returncode == 0, said
     assert killed == kills, "the search was over before the last kill: it proves nothing"

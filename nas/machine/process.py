@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -64,6 +65,12 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UserError(f"a time must be above 0 seconds but got {text!r}")
     return seconds
+
+
+def started() -> float:
+    """When this process was started, in seconds of the epoch of Unix."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # field 22, after the name
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def listen() -> "SimpleQueue[str]":

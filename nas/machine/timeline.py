@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,7 +20,12 @@ class Stretch:
 
     began: float
     trial: str
-    seconds: dict[Activity, float]
+    seconds: dict[str, float]
+
+    @property
+    def ended(self) -> float:
+        """When it ended, as `began`."""
+        return self.began + sum(self.seconds.values())
 
 
 @dataclass
@@ -61,3 +67,23 @@ def read_timeline(path: Path) -> list[Stretch]:
         except (ValueError, TypeError):
             continue
     return stretches
+
+
+def read_timelines(folder: Path) -> dict[int, list[Stretch]]:
+    """What the workers did whose files, named after their slots, lie in the folder; those of whom nothing is known yet
+    are left out."""
+    files = {int(file.stem): file for file in folder.glob("*.timeline")}
+    known = {slot: read_timeline(files[slot]) for slot in sorted(files)}
+    return {slot: stretches for slot, stretches in known.items() if stretches}
+
+
+def spent(workers: Mapping[int, Sequence[Stretch]]) -> dict[str, float]:
+    """Seconds of all workers by activity, the longest first; "idle" is how long workers had ended before the last."""
+    seconds: dict[str, float] = {}
+    ends = [own[-1].ended for own in workers.values() if own]
+    for own in workers.values():
+        for stretch in own:
+            for activity, each in stretch.seconds.items():
+                seconds[activity] = seconds.get(activity, 0.0) + each
+    idle = sum(max(ends) - end for end in ends)
+    return dict(sorted((seconds | {"idle": idle}).items(), key=lambda item: -item[1]))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -85,16 +85,52 @@ def read_run(folder: WorkFolder[Search]) -> tuple[Search, list[Record]]:
 
 def read_records(search: Search, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
     """Every trial that has a network or has failed without one, in the order of budgets, strategies and numbers."""
-    records = []
-    for key in search.studies:
-        continued: dict[int, list[tuple[FrozenTrial, Notes]]] = {}
-        for trial in studies[key].get_trials(deepcopy=False):
-            noted = read_notes(trial)
-            if noted.network or trial.state.is_finished():
-                continued.setdefault(first_of(trial), []).append((trial, noted))
-        records += [_record(*key, trials) for trials in continued.values()]
-    measured = {(record.strategy, record.network): record for record in records if record.is_measured}
-    return [_up_to_date(record, measured) for record in records]
+    return RecordReader(search, studies).read()
+
+
+@dataclass
+class RecordReader:
+    """Reads the records of a search again and again: what was finished at the last look is not read anew."""
+
+    search: Search
+    studies: Mapping[tuple[str, int], Study]
+    _finished: dict[tuple[str, int, int], Notes] = field(default_factory=dict)
+    """The notes of finished trials, by strategy, budget and number: nobody writes on them any more."""
+    _records: dict[tuple[str, int, int, int], Record] = field(default_factory=dict)
+    """Records all of whose trials are finished, by strategy, budget, number and latest trial."""
+
+    def read(self) -> list[Record]:
+        """As `read_records`."""
+        records = []
+        for key in self.search.studies:
+            continued: dict[int, list[tuple[FrozenTrial, Notes]]] = {}
+            for trial in self.studies[key].get_trials(deepcopy=False):
+                noted = self.notes(key, trial)
+                if noted.network or trial.state.is_finished():
+                    continued.setdefault(first_of(trial), []).append((trial, noted))
+            records += [self._record(key, trials) for trials in continued.values()]
+        measured = {(record.strategy, record.network): record for record in records if record.is_measured}
+        return [_up_to_date(record, measured) for record in records]
+
+    def notes(self, key: tuple[str, int], trial: FrozenTrial) -> Notes:
+        """The notes on a trial of the study of that strategy and budget."""
+        known = self._finished.get((*key, trial.number))
+        if known is not None:
+            return known
+        noted = read_notes(trial)
+        if trial.state.is_finished():
+            self._finished[*key, trial.number] = noted
+        return noted
+
+    def _record(self, key: tuple[str, int], trials: list[tuple[FrozenTrial, Notes]]) -> Record:
+        first, latest = trials[0][0].number, trials[-1][0]
+        known = self._records.get((*key, first, latest.number))
+        if known is not None:
+            return known
+        record = _record(*key, trials)
+        if latest.state.is_finished():
+            self._records[*key, first, latest.number] = record
+        return record
 
 
 def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> Record:

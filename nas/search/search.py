@@ -289,5 +289,5 @@ def weights_file(folder: WorkFolder[Search], network: str) -> Path:
 
 
 def worker_file(folder: WorkFolder[Search], slot: int, kind: str) -> Path:
-    """Log or pulse of the worker in a slot."""
+    """Log, pulse or timeline of the worker in a slot."""
     return folder / "workers" / f"{slot}.{kind}"

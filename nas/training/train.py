@@ -25,6 +25,9 @@ from nas.training.schedule import best_epoch, gives_up, learning_rate
 
 Precision = Literal["fp32", "bf16"]
 
+JUDGED_PIXELS = 2**19
+"""Pixels of the images that are judged together, 512 of 32 x 32: nothing is kept of them for a backward pass."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -110,7 +113,9 @@ def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size
     device = data.mean.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+    batch_size = max(64, min(1024, JUDGED_PIXELS // math.prod(split.images.shape[1:3])))
+    batches = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
+    for images, labels in batches:
         with _autocast(device):
             scores = module(_resized(normalised(images, data), input_size))
         loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()

@@ -12,6 +12,7 @@ from optuna.study import Study
 from scipy import stats
 
 from nas.errors import UserError
+from nas.machine.timeline import Stretch, read_timelines
 from nas.network.folds import Row, ShapeError, rows
 from nas.results.confirming.confirmed import read_confirmed
 from nas.search.compare import check_comparable
@@ -74,6 +75,11 @@ class Run:
             last = max(first, (end - begun).total_seconds())
             spans.append(Span(-1 if noted.worker is None else noted.worker, first, last, state, record))
         return spans
+
+    @cached_property
+    def timelines(self) -> dict[int, list[Stretch]]:
+        """What each worker did, as it noted it."""
+        return read_timelines(self.path / "workers")
 
     def rows(self, record: Record) -> list[Row]:
         """The layers of the network of a record, from input to output; none where it cannot be built again."""

@@ -18,7 +18,7 @@ from nas.network.serial import fingerprint
 from nas.search.journal import open_trial, parse_study_name, trial_key
 from nas.search.judging.judge import Judge
 from nas.search.notes import Audited, Notes, first_of, noted_trial, read_notes, write_notes
-from nas.search.records import common_failure, read_records
+from nas.search.records import RecordReader, common_failure
 from nas.search.sampling.feasible import suggest
 from nas.search.search import Search
 from nas.search.studies import studied
@@ -40,10 +40,13 @@ class Claims:
     studies: Mapping[tuple[str, int], Study]
     pulse: Pulse
 
+    def __post_init__(self) -> None:
+        self.reader = RecordReader(self.search, self.studies)
+
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
         bring the search forward; "nothing": it is done."""
-        if common_failure(read_records(self.search, self.studies), SAME_FAILURES):
+        if common_failure(self.reader.read(), SAME_FAILURES):
             return "nothing"
         waiting = self._settle_waiting()
         lacking = self._lacking()
@@ -96,7 +99,7 @@ class Claims:
         """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
         if self.search.stop == "none":
             return None
-        records = read_records(self.search, self.studies)
+        records = self.reader.read()
         judge = Judge(self.search, records)
         record, least_chance = judge.to_resume(records, nothing_new=nothing_new)
         audited = None
@@ -169,10 +172,10 @@ class Claims:
         stopped by the same strategy. Another strategy may go on where one has stopped."""
         strategy, _ = parse_study_name(study.study_name)
         found: tuple[Study, FrozenTrial] | None = None
-        for other in self.studies.values():
-            same_strategy = parse_study_name(other.study_name)[0] == strategy
+        for key, other in self.studies.items():
+            same_strategy = key[0] == strategy
             for frozen in other.get_trials(deepcopy=False):
-                noted = read_notes(frozen)
+                noted = self.reader.notes(key, frozen)
                 itself = other is study and frozen.number == number
                 if itself or noted.network != identity or not noted.is_original:
                     continue
@@ -184,7 +187,11 @@ class Claims:
 
     def _epochs_of(self, identity: str) -> int:
         """Epochs for which trials that were stopped have trained the network."""
-        every = (read_notes(trial) for study in self.studies.values() for trial in study.get_trials(deepcopy=False))
+        every = (
+            self.reader.notes(key, trial)
+            for key, study in self.studies.items()
+            for trial in study.get_trials(deepcopy=False)
+        )
         return max((noted.stopped or 0 for noted in every if noted.network == identity), default=0)
 
 

@@ -16,7 +16,7 @@ from nas.machine.pulse import Pulse
 from nas.search.front import sweep_weights, write_front
 from nas.search.journal import note_death
 from nas.search.judging.judge import Judge
-from nas.search.records import Record, read_records
+from nas.search.records import Record, RecordReader
 from nas.search.search import Search, worker_file
 from nas.space.space import Space
 
@@ -92,6 +92,9 @@ class Supervisor:
     """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
     _stopping: Ending | None = None
 
+    def __post_init__(self) -> None:
+        self._reader = RecordReader(self.search, self.studies)
+
     def run(self) -> Ending:
         """Returns when every trial is told, at the time limit, or at the next epoch after Ctrl-C.
 
@@ -152,7 +155,7 @@ class Supervisor:
                 self._stop(pool, "interrupted")
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(self.search, read_records(self.search, self.studies), seconds, finished_before)
+        return Snapshot(self.search, self._reader.read(), seconds, finished_before)
 
     def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""

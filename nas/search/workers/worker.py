@@ -7,6 +7,7 @@ current epoch on SIGTERM, and its trial is taken over by whoever claims next.
 """
 
 import argparse
+import gc
 import math
 import signal
 import sys
@@ -22,13 +23,13 @@ from optuna.trial import Trial
 
 from nas.data.augment import DeviceData
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.machine.process import listen, pick_device
+from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
+from nas.machine.timeline import Timeline
 from nas.network.layers import Layer
 from nas.search.journal import parse_study_name, trial_key
 from nas.search.judging.judge import Judge, is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
-from nas.search.records import read_records
 from nas.search.search import run_folder, weights_file, worker_file
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
@@ -44,15 +45,22 @@ class Worker:
     claims: Claims
     data: DeviceData
     stopping: threading.Event
+    timeline: Timeline
 
     def run(self) -> None:
         """Trials until there is nothing left or the worker is asked to stop."""
+        self._run()
+        self.timeline.write("")
+
+    def _run(self) -> None:
         while not self.stopping.is_set():
+            self.timeline.begin("claim")
             with self.claims.folder.lock("claim", wait=True):
                 claimed = self.claims.next()
             if claimed == "nothing":
                 return
             if claimed == "wait":
+                self.timeline.begin("wait")
                 time.sleep(0.2)
             elif claimed != "settled":
                 self._train(*claimed)
@@ -67,7 +75,7 @@ class Worker:
 
     def _judge(self, trial: Trial, rows: Rows) -> tuple[float, Notes] | None:
         """The predicted accuracy and what to note if the training is to be stopped now; None if it goes on."""
-        records = read_records(self.claims.search, self.claims.studies)
+        records = self.claims.reader.read()
         name, budget = parse_study_name(trial.study.study_name)
         record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
         judge = Judge(self.claims.search, records)
@@ -97,6 +105,7 @@ class Worker:
                 write_notes(trial, noted)
                 trial.study.tell(trial, value)
         self.claims.pulse.clear()
+        self.timeline.write(trial_key(trial.study, trial))
 
     def _train_epochs(self, trial: Trial, network: Layer) -> tuple[float, Notes] | None:
         """The value of the trial and what to note; None if the worker was asked to stop before the training ended."""
@@ -114,19 +123,23 @@ class Worker:
             seed=derive_seed(search.seed, "training"),
             checkpoint=weights_file(self.claims.folder, read_notes(trial).network),
             pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
+            begin=self.timeline.begin,
         )
         for epoch in epochs:
+            self.timeline.begin("journal")
             curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
             seconds.append(epoch.seconds)
             if epoch.epoch not in reported:
                 trial.report(epoch.validation_accuracy, epoch.epoch)
             if epoch.epoch < search.epochs:
+                self.timeline.begin("judge")
                 judged = epoch.epoch >= first_judged and rule.checks(epoch.epoch)
                 if judged and (ended := self._judge(trial, curve)):
                     value, stopped = ended
                     return value, replace(stopped, curve=curve, seconds=seconds)
                 if self.stopping.is_set():
                     return None
+        self.timeline.begin("journal")
         almost_stopped = read_notes(trial).stopped is not None  # its last worker died when it was about to stop it
         return curve[-1][2], Notes(curve=curve, seconds=seconds, stopped=0 if almost_stopped else None)
 
@@ -159,10 +172,13 @@ def main() -> int:
             space = space_of(search, data.shape, data.classes)
             device = pick_device(arguments.device, arguments.slot)
             _warm_up(device)
+            gc.freeze()  # the hundred thousands of objects of imported modules are looked through no more
             device_data = DeviceData.of(data, device, search.augmentation)
             studies = open_studies(search, folder, space)
             pulse = Pulse(worker_file(folder, arguments.slot, "pulse"))
-            Worker(Claims(search, folder, arguments.slot, space, studies, pulse), device_data, stopping).run()
+            claims = Claims(search, folder, arguments.slot, space, studies, pulse)
+            timeline = Timeline(worker_file(folder, arguments.slot, "timeline"), started())
+            Worker(claims, device_data, stopping, timeline).run()
         except UserError as error:
             print(error, file=sys.stderr)
             return EXIT_WRONG_USE
