@@ -1,5 +1,6 @@
 """The journal and the notes on its trials: what we rely on of Optuna, with real files."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from optuna.trial import TrialState
 from records import PLAN
 
 from nas.machine.folders import WorkFolder
-from nas.search.journal import journal_file, note_death, open_storage, open_study, open_trial, trial_key
+from nas.search.journal import (
+    journal_file,
+    note_death,
+    open_storage,
+    open_study,
+    open_trial,
+    trial_key,
+    written_together,
+)
 from nas.search.notes import Audited, Notes, Predicted, foreign_note, noted_trial, read_notes, write_notes
 from nas.search.records import read_run
 from nas.search.search import run_folder
@@ -156,3 +165,22 @@ def test_a_training_that_was_stopped_and_went_on_is_one_record(folder: WorkFolde
     (record,) = read_run(folder)[1]
     assert (record.number, record.latest, record.resumed, record.first_epochs) == (0, 1, 1, 1)
     assert (record.state, record.value, record.accuracies) == ("trained", 0.7, (0.3, 0.7))
+
+
+def test_what_is_written_together_is_there_in_one_step_also_if_it_fails(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    folder.enter(PLAN)
+    study = open_study(open_storage(folder), "tpe", 1000)
+    trial, other = study.ask(), open_study(open_storage(folder), "tpe", 1000)
+    with contextlib.suppress(KeyError), written_together(study):
+        width = trial.suggest_int("width", 3, 9)
+        write_notes(trial, Notes(parameters=10, network="a"))
+        assert trial.suggest_int("width", 3, 9) == width
+        assert read_notes(trial).parameters == 10
+        assert other.get_trials()[0].params == {}
+        raise KeyError
+    for seen_by in (study, other):
+        assert seen_by.get_trials()[0].params == {"width": width}
+        assert read_notes(seen_by.get_trials()[0]).network == "a"
+    study.tell(trial, 0.5)
+    assert other.get_trials()[0].value == 0.5

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.network.kernels import batch_norm, conv2d, gradient_forms, positions_a_row, subsampled
+from nas.network.kernels import batch_norm, conv2d, gradient_forms, judged_batch_norm, positions_a_row, subsampled
 
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float64: 1e-12}
 
@@ -120,9 +120,11 @@ def test_a_batch_norm_and_its_gradients_are_those_of_torch(
         weight = torch.linspace(0.5, 1.5, channels, dtype=of_weights).requires_grad_()
         bias = torch.linspace(-1, 1, channels, dtype=of_weights).requires_grad_()
         mean, variance = torch.zeros(channels, dtype=of_weights), torch.ones(channels, dtype=of_weights)
+        with torch.no_grad():
+            judged = judged_batch_norm(values, mean + 0.5, variance * 2, weight, bias, 1e-5)
         result = batch_norm(values, mean, variance, weight, bias, 0.1, 1e-5)
         result.backward(gradient.to(precision))  # type: ignore[no-untyped-call]
-        found.append([result.detach(), values.grad, weight.grad, bias.grad, mean, variance])
+        found.append([judged, result.detach(), values.grad, weight.grad, bias.grad, mean, variance])
     for ours, theirs in zip(*found, strict=True):
         assert_close(ours, theirs, ROUNDING[dtype])
 

@@ -165,6 +165,15 @@ def batch_norm(
     return nn.functional.batch_norm(x, mean, variance, weight, bias, True, momentum, epsilon)
 
 
+def judged_batch_norm(
+    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, epsilon: float
+) -> Tensor:
+    """`torch.nn.functional.batch_norm` of x [N, C, H, W] with fixed mean and variance, without a gradient."""
+    if positions := positions_a_row(x):
+        return _normalised(x, positions, weight, bias, mean, variance, epsilon)
+    return nn.functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, epsilon)
+
+
 def positions_a_row(x: Tensor) -> int:
     """How many positions are normalised together; 0 where torch's own form is as fast.
 
@@ -216,13 +225,7 @@ class _BatchNormByRows(torch.autograd.Function):
         running_variance.lerp_(variance * (count / (count - 1)), momentum)
         context.save_for_backward(x, weight, mean, variance)
         context.positions, context.epsilon = positions, epsilon
-        result = torch.empty_like(x)
-        row = torch.stack((weight, bias, mean, variance)).repeat(1, positions)
-        out = _rows(result, positions), weight.new_empty(0), weight.new_empty(0)
-        torch.ops.aten.native_batch_norm.out(
-            rows, *row, False, 0.0, epsilon, out=out[0], save_mean=out[1], save_invstd=out[2]
-        )
-        return result
+        return _normalised(x, positions, weight, bias, mean, variance, epsilon)
 
     @staticmethod
     @once_differentiable
@@ -239,6 +242,25 @@ class _BatchNormByRows(torch.autograd.Function):
         row = torch.stack((share * of_weight, share * of_bias)).repeat(1, positions)
         scaled.add_(torch.batch_norm(rows, row[0], row[1], middle, spread, False, 0.0, epsilon, False))
         return _positions(scaled, x.shape), of_weight, of_bias, None, None, None, None, None
+
+
+def _normalised(
+    x: Tensor, positions: int, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, epsilon: float
+) -> Tensor:
+    result = torch.empty_like(x)
+    row = torch.stack((weight, bias, mean, variance)).repeat(1, positions)
+    unused = weight.new_empty(2, 0)
+    torch.ops.aten.native_batch_norm.out(
+        _rows(x, positions),
+        *row,
+        False,
+        0.0,
+        epsilon,
+        out=_rows(result, positions),
+        save_mean=unused[0],
+        save_invstd=unused[1],
+    )
+    return result
 
 
 def _rows(x: Tensor, positions: int) -> Tensor:

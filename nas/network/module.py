@@ -1,13 +1,14 @@
 """The torch module of a layer tree."""
 
 from dataclasses import astuple
+from functools import lru_cache
 from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from nas.network import layers
-from nas.network.kernels import batch_norm, conv2d, subsampled
+from nas.network.kernels import batch_norm, conv2d, judged_batch_norm, subsampled
 from nas.network.layers import Function, Layer
 
 _ACTIVATIONS: dict[Function, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "hardswish": nn.Hardswish}
@@ -91,7 +92,16 @@ class LeanConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H', W']."""
-        rows, columns = self._axis(0, x.shape[2]), self._axis(1, x.shape[3])
+        rows, columns = (
+            _axis(
+                self.kernel_size[axis],
+                self.stride[axis],
+                self.dilation[axis],
+                int(self.padding[axis]),
+                x.shape[2 + axis],
+            )
+            for axis in (0, 1)
+        )
         weight, dilation = self.weight, (rows.dilation, columns.dilation)
         if (rows.taps, columns.taps) != self.kernel_size:
             weight = weight[:, :, rows.first : rows.first + rows.taps, columns.first : columns.first + columns.taps]
@@ -103,18 +113,6 @@ class LeanConv2d(nn.Conv2d):
             x, stride = subsampled(x, stride), (1, 1)
         compute = conv2d if self.training else nn.functional.conv2d
         return compute(x, weight, self.bias, stride, padding, dilation, self.groups)
-
-    def _axis(self, axis: int, side: int) -> "_Axis":
-        kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
-        padding, span = int(self.padding[axis]), dilation * (kernel - 1) + 1
-        last = (side + 2 * padding - span) // stride * stride
-        first = -(-padding // dilation)
-        start = first * dilation - padding
-        reached = min(kernel, (padding + side - 1) // dilation + 1) - first
-        if last == 0 and kernel > 1 and reached > 0:
-            return _Axis(first, reached, start, dilation * (reached - 1) + 1, dilation=dilation)
-        dead = max(0, min(padding - last, kernel - padding - side)) if dilation == 1 and last >= 0 else 0
-        return _Axis(dead, kernel - 2 * dead, 0, side, padding - dead, stride, dilation)
 
 
 class _Axis(NamedTuple):
@@ -129,15 +127,31 @@ class _Axis(NamedTuple):
     dilation: int = 1
 
 
+@lru_cache(maxsize=10_000)
+def _axis(kernel: int, stride: int, dilation: int, padding: int, side: int) -> _Axis:
+    span = dilation * (kernel - 1) + 1
+    last = (side + 2 * padding - span) // stride * stride
+    first = -(-padding // dilation)
+    start = first * dilation - padding
+    reached = min(kernel, (padding + side - 1) // dilation + 1) - first
+    if last == 0 and kernel > 1 and reached > 0:
+        return _Axis(first, reached, start, dilation * (reached - 1) + 1, dilation=dilation)
+    dead = max(0, min(padding - last, kernel - padding - side)) if dilation == 1 and last >= 0 else 0
+    return _Axis(dead, kernel - 2 * dead, 0, side, padding - dead, stride, dilation)
+
+
 class LeanBatchNorm2d(nn.BatchNorm2d):
     """A batch norm in the fastest form. Its state and results are those of nn.BatchNorm2d, but that it does not count
     its batches, which serve no purpose where the momentum is fixed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        if not self.training or self.momentum is None or self.running_mean is None or self.running_var is None:
+        mean, variance, momentum = self.running_mean, self.running_var, self.momentum
+        if momentum is None or mean is None or variance is None or (torch.is_grad_enabled() and not self.training):
             return super().forward(x)
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps)
+        if not self.training:
+            return judged_batch_norm(x, mean, variance, self.weight, self.bias, self.eps)
+        return batch_norm(x, mean, variance, self.weight, self.bias, momentum, self.eps)
 
 
 def lean(module: nn.Module) -> nn.Module:

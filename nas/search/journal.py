@@ -5,7 +5,8 @@ The only file that reaches into what Optuna does not offer.
 
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,32 @@ class _FlockLock(JournalFileOpenLock):
         os.close(self._descriptor)
 
 
+class _Journal(JournalFileBackend):
+    """The file, whose lines can be kept back and appended in one step."""
+
+    def __init__(self, file: Path, lock: JournalFileOpenLock) -> None:
+        super().__init__(str(file), lock_obj=lock)
+        self._kept: list[dict[str, Any]] | None = None
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends lines, or keeps them back."""
+        if self._kept is None:
+            super().append_logs(logs)
+        else:
+            self._kept += logs
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is appended meanwhile is there when it ends, however it ends."""
+        self._kept = []
+        try:
+            yield
+        finally:
+            kept, self._kept = self._kept, None
+            if kept:
+                self.append_logs(kept)
+
+
 def _cut_torn_line(journal: Path) -> None:
     with open(journal, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -60,7 +87,7 @@ def open_storage(folder: WorkFolder[Any]) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
-        return JournalStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
+        return JournalStorage(_Journal(journal_file(folder), lock))
     except (OSError, ValueError) as error:
         raise RunError(f"{journal_file(folder)} cannot be read: {error}; choose another --out") from error
 
@@ -90,6 +117,16 @@ def open_trial(study: Study, number: int) -> Trial:
     storage = study._storage  # a study has no public way to its storage, nor to a trial that another process asked for
     study_id = storage.get_study_id_from_name(study.study_name)
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
+
+
+@contextmanager
+def written_together(study: Study) -> Iterator[None]:
+    """What is suggested and noted meanwhile for trials of the study is written in one step, for which the disk is
+    waited for once; nothing else may be read of them until then."""
+    backend = study._storage._backend  # type: ignore[attr-defined]  # as in open_trial
+    assert isinstance(backend, _Journal)
+    with backend.together():
+        yield
 
 
 def trial_key(study: Study, trial: Trial | FrozenTrial) -> str:

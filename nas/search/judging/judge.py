@@ -6,6 +6,7 @@ to the end, and the strategies could not be compared. What curves look like is l
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -94,11 +95,18 @@ def curve(record: Record, rows: Rows | None = None, *, by_loss: bool = False) ->
     """What is known of the training of a record; with `by_loss`, its values are validation losses with the sign
     changed."""
     rows = record.curve if rows is None else rows
-    return Curve(
-        values=tuple(-row[1] if by_loss else row[2] for row in rows),
-        losses=tuple((row[0], row[1]) for row in rows),
-        network=(math.log(record.parameters), math.log1p(record.macs), float(record.depth)),
+    network = math.log(record.parameters), math.log1p(record.macs), float(record.depth)
+    return _checked_curve(
+        tuple(-row[1] if by_loss else row[2] for row in rows), tuple((row[0], row[1]) for row in rows), network
     )
+
+
+@lru_cache(maxsize=100_000)
+def _checked_curve(
+    values: tuple[float, ...], losses: tuple[tuple[float, float], ...], network: tuple[float, ...]
+) -> Curve:
+    """The curve; the same ones are asked for at every look at a search, and checking them takes longest."""
+    return Curve(values, losses, network)
 
 
 def _frozen(records: Sequence[Record]) -> list[Record]:

@@ -15,7 +15,7 @@ from nas.machine.pulse import Pulse, fatal
 from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
-from nas.search.journal import open_trial, parse_study_name, trial_key
+from nas.search.journal import open_trial, parse_study_name, trial_key, written_together
 from nas.search.judging.judge import Judge
 from nas.search.notes import Audited, Notes, first_of, noted_trial, read_notes, write_notes
 from nas.search.records import RecordReader, common_failure
@@ -147,13 +147,15 @@ class Claims:
         self.pulse.write(trial_key(trial.study, trial), 0, 0)
         strategy, budget = parse_study_name(trial.study.study_name)
         space = studied(self.search, self.space, strategy, budget)
-        knobs = {knob.name: suggest(trial, knob) for knob in space.knobs}
-        network = space.network(knobs)
-        cost = space.cost(knobs)
-        if cost is None or not self.search.budget(budget).admits(network, self.space.shape):
-            raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {knobs}")
-        identity = fingerprint(network, self.space.shape)
-        write_notes(trial, Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity))
+        with written_together(trial.study):
+            knobs = {knob.name: suggest(trial, knob) for knob in space.knobs}
+            network = space.network(knobs)
+            cost = space.cost(knobs)
+            if cost is None or not self.search.budget(budget).admits(network, self.space.shape):
+                raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {knobs}")
+            identity = fingerprint(network, self.space.shape)
+            counted = Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity)
+            write_notes(trial, counted)
         noted = read_notes(trial)
         twin = self._twin(identity, trial.study, trial.number) if noted.continues is None else None
         if twin is None:

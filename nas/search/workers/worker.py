@@ -27,7 +27,7 @@ from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
 from nas.network.layers import Layer
-from nas.search.journal import parse_study_name, trial_key
+from nas.search.journal import parse_study_name, trial_key, written_together
 from nas.search.judging.judge import Judge, is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import run_folder, weights_file, worker_file
@@ -102,7 +102,8 @@ class Worker:
         else:
             if ended is not None:
                 value, noted = ended
-                write_notes(trial, noted)
+                with written_together(trial.study):
+                    write_notes(trial, noted)
                 trial.study.tell(trial, value)
         self.claims.pulse.clear()
         self.timeline.write(trial_key(trial.study, trial))
