@@ -3,21 +3,21 @@
 Two kinds of blocks: every kind that spaces share x kernel x stride x width x resolution, and the parts (stem, stages,
 head) of networks drawn from every shipped space. A block's time is that of the fastest of some rounds, in which the
 ways take turns. "forms" are those of nas/network/kernels.py; "chosen" are the forms in the precision that the trainer
-takes on this device. `over` lists the blocks that are slower so than the faster of torch's own ways by more than a
-tenth.
+takes on this device. `over` lists the blocks that are slower so than the fastest of the others by more than a tenth. On
+a GPU torch's own kernels are also timed on images that lie channel by channel ("NCHW"), which none of ours do.
 """
 
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from unittest import mock
 
 import numpy as np
 import torch
 from machine import Figures, parser, say, show
-from torch import Tensor, nn
 
 from nas.network import kernels
 from nas.network.blocks import BLOCKS, stage
@@ -77,32 +77,39 @@ def no_forms(*_: object) -> kernels.Forms:
     return kernels.Forms(strips=False, fp32=False)
 
 
-def step(module: nn.Module, x: Tensor, precision: str, forms: str) -> Callable[[], None]:
-    """A forward and a backward pass."""
+@contextmanager
+def torchs_own() -> Iterator[None]:
+    """Without the forms of nas/network/kernels.py."""
+    with (
+        mock.patch.object(kernels, "gradient_forms", no_forms),
+        mock.patch.object(kernels, "positions_a_row", return_value=0),
+    ):
+        yield
+
+
+def passes(part: Part, batch: int, device: torch.device, precision: str, form: str) -> Callable[[], None]:
+    """A forward and a backward pass of a new module."""
+    layout = torch.contiguous_format if form == "NCHW" else torch.channels_last
+    torch.manual_seed(0)
+    module = to_module(part.layer).to(device).to(memory_format=layout).train()
+    x = torch.randn(batch, *part.shape, device=device)
+    x = x.contiguous(memory_format=layout) if x.dim() == 4 else x
+    x.requires_grad_()
 
     def run() -> None:
-        with (
-            mock.patch.object(kernels, "gradient_forms", kernels.gradient_forms if forms == "forms" else no_forms),
-            mock.patch.object(kernels, "positions_a_row", kernels.positions_a_row if forms == "forms" else lambda _: 0),
-        ):
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with nullcontext() if form == "forms" else torchs_own():
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 result = module(x)
             result.backward(torch.ones_like(result))
-        if x.device.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.synchronize()
 
     return run
 
 
-def milliseconds(part: Part, batch: int, device: torch.device, ways: list[tuple[str, str]], rounds: int) -> Figures:
+def milliseconds(part: Part, batch: int, device: torch.device, ways: Iterable[tuple[str, str]], rounds: int) -> Figures:
     """The fastest of the rounds, by way."""
-    torch.manual_seed(0)
-    module = to_module(part.layer).to(device).to(memory_format=torch.channels_last).train()
-    x = torch.randn(batch, *part.shape, device=device)
-    if len(part.shape) == 3:
-        x = x.contiguous(memory_format=torch.channels_last)
-    x.requires_grad_()
-    runs = {" ".join(way): step(module, x, *way) for way in ways}
+    runs = {" ".join(way): passes(part, batch, device, *way) for way in ways}
     for run in runs.values():
         run()
     fastest = dict.fromkeys(runs, float("inf"))
@@ -129,13 +136,10 @@ def main() -> int:
     device = torch.device(asked.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     numbers = [[int(part) for part in text.split(",")] for text in (asked.kernels, asked.widths, asked.sides)]
     precision = best_precision(device)
-    ways = [
-        (each, forms)
-        for each in ("fp32", "bf16")
-        for forms in ("torch", "forms")
-        if each <= precision or each == "fp32"
-    ]
-    chosen, others = f"{precision} forms", [" ".join(way) for way in ways if way[1] == "torch"]
+    forms = ["torch", "forms", "NCHW"] if device.type == "cuda" else ["torch", "forms"]
+    ways = [(each, form) for each in dict.fromkeys(("fp32", precision)) for form in forms]
+    chosen = f"{precision} forms"
+    others = [" ".join(way) for way in ways if " ".join(way) != chosen]
     blocks: Figures = {}
     for part in (*shared_blocks(*numbers), *parts_of_spaces(asked.networks)):
         found = milliseconds(part, asked.batch, device, ways, asked.rounds)

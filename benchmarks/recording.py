@@ -69,6 +69,28 @@ def time_steps(
     return (marks[1] - marks[0]) / steps, epoch.train_loss
 
 
+def busy_share(network: Layer, batch_size: int, steps: int = 20) -> float:
+    """Share of the time of some steps in which kernels run on the GPU: by torch's profiler, which slows the host and so
+    shows less than there is."""
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    marks = []
+
+    def pulse(_: int, step: int) -> None:
+        if step in (WARM_UP, WARM_UP + steps):
+            torch.cuda.synchronize()
+            marks.append(time.perf_counter())
+            if step == WARM_UP:
+                profiler.start()
+            else:
+                profiler.stop()
+
+    data = random_data((WARM_UP + steps + 1) * batch_size)
+    next(train.train(network, data, Recipe(epochs=1, batch_size=batch_size), seed=0, pulse=pulse))
+    on_gpu = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    share: float = round(on_gpu / (marks[1] - marks[0]), 3)
+    return share
+
+
 def launched_one_by_one(compute: Gradients, *_: object) -> Gradients:
     """In the place of `RecordedGradients`: nothing is recorded."""
     return compute
@@ -136,6 +158,7 @@ def main() -> int:
     steps: Figures = {}
     for name, network in every.items():
         steps[name] = compare(network, asked.batch, asked.steps, asked.rounds)
+        steps[name]["busy"] = busy_share(network, asked.batch)
         say(f"{name}: {steps[name]}")
     shared = list(every)[-2]
     rates = {n: share(shared, sys.argv[1:], int(n), asked.batch) for n in asked.processes.split(",")}

@@ -8,7 +8,7 @@ from searching import write_space
 from nas.errors import SpaceError, UserError
 from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
-from nas.results.networks import find_network
+from nas.results.networks import find_network, is_stored
 from nas.search.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
@@ -186,3 +186,7 @@ def test_what_does_not_go_with_a_stored_network_is_refused(run: Path) -> None:
     assert told("nowhere.json") == "there is no pareto.json at nowhere.json"
     (run / "other.json").write_text("{}")
     assert told(str(run / "other.json")).startswith(f"{run / 'other.json'} is no pareto.json of schema version ")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_name() -> None:
+    assert not is_stored("mixed " + "width1=16 " * 40)

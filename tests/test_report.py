@@ -326,6 +326,24 @@ def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path) -> None:
     assert bars["running"]["y"] == ["worker 1"]
 
 
+def test_the_time_of_the_workers_is_told_by_what_they_did(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", plan_of(3, budgets=(10_000,), baselines=()))
+    for slot, steps in ((0, 90.0), (1, 60.0)):
+        stretch = {"began": 1000.0, "trial": "tpe-10000/0", "seconds": {"start": 2.0, "claim": 8.0, "steps": steps}}
+        (run / "workers" / f"{slot}.timeline").write_text(json.dumps(stretch) + "\n")
+    (card,) = [card for card in cards(gather(run)) if card.name == "activities"]
+    assert "<b>75.0%</b> of their time" in card.sentence
+    assert [re.findall(r"<td[^>]*>(.*?)</td>", row)[0] for row in card.views[0].html.split("<tr>")[2:]] == [
+        "training steps",
+        "having ended before the last worker",
+        "finding out what to train next, for which workers take turns",
+        "starting the process, reading the data",
+    ]
+    heights = {trace["name"]: trace["y"] for trace in card.views[0].figures[0].data}
+    assert sum(heights["training steps"]) == pytest.approx(60 * 150 / 100, rel=1e-3)
+    assert all(sum(parts) <= 2.0001 for parts in zip(*heights.values(), strict=True))
+
+
 def test_a_run_whose_space_is_gone_is_shown_without_layers(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(6, budgets=(10_000,)))
     stored = json.loads((run / "settings.json").read_text())

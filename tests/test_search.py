@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import searching
 
 import nas
+from nas.machine.timeline import ACTIVITIES, read_timelines, spent
 from nas.search.notes import read_notes
 from nas.space.designs import DESIGNS
 from nas.stopping.rules import RULES
@@ -37,6 +39,21 @@ def test_every_strategy_gets_its_trials_at_every_budget_and_none_is_over_budget(
     assert counts["over_budget"] == 0
     assert counts["failed"] == 0
     assert counts["trained"] + counts["replayed"] + counts["stopped"] == 20
+
+
+def test_the_workers_note_what_they_did_from_their_start_to_their_end(finished: Path) -> None:
+    workers = read_timelines(finished / "out" / "workers")
+    assert list(workers) == [0, 1]
+    studies = {f"{strategy}-{budget}" for strategy in ("tpe", "random") for budget in (500, 2000)}
+    for stretches in workers.values():
+        assert stretches[0].seconds["start"] > 0
+        assert stretches[-1].trial == ""
+        assert {stretch.trial.rpartition("/")[0] for stretch in stretches[:-1]} <= studies
+        for before, after in pairwise(stretches):
+            assert after.began == pytest.approx(before.ended, abs=0.01)
+    seconds = spent(workers)
+    assert {*ACTIVITIES, "idle"} - {"wait"} <= set(seconds)
+    assert seconds["steps"] > 0
 
 
 def test_strategies_that_propose_the_same_network_share_its_training(finished: Path) -> None:

@@ -1,5 +1,6 @@
 """Networks by what they are called on the command line: one that nas knows by name, or one of a pareto.json."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,7 @@ def find_network(
 def is_stored(name: str) -> bool:
     """Whether it is a file or folder; what nas knows wins over a folder of that name (write ./mixed for the folder)."""
     path = Path(name)
-    return path.suffix == ".json" or (path.is_dir() and not is_known(name))
+    return path.suffix == ".json" or (os.path.isdir(path) and not is_known(name))  # a name may be too long for a path
 
 
 def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
