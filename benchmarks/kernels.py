@@ -125,11 +125,11 @@ def main() -> int:
     """Prints the figures as JSON."""
     arguments = parser(__doc__, "python benchmarks/kernels.py --widths 8,32 --sides 32 --networks 0")
     arguments.add_argument("--kernels", default="3,5,7", help="sizes (default: %(default)s)")
-    arguments.add_argument("--widths", default="5,8,16,24,32,48,64", help="channels (default: %(default)s)")
+    arguments.add_argument("--widths", default="5,8,16,32", help="channels (default: %(default)s)")
     arguments.add_argument("--sides", default="32,16,8", help="of the images (default: %(default)s)")
     arguments.add_argument("--networks", type=int, default=2, help="of a space and budget (default: %(default)s)")
     arguments.add_argument("--batch", type=int, default=128, help="images (default: %(default)s)")
-    arguments.add_argument("--rounds", type=int, default=7, help="of which the fastest counts (default: %(default)s)")
+    arguments.add_argument("--rounds", type=int, default=5, help="of which the fastest counts (default: %(default)s)")
     arguments.add_argument("--device", default="", help="default: a GPU if there is one")
     asked = arguments.parse_args()
     torch.set_num_threads(1)

@@ -76,31 +76,32 @@ class _DepthwiseConv2d(torch.autograd.Function):
         images, weights, biases = context.needs_input_grad[:3]
         of_x = of_weight = None
         if images and forms.fp32:
-            of_x, images = _gradients(x, weight, gradient, *settings, [True, False, False], torch.float32)[0], False
+            shape_alone = torch.empty_like(x, dtype=torch.float32)
+            of = shape_alone, weight.float(), gradient.float()
+            of_x, images = _gradients(*of, *settings, [True, False, False])[0], False
         if weights and forms.strips:
             of_weight, weights = _weight_gradient(x, weight, gradient, *settings), False
         found = _gradients(x, weight, gradient, *settings, [images, weights, biases])
-        return of_x if found[0] is None else found[0], of_weight if found[1] is None else found[1], found[2], None, None
+        return (
+            found[0] if of_x is None else of_x.to(x.dtype),
+            found[1] if of_weight is None else of_weight,
+            found[2],
+            None,
+            None,
+        )
 
 
 def _gradients(
-    x: Tensor,
-    weight: Tensor,
-    gradient: Tensor,
-    stride: Pair,
-    padding: Pair,
-    asked: list[bool],
-    dtype: torch.dtype | None = None,
+    x: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, padding: Pair, asked: list[bool]
 ) -> Sequence[Tensor | None]:
-    """torch's own gradients of the images, the weights and the bias, those that are asked for, computed in `dtype`."""
+    """torch's own gradients of the images, the weights and the bias, those that are asked for."""
     if not any(asked):
         return None, None, None
     sizes = [len(weight)] if asked[2] else None
-    of = [each if dtype is None else each.to(dtype) for each in (gradient, x, weight)]
     found: Sequence[Tensor | None] = torch.ops.aten.convolution_backward(
-        *of, sizes, stride, padding, (1, 1), False, (0, 0), len(weight), asked
+        gradient, x, weight, sizes, stride, padding, (1, 1), False, (0, 0), len(weight), asked
     )
-    return [each if each is None else each.to(x.dtype) for each in found]
+    return found
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -115,7 +116,7 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, 
         right = (gradient.shape[3] - 1) * stride[1] + end - x.shape[3] - padding[1]
         if min(left, right) <= -x.shape[3]:
             continue  # these taps meet margins alone
-        if left == right >= 0 and padding[0] <= 2:
+        if left == right >= 0 and padding[0] < WIDEST_FAST:  # no wider margins either, where strided
             shifted, margins = x, (padding[0], left)
         else:
             shifted, margins = nn.functional.pad(x, (left, right, padding[0], bottom)), (0, 0)
@@ -148,7 +149,9 @@ class _Subsampled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        result = gradient.new_empty(context.shape).contiguous(memory_format=torch.channels_last).zero_()
+        result = torch.empty(
+            context.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+        ).zero_()
         result[:, :, :: context.stride[0], :: context.stride[1]] = gradient
         return result, None
 
