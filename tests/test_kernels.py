@@ -9,7 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.network.kernels import batch_norm, conv2d, gradient_forms, judged_batch_norm, positions_a_row, subsampled
+from nas.network.kernels import (
+    batch_norm,
+    conv2d,
+    gradient_forms,
+    judged_batch_norm,
+    linear,
+    positions_a_row,
+    subsampled,
+)
 
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float64: 1e-12}
 
@@ -103,7 +111,7 @@ def test_a_depthwise_convolution_is_computed_in_bf16_where_autocast_asks_for_it(
 
 
 @given(
-    batch=st.integers(32, 40),
+    batch=st.integers(64, 80),
     channels=st.integers(1, 40),
     side=pairs(st.integers(14, 17), st.integers(14, 17)),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
@@ -133,7 +141,8 @@ def test_a_batch_norm_and_its_gradients_are_those_of_torch(
     ("shape", "dtype", "positions"),
     [
         ((128, 5, 32, 32), torch.bfloat16, 32),
-        ((128, 8, 8, 8), torch.bfloat16, 16),
+        ((128, 8, 16, 16), torch.bfloat16, 16),
+        ((128, 8, 8, 8), torch.bfloat16, 0),
         ((128, 16, 32, 32), torch.bfloat16, 8),
         ((128, 16, 32, 32), torch.float32, 0),
         ((128, 16, 8, 8), torch.bfloat16, 0),
@@ -166,3 +175,14 @@ def test_every_other_position_is_a_slice_in_the_layout_of_the_images(
     expected[:, :, :: stride[0], :: stride[1]] = gradient
     assert x.grad is not None
     assert torch.equal(x.grad, expected)
+
+
+@pytest.mark.parametrize("products", ["few", "many"])
+def test_a_small_linear_layer_is_computed_in_fp32_and_a_large_one_as_autocast_asks(products: str) -> None:
+    inputs = 20 if products == "few" else 2_000
+    layer = nn.Linear(inputs, 100)
+    x = torch.randn(32, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = linear(x, layer.weight, layer.bias)
+    assert ours.dtype == (torch.float32 if products == "few" else torch.bfloat16)
+    assert_close(ours, layer(x), 1e-6 if products == "few" else 1e-2)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 WIDEST_FAST = 3
 """Columns of a depthwise kernel up to which oneDNN sums the gradient of its weights in registers."""
 
-FEWEST_POSITIONS = 2**13
+FEWEST_POSITIONS = 2**14
 """Positions of all images from which a batch norm by rows is worth the operations that it takes more."""
 
 MOST_CHANNELS = 31
@@ -24,6 +24,9 @@ MOST_CHANNELS = 31
 
 ROW = 128
 """Values that a row of a batch norm should have."""
+
+LEAST_PRODUCTS = 2**21
+"""Products from which a linear layer is worth the casts that bf16 takes."""
 
 Pair = tuple[int, int]
 
@@ -74,18 +77,20 @@ class _DepthwiseConv2d(torch.autograd.Function):
         x, weight = context.saved_tensors
         forms, settings = context.forms, (context.stride, context.padding)
         images, weights, biases = context.needs_input_grad[:3]
-        of_x = of_weight = None
+        of_x = of_weight = of_bias = None
         if images and forms.fp32:
             shape_alone = torch.empty_like(x, dtype=torch.float32)
             of = shape_alone, weight.float(), gradient.float()
             of_x, images = _gradients(*of, *settings, [True, False, False])[0], False
-        if weights and forms.strips:
-            of_weight, weights = _weight_gradient(x, weight, gradient, *settings), False
+        if forms.strips:  # torch's gradient of the bias brings that of the weights with it
+            of_weight = _weight_gradient(x, weight, gradient, *settings) if weights else None
+            of_bias = gradient.sum((0, 2, 3)) if biases else None
+            weights = biases = False
         found = _gradients(x, weight, gradient, *settings, [images, weights, biases])
         return (
             found[0] if of_x is None else of_x.to(x.dtype),
             found[1] if of_weight is None else of_weight,
-            found[2],
+            found[2] if of_bias is None else of_bias,
             None,
             None,
         )
@@ -125,6 +130,15 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, 
         assert found is not None
         result[..., first:end] = found
     return result
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear` of x [N, inputs]; a small one in fp32, where the weights are cast for longer than
+    anything is computed."""
+    if x.device.type == "cpu" and len(x) * weight.numel() < LEAST_PRODUCTS and weight.dtype == torch.float32:
+        with torch.autocast("cpu", enabled=False):
+            return nn.functional.linear(x.float(), weight, bias)
+    return nn.functional.linear(x, weight, bias)
 
 
 def subsampled(x: Tensor, stride: Pair) -> Tensor:
@@ -188,7 +202,7 @@ def positions_a_row(x: Tensor) -> int:
     if x.device.type != "cpu" or channels > MOST_CHANNELS or not x.is_contiguous(memory_format=torch.channels_last):
         return 0
     fills_vectors = channels in (16, 24)
-    if positions < (4 if fills_vectors else 1) * FEWEST_POSITIONS or (fills_vectors and x.dtype == torch.float32):
+    if positions < (2 if fills_vectors else 1) * FEWEST_POSITIONS or (fills_vectors and x.dtype == torch.float32):
         return 0
     together = 1
     while together * channels < ROW and positions % (2 * together) == 0:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.network import layers
-from nas.network.kernels import batch_norm, conv2d, judged_batch_norm, subsampled
+from nas.network.kernels import batch_norm, conv2d, judged_batch_norm, linear, subsampled
 from nas.network.layers import Function, Layer
 
 _ACTIVATIONS: dict[Function, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "hardswish": nn.Hardswish}
@@ -154,6 +154,14 @@ class LeanBatchNorm2d(nn.BatchNorm2d):
         return batch_norm(x, mean, variance, self.weight, self.bias, momentum, self.eps)
 
 
+class LeanLinear(nn.Linear):
+    """A linear layer in the fastest form, with the state and results of nn.Linear."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs] to [N, outputs]."""
+        return linear(x, self.weight, self.bias)
+
+
 def lean(module: nn.Module) -> nn.Module:
     """The module, its convolutions made LeanConv2d, which has the same state."""
     for inner in module.modules():
@@ -190,7 +198,7 @@ def to_module(layer: Layer) -> nn.Module:
         case layers.Flatten():
             return nn.Flatten()
         case layers.Linear():
-            return nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
+            return LeanLinear(layer.inputs, layer.outputs, bias=layer.bias)
         case layers.Dropout():
             return nn.Dropout(layer.rate)
         case _:
