@@ -390,8 +390,8 @@ def kinds(module: nn.Module) -> list[str]:
 
 def test_dropout_comes_before_the_last_linear_layer_of_a_tree_and_of_a_module() -> None:
     tree = Sequence((Flatten(), Linear(64, 8), Sequence((Linear(8, 10),))))
-    assert kinds(build(tree, 0.5)) == ["Flatten", "Linear", "Dropout", "Linear"]
-    assert kinds(build(tree)) == ["Flatten", "Linear", "Linear"]
+    assert kinds(build(tree, 0.5)) == ["Flatten", "LeanLinear", "Dropout", "LeanLinear"]
+    assert kinds(build(tree)) == ["Flatten", "LeanLinear", "LeanLinear"]
     module = build(lambda: nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 10), nn.ReLU()), 0.5)
     assert kinds(module) == ["Linear", "Dropout", "Linear", "ReLU"]
     assert [inner.p for inner in module.modules() if isinstance(inner, nn.Dropout)] == [0.5]

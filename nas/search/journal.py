@@ -69,6 +69,14 @@ class _Journal(JournalFileBackend):
                 self.append_logs(kept)
 
 
+class _RunStorage(JournalStorage):
+    """The journal of a run as Optuna's storage."""
+
+    def __init__(self, journal: _Journal) -> None:
+        super().__init__(journal)
+        self.journal = journal
+
+
 def _cut_torn_line(journal: Path) -> None:
     with open(journal, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -87,7 +95,7 @@ def open_storage(folder: WorkFolder[Any]) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
-        return JournalStorage(_Journal(journal_file(folder), lock))
+        return _RunStorage(_Journal(journal_file(folder), lock))
     except (OSError, ValueError) as error:
         raise RunError(f"{journal_file(folder)} cannot be read: {error}; choose another --out") from error
 
@@ -123,9 +131,9 @@ def open_trial(study: Study, number: int) -> Trial:
 def written_together(study: Study) -> Iterator[None]:
     """What is suggested and noted meanwhile for trials of the study is written in one step, for which the disk is
     waited for once; nothing else may be read of them until then."""
-    backend = study._storage._backend  # type: ignore[attr-defined]  # as in open_trial
-    assert isinstance(backend, _Journal)
-    with backend.together():
+    storage = study._storage  # as in open_trial
+    assert isinstance(storage, _RunStorage)
+    with storage.journal.together():
         yield
 
 
