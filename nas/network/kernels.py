@@ -54,9 +54,10 @@ def conv2d(
 ) -> Tensor:
     """`torch.nn.functional.conv2d`, with gradients in the fastest forms."""
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if torch.is_grad_enabled() and any(gradient_forms(x, weight, stride, dilation, groups, dtype)):
+    forms = gradient_forms(x, weight, stride, dilation, groups, dtype)
+    if torch.is_grad_enabled() and any(forms):
         cast = None if bias is None else bias.to(dtype)
-        result: Tensor = _DepthwiseConv2d.apply(x.to(dtype), weight.to(dtype), cast, stride, padding)
+        result: Tensor = _DepthwiseConv2d.apply(x.to(dtype), weight.to(dtype), cast, stride, padding, forms)
         return result
     return nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
@@ -65,10 +66,11 @@ class _DepthwiseConv2d(torch.autograd.Function):
     """A depthwise convolution without dilation."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        context: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, forms: Forms
+    ) -> Tensor:
         context.save_for_backward(x, weight)
-        context.stride, context.padding = stride, padding
-        context.forms = gradient_forms(x, weight, stride, (1, 1), len(weight), x.dtype)
+        context.stride, context.padding, context.forms = stride, padding, forms
         return nn.functional.conv2d(x, weight, bias, stride, padding, 1, len(weight))
 
     @staticmethod
@@ -91,6 +93,7 @@ class _DepthwiseConv2d(torch.autograd.Function):
             found[0] if of_x is None else of_x.to(x.dtype),
             found[1] if of_weight is None else of_weight,
             found[2] if of_bias is None else of_bias,
+            None,
             None,
             None,
         )
