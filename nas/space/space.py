@@ -27,6 +27,7 @@ from nas.machine.registry import defined
 from nas.network.folds import Cost, ShapeError, cost, output_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
+from nas.space.features import features
 
 T = TypeVar("T")
 Value = int | float | bool | str
@@ -99,6 +100,9 @@ class Searchable(Protocol):
     def identity(self, knobs: Knobs) -> str:
         """Equal for two assignments exactly if they stand for the same network."""
 
+    def features(self, knobs: Knobs) -> tuple[float, ...]:
+        """Numbers that describe the network beside its knobs, as many for every network; of assignments with a cost."""
+
 
 @dataclass(frozen=True)
 class Space:
@@ -152,6 +156,10 @@ class Space:
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
         return fingerprint(self.network(knobs), self.shape)
+
+    def features(self, knobs: Knobs) -> tuple[float, ...]:
+        """See `nas.space.features.features`. Raises ShapeError where the network does not fit the data's shape."""
+        return features(self.network(knobs), self.shape)
 
 
 def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:

@@ -83,6 +83,11 @@ class Prediction:
         return float(special.stdtr(TAILS, (self.mean - value) / self.scale))
 
 
+def deviation(scale: float) -> float:
+    """Standard deviation of a prediction of that scale."""
+    return scale * math.sqrt(TAILS / (TAILS - 2))
+
+
 class _Link(NamedTuple):
     """A ridge regression of the increment over a link, less the families' forecast of it. `squares` is the sum of its
     squared residuals and the ridge's penalty, `seen` the number of curves that went through it."""
