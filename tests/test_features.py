@@ -83,7 +83,7 @@ def test_what_some_networks_show_is_foretold_of_others_with_what_is_uncertain() 
     noisy = shown + 0.003 * rng.normal(size=len(shown))
     describer = Describer(space)
     columns, description = describer.columns(all_knobs), describer.description(all_knobs)
-    model = learnt(columns[:80], description[:80], noisy[:80])
+    model = learnt(columns[:80], description[:80], list(noisy[:80]))
     mean, uncertain = model.predict(columns[80:], description[80:])
     assert np.corrcoef(mean, shown[80:])[0, 1] > 0.8
     assert np.mean(np.abs(mean - shown[80:]) < 3 * uncertain + 0.01) > 0.9

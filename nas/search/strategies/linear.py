@@ -7,14 +7,13 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.notes import Notes, read_notes
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.search.sampling.mutants import mutated
+from nas.search.sampling.outcomes import outcome, worths
 from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw
 from nas.space.space import Knobs
-from nas.stopping.extrapolator import deviation
 
 
 class LinearSampler(FeasibleSampler):
@@ -46,14 +45,13 @@ class LinearSampler(FeasibleSampler):
         trials = told(study)
         known = [t.params for t in trials]
         columns, description = self._describer.columns(known), self._describer.description(known)
-        values = [t.value or 0.0 for t in trials]
-        deviations = [_doubt(read_notes(t)) for t in trials]
-        model = learnt(columns, description, values, deviations)
+        values, doubts = worths([outcome(t) for t in trials])
+        model = learnt(columns, description, values, doubts)
         smoothed, _ = model.predict(columns, description)
         parents = [known[i] for i in np.argsort(-smoothed, kind="stable")[: self.PARENTS]]
         candidates = [self._candidate(parents, rng) for _ in range(self.CANDIDATES)]
         if self._scales:
-            coarse = learnt(columns, np.zeros((len(known), 0)), values, deviations)
+            coarse = learnt(columns, np.zeros((len(known), 0)), values, doubts)
             candidates = self._most_promising(coarse, candidates, rng)
         seen = self.seen(study, besides=trial.number)
         fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
@@ -74,8 +72,3 @@ class LinearSampler(FeasibleSampler):
         mean, uncertain = model.predict(columns, description)
         drawn: Array = mean + self.CURIOSITY * uncertain * rng.normal(size=len(mean))
         return drawn
-
-
-def _doubt(notes: Notes) -> float:
-    """Standard deviation of the value of a training that was stopped, a prediction; 0 of one that was measured."""
-    return deviation(notes.predictions[-1].scale) if notes.stopped and notes.predictions else 0.0
