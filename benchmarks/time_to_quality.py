@@ -211,21 +211,21 @@ def curve(found: Figures, retrained: dict[str, float]) -> list[Figures]:
     ]
 
 
-def reached(found: Sequence[Figures], accuracy: float) -> float | None:
+def reached(found: Sequence[Figures], accuracy: float | None) -> float | None:
     """Seconds after which the best network, trained anew, had that accuracy; None if it never had."""
-    return next((at["seconds"] for at in found if at["retrained"] >= accuracy), None)
+    return next((at["seconds"] for at in found if accuracy is not None and at["retrained"] >= accuracy), None)
 
 
 def compared(curves: dict[str, list[Figures]], given: Sequence[float]) -> list[Figures]:
-    """The times to each accuracy and their ratio (how many times as long the usual way took, if both came there)."""
-    last = curves["usual"][-1]["retrained"] if curves["usual"] else 0.0
-    named = [(f"{accuracy}", accuracy) for accuracy in given]
+    """The times to each accuracy (None where the usual way, which would name it, found nothing) and their ratio."""
+    last = curves["usual"][-1]["retrained"] if curves["usual"] else None
+    named = {f"usual's last - {step}": None if last is None else round(last - step, 4) for step in STEPS}
     rows = []
-    for label, accuracy in named or [(f"usual's last - {step}", last - step) for step in STEPS]:
+    for label, accuracy in ({str(accuracy): accuracy for accuracy in given} or named).items():
         times = {way: reached(curves[way], accuracy) for way in WAYS}
         usual, own = times["usual"], times["nas"]
         ratio = round(usual / own, 2) if usual is not None and own else None
-        rows.append({"label": label, "accuracy": round(accuracy, 4), **times, "ratio": ratio})
+        rows.append({"label": label, "accuracy": accuracy, **times, "ratio": ratio})
     return rows
 
 

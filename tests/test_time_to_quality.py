@@ -87,6 +87,13 @@ def test_the_time_to_an_accuracy_is_that_of_the_first_best_network_that_has_it_w
         {"label": "0.31", "accuracy": 0.31, "usual": None, "nas": 90, "ratio": None}
     ]
     assert script.compared(curves | {"usual": []}, [0.25])[0]["usual"] is None
+    assert script.compared(curves | {"usual": []}, [])[0] == {
+        "label": "usual's last - 0.0",
+        "accuracy": None,
+        "usual": None,
+        "nas": None,
+        "ratio": None,
+    }
 
 
 def test_the_summary_counts_how_often_each_way_came_there(script: Any) -> None:
