@@ -18,8 +18,8 @@ from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, cut, robu
 from nas.stopping.rules import RULES, Verdict, to_resume
 
 RECONSIDERED = 0.2
-"""Chance that a stopped training just below the threshold goes on all the same, once more is known: 0.1 to 0.3 in a
-search on the digits."""
+"""Chance that a stopped training just below the threshold goes on all the same, once more is known. In a search of 123
+networks on the digits it fell from 0.5 half-way to 0.02 shortly before the end (n = 1): between the two."""
 
 
 class Judge:
