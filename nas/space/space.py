@@ -15,9 +15,11 @@ import hashlib
 import importlib.util
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar
@@ -48,7 +50,12 @@ class Knob:
 
     def nearest(self, value: float) -> int:
         """Index of the option nearest to the value on a ratio scale (the lower one of a tie). Ordered knobs only."""
-        return min(range(len(self.options)), key=lambda i: abs(math.log((float(self.options[i]) + 1) / (value + 1))))
+        return bisect_left(self._middles, value + 1)
+
+    @cached_property
+    def _middles(self) -> list[float]:
+        """Above each value plus one, the next option is nearer."""
+        return [math.sqrt((float(low) + 1) * (float(high) + 1)) for low, high in pairwise(self.options)]
 
 
 def knob(*options: Value, default: Value | None = None) -> Any:

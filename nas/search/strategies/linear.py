@@ -55,9 +55,9 @@ class LinearSampler(FeasibleSampler):
             candidates = self._most_promising(coarse, candidates, rng)
         seen = self.seen(study, besides=trial.number)
         fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
-        fresh = [knobs for knobs in fitted if self.space.identity(knobs) not in seen] or fitted[:1]
-        promise = self._drawn(model, self._describer.columns(fresh), self._describer.description(fresh), rng)
-        return fresh[int(np.argmax(promise))]
+        promise = self._drawn(model, self._describer.columns(fitted), self._describer.description(fitted), rng)
+        ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]
+        return next((knobs for knobs in ranked if self.space.identity(knobs) not in seen), ranked[0])
 
     def _candidate(self, parents: Sequence[Knobs], rng: np.random.Generator) -> Knobs:
         if rng.random() < self.DRAWN:
