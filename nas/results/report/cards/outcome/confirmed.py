@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from nas.results.confirming.against import against_default
 from nas.results.pages.markup import Kind, table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
@@ -33,6 +34,9 @@ def card(gathered: Gathered) -> Card:
 def _verdicts(gathered: Gathered) -> str:
     """The winners against the default in words."""
     items = []
+    if gathered.has_seeds:
+        every = against_default([(run.path, run.search, run.records) for run in gathered.runs])
+        items = [f"<li>within {each.budget:,}, {escape(each.words)}</li>" for each in every if each.is_confirmed]
     for run in gathered.runs:
         where = f"seed {run.search.seed}, " if gathered.has_seeds else ""
         items += [f"<li>{escape(where + line)}</li>" for line in verdict_lines(run.confirmed or {})]
