@@ -194,7 +194,7 @@ def test_confirmed_margins_over_the_default_are_told_of_one_search_and_of_severa
             10_000,
             True,
             "confirmed, against the default: +1.5 points, 95 % interval 0.3 to 2.7, n = 3 searches; "
-            "in 2 of 3 the interval lies above 0",
+            "2 of 3 intervals above 0",
         )
     ]
     (one,) = against_default(runs[:1])

@@ -130,6 +130,13 @@ def test_the_winner_of_the_race_has_the_lowest_log_loss_and_the_others_go_no_fur
     assert first.candidate.label == "sure"
 
 
+def test_who_loses_the_race_is_told_from_the_winner_of_the_own_budget() -> None:
+    both = entrant("both", [0.5, 0.5], losses=[1.4, 1.4])
+    both = replace(both, candidate=replace(both.candidate, raced=(100, 1_000)))
+    racing = [both, entrant("large", [0.6, 0.6], losses=[1.1, 1.1]), entrant("loser", [0.55, 0.55], losses=[1.3, 1.3])]
+    assert [e.dropped for e in decided(racing, (100, 1_000))] == ["", "", "log-loss 0.200 above large after 2 seeds"]
+
+
 def test_the_default_never_races_for_its_own_budget_but_may_for_another() -> None:
     both = Candidate("both", "default", (1_000,), LINEAR, "both", 650, 640, 0.5, (100,))
     racing = [Entrant(both, trainings("both", [0.5], [1.0])), entrant("other", [0.4], losses=[2.0])]

@@ -47,7 +47,7 @@ def _confirmed(runs: Sequence[Run], budget: int) -> Against | None:
     if len(runs) == 1:
         return Against(budget, True, margins[0], f"confirmed, {in_words(margins[0])}")
     claims = sum(each.is_claim for each in margins)
-    words = f"confirmed, {in_words(found, unit='searches')}; in {claims} of {found.n} the interval lies above 0"
+    words = f"confirmed, {in_words(found, unit='searches')}; {claims} of {found.n} intervals above 0"
     return Against(budget, True, found, words)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nas.results.confirming.candidates import Candidate
@@ -80,7 +80,8 @@ def _judged(entrant: Entrant, entrants: Sequence[Entrant], images: int, front: b
     behind = statistics.mean(leader.raced) - statistics.mean(entrant.raced)
     if behind <= CLEARLY * math.sqrt(_variance(leader, images) + _variance(entrant, images)):
         return entrant
-    reason = f"{100 * behind:.1f} points behind {leader.candidate.label} after {counted(len(entrant.raced), 'seed')}"
+    seeds = counted(len(entrant.raced), "seed")
+    reason = f"{100 * behind:.1f} points behind {leader.candidate.fingerprint[:6]} after {seeds}"
     return replace(entrant, dropped=reason)
 
 
@@ -104,15 +105,17 @@ def _race_loss(entrant: Entrant) -> float:
 
 def decided(entrants: Sequence[Entrant], budgets: Sequence[int]) -> list[Entrant]:
     """The entrants, those marked that were in the race and are the winner of none of the budgets."""
-    winners = [first for budget in budgets if (first := winner(entrants, budget))]
-    kept = {first.candidate.fingerprint for first in winners}
-    result = []
-    for entrant in entrants:
-        if not entrant.in_race or entrant.candidate.default_of or entrant.candidate.fingerprint in kept:
-            result.append(entrant)
-            continue
-        (first, *_) = [w for w in winners if set(w.candidate.raced) & set(entrant.candidate.raced)]
-        behind = _race_loss(entrant) - _race_loss(first)
-        reason = f"log-loss {behind:.3f} above {first.candidate.label} after {counted(len(entrant.race), 'seed')}"
-        result.append(replace(entrant, dropped=reason))
-    return result
+    winners = {budget: first for budget in budgets if (first := winner(entrants, budget))}
+    kept = {first.candidate.fingerprint for first in winners.values()}
+    return [
+        replace(entrant, dropped=_behind(entrant, winners))
+        if entrant.in_race and not entrant.candidate.default_of and entrant.candidate.fingerprint not in kept
+        else entrant
+        for entrant in entrants
+    ]
+
+
+def _behind(entrant: Entrant, winners: Mapping[int, Entrant]) -> str:
+    first = next(winners[budget] for budget in entrant.candidate.budgets if entrant.races(budget))
+    behind, seeds = _race_loss(entrant) - _race_loss(first), counted(len(entrant.race), "seed")
+    return f"log-loss {behind:.3f} above {first.candidate.fingerprint[:6]} after {seeds}"

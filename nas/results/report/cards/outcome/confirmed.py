@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from nas.results.confirming.against import against_default
-from nas.results.pages.markup import Kind, table
+from nas.results.pages.markup import Html, Kind, table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
 from nas.results.words import interval_text, mean_text, times, verdict_lines
@@ -24,9 +24,9 @@ def card(gathered: Gathered) -> Card:
         empty = "Nothing is confirmed yet: <code>nas confirm RUN</code> trains the winners in full and tests them once."
         return Card(name, heading, sentence, empty=empty)
     reads = sum(int(run.confirmed.get("test_reads", 0)) for run in gathered.runs if run.confirmed)
-    numbers = ("budget", "parameters", "race", "validation", "test", "95 %", "n", "gap, points")
+    numbers = ("budget", "parameters", "race", "validation", "test", "95 %", "n", "gap")
     html = _verdicts(gathered)
-    columns: list[tuple[str, Kind]] = [("network", ""), *((number, "n") for number in numbers), ("", "words")]
+    columns: list[tuple[str, Kind]] = [("network", ""), *((number, "n") for number in numbers)]
     html += table(columns, map(_row, gathered.confirmed))
     return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
 
@@ -46,14 +46,19 @@ def _verdicts(gathered: Gathered) -> str:
 def _row(row: dict[str, Any]) -> list[Any]:
     validation, test = row.get("validation"), row.get("test")
     return [
-        row["label"],
+        _who(row),
         row["budget"],
         row["parameters"],
         mean_text(row.get("race"), "%"),
         mean_text(validation, "%"),
         mean_text(test, "%"),
-        interval_text(test["low"], test["high"], unit="%", between=" – ") if test else "",
+        interval_text(test["low"], test["high"], 1, unit="%", between=" – ") if test else "",
         test["n"] if test else "",
         f"{100 * (validation['mean'] - test['mean']):+.2f}" if validation and test else "",
-        row.get("dropped") or ("" if test else "not tested"),
     ]
+
+
+def _who(row: dict[str, Any]) -> Html:
+    """The network, and why it was not tested."""
+    why = row.get("dropped") or ("" if row.get("test") else "not tested")
+    return Html(escape(row["label"]) + (f"<br><span class=quiet>{escape(why)}</span>" if why else ""))
