@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from processes import wait_for
+from processes import children, kill, wait_for
 from searching import write_data, write_space
 
 from nas.api import search
@@ -313,6 +313,29 @@ def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: 
     assert (flags.run, flags.seeds, flags.top, flags.baselines) == (str(run), 2, 1, False)
     base = named_recipe("final", 192)
     assert changed(base, parse_changes(flags.changes)) == changed(base, CHANGES | {"augmentation": ()})
+
+
+def test_who_fails_in_the_race_is_out_of_it_and_the_verdict_is_of_the_others(run: Path) -> None:
+    lost: list[str] = []
+
+    def lose(label: str, metrics: Metrics, epochs: int) -> None:
+        """The process of the first training of the race is killed."""
+        if label.startswith("race, 1 of ") and not lost:
+            lost.append(label.partition(": ")[2].rpartition(", ")[0])
+            for child in set(children(os.getpid())) - others:
+                kill(child)
+
+    others = set(children(os.getpid()))
+    asked = ConfirmOptions(run, changes=CHANGES | {"epochs": 40}, seeds=1, baselines=False, workers=1, device="cpu")
+    content = confirm(asked, lose)
+    (loser,) = [entry for entry in content["networks"] if entry["failures"]]
+    assert [loser["label"]] == lost
+    assert loser["failures"][0].startswith("the process was killed by signal 9")
+    assert loser["dropped"] == ("failed in the race" if loser["kind"] == "found" else None)
+    assert loser["network"] not in [verdict["winner"] for verdict in content["verdicts"]]
+    small, large = content["verdicts"]
+    assert small["words"] == "no network of the search is left beside the default"
+    assert (small["winner"], small["margin"], large["margin"]["n"]) == (None, None, 1)
 
 
 def test_one_budget_of_several_can_be_confirmed(run: Path) -> None:

@@ -39,6 +39,8 @@ RACE_SEEDS = 2
 BASELINE_SEEDS = 2
 """Trainings of a baseline at most."""
 
+STAGES: dict[Stage, str] = {"race": "race", "seed": "after the race"}
+
 Work = tuple[Candidate, Stage, int]
 """A training to be done: of whom, in the race or after it, with which seed."""
 
@@ -108,7 +110,7 @@ def _raced(
 def _goes_on(entrant: Entrant, seed: int) -> bool:
     """Whether it is trained with that seed after the race."""
     is_baseline = entrant.candidate.kind == "baseline"
-    return not entrant.dropped and not entrant.failures and (seed < BASELINE_SEEDS or not is_baseline)
+    return not entrant.dropped and (seed < BASELINE_SEEDS or not is_baseline)
 
 
 def _check_recipe(confirmation: Confirmation) -> None:
@@ -140,23 +142,25 @@ def _trained(
     on_epoch: OnEpoch | None,
 ) -> list[Entrant]:
     """The entrants with all those trainings, or with the reasons for which they failed."""
-    folders = {
-        confirmation.folder(candidate, seed, stage).path: (candidate, seed, stage) for candidate, stage, seed in works
+    begun = {
+        confirmation.folder(candidate, seed, stage).path: (candidate, stage, seed) for candidate, stage, seed in works
     }
-    for path, (candidate, seed, stage) in folders.items():
-        training_folder(path).enter(_training(confirmation, candidate, stage, seed))
+    for path, work in begun.items():
+        training_folder(path).enter(_training(confirmation, *work))
+    places = {path: f"{place} of {len(begun)}" for place, path in enumerate(begun, start=1)}
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
-            candidate, seed, stage = folders[folder.path]
-            on_epoch(f"{candidate.label}, {stage} {seed}", metrics, confirmation.recipe.all_epochs)
+            candidate, stage, seed = begun[folder.path]
+            which = f"{STAGES[stage]}, {places[folder.path]}: {candidate.label}, seed {seed}"
+            on_epoch(which, metrics, confirmation.recipe.all_epochs)
 
-    failures = trainers.train(list(map(training_folder, folders)), show)
+    failures = trainers.train(list(map(training_folder, begun)), show)
     result = {entrant.candidate.fingerprint: entrant for entrant in entrants}
-    for path, (candidate, seed, stage) in folders.items():
+    for path, (candidate, stage, seed) in begun.items():
         entrant = result[candidate.fingerprint]
         result[candidate.fingerprint] = (
-            replace(entrant, failures=(*entrant.failures, failures[path].reason))
+            _failed(entrant, stage, failures[path].reason)
             if path in failures
             else _with_training(entrant, stage, seed, read_metrics(training_folder(path)))
         )
@@ -167,6 +171,16 @@ def _with_training(entrant: Entrant, stage: Stage, seed: int, metrics: Metrics) 
     if stage == "race":
         return replace(entrant, race=entrant.race | {seed: metrics})
     return replace(entrant, trainings=entrant.trainings | {seed: metrics})
+
+
+def _failed(entrant: Entrant, stage: Stage, reason: str) -> Entrant:
+    """Who failed in the race is out of it; a default goes on as the default."""
+    failed = replace(entrant, failures=(*entrant.failures, reason))
+    if stage != "race":
+        return failed
+    if entrant.candidate.default_of:
+        return replace(failed, candidate=replace(entrant.candidate, raced=()))
+    return replace(failed, dropped="failed in the race")
 
 
 def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, seed: int) -> Training:

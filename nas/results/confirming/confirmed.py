@@ -153,7 +153,7 @@ def verdict(budget: int, entrants: Sequence[Entrant]) -> dict[str, Any] | None:
     if default is None:
         return None
     first = winner(entrants, budget)
-    if first and not first.trainings:
+    if first and not first.trainings and not first.failures:
         return None
     found = margin(_accuracies(first), _accuracies(default)) if first else None
     return {
@@ -161,7 +161,7 @@ def verdict(budget: int, entrants: Sequence[Entrant]) -> dict[str, Any] | None:
         "winner": first.candidate.fingerprint if first else None,
         "default": default.candidate.fingerprint,
         "margin": asdict(found) if found else None,
-        "words": in_words(found) if first else "the search has no other network than the default to confirm",
+        "words": in_words(found) if first else "no network of the search is left beside the default",
     }
 
 

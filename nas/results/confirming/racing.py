@@ -42,8 +42,8 @@ class Entrant:
 
     @property
     def in_race(self) -> bool:
-        """Whether it stands for the search at some budget, neither dropped nor failed."""
-        return any(map(self.races, self.candidate.budgets)) and not self.dropped and not self.failures
+        """Whether it stands for the search at some budget and was not dropped."""
+        return any(map(self.races, self.candidate.budgets)) and not self.dropped
 
 
 def racers(entrants: Sequence[Entrant]) -> list[Entrant]:
