@@ -13,6 +13,7 @@ from searching import command, result, run
 
 from nas.cli.main import main
 from nas.errors import RunError
+from nas.results.confirming.against import against_default
 from nas.search.compare import (
     Course,
     average_random,
@@ -164,6 +165,7 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     at = json.loads(capsys.readouterr().out)[0]
     assert (at["budget"], at["searches"]) == (2_000, 2)
     assert [pair["cost"] for pair in at["pairs"]] == ["trials", "epochs", "seconds"]
+    assert at["against_default"]["is_confirmed"] is False
     page = (tmp_path / "page.html").read_text()
     assert "greedy (n = 2)" in page
     assert "default-src 'none'" in page  # nothing is loaded from elsewhere
@@ -174,6 +176,45 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     assert main(["show", str(tmp_path / "out" / "seed3"), "--strategy", "random"]) == 2
     keeping = " and ".join(name for name, strategy in STRATEGIES.items() if strategy.keeps_log())
     assert capsys.readouterr().err == f"nas: strategy 'random' keeps no log; {keeping} do\n"
+
+
+def write_verdict(run: Path, difference: float, low: float, high: float) -> Path:
+    margin = {"difference": difference, "low": low, "high": high, "n": 5}
+    verdict = {"budget": 10_000, "winner": "a", "default": "b", "margin": margin, "words": ""}
+    run.mkdir()
+    (run / "confirmed.json").write_text(json.dumps({"schema_version": 2, "networks": [], "verdicts": [verdict]}))
+    return run
+
+
+def test_confirmed_margins_over_the_default_are_told_of_one_search_and_of_several(tmp_path: Path) -> None:
+    margins = [(1.0, 0.2, 1.8), (2.0, 1.1, 2.9), (1.5, -0.1, 3.1)]
+    runs = [(write_verdict(tmp_path / str(i), *each), PLAN, [record(SMALL, 0.3)]) for i, each in enumerate(margins)]
+    assert [(each.budget, each.is_confirmed, each.words) for each in against_default(runs)] == [
+        (
+            10_000,
+            True,
+            "confirmed, against the default: +1.5 points, 95 % interval 0.3 to 2.7, n = 3 searches; "
+            "2 of 3 intervals above 0",
+        )
+    ]
+    (one,) = against_default(runs[:1])
+    assert one.words == "confirmed, against the default: +1.0 points, 95 % interval 0.2 to 1.8, n = 5"
+
+
+def test_what_was_only_searched_is_told_beside_what_luck_alone_would_show(tmp_path: Path) -> None:
+    records = [record(SMALL, 0.30, number=0), record(LARGE, 0.33, number=1), record(WIDE, 0.32, number=2)]
+    searched = [(tmp_path, replace(PLAN, validation_images=5_000), records)]
+    (found,) = against_default(searched)
+    assert not found.is_confirmed
+    assert found.margin.difference == pytest.approx(3.0)
+    assert found.words == (
+        "the best observed is 3.0 points above the default as searched; that is not confirmed: the best of 3 equal "
+        "networks looks 0.7 points better by luck"
+    )
+    (none,) = against_default([(tmp_path, PLAN, records[:1])])
+    assert none.words == "nothing was observed above the default as searched"
+    stopped = replace(records[0], state="stopped", stopped=1)
+    assert against_default([(tmp_path, PLAN, [stopped, *records[1:]])]) == []
 
 
 def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_then_on() -> None:

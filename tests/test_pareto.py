@@ -1,6 +1,5 @@
 import json
 from dataclasses import MISSING, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,7 +26,7 @@ from nas.search.front import (
 )
 from nas.search.search import Search, run_folder
 
-SCHEMA: dict[str, Any] = json.loads(files("nas.search").joinpath("pareto.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[1] / "docs/reference/pareto.schema.json").read_text())
 PARETO = Draft202012Validator(SCHEMA)
 LAYER = Draft202012Validator({"$ref": "#/$defs/layer", "$defs": SCHEMA["$defs"]})
 

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = {"label": HOSTILE, "budget": 10_000, "parameters": 9_000, "network": "0", "dropped": HOSTILE}
     measured = {"mean": 0.5, "deviation": 0.01, "n": 3, "low": 0.48, "high": 0.52}
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "test_reads": 1,
+        "verdicts": [{"budget": 10_000, "winner": "0", "default": "1", "margin": None, "words": HOSTILE}],
         "networks": [
             network | {"validation": measured, "test": measured},
             network | {"validation": None, "test": None},
@@ -374,9 +376,19 @@ def test_what_was_confirmed_is_shown_with_its_interval(hostile: Path) -> None:
     gathered = gather(hostile)
     (card,) = [card for card in cards(gathered) if card.name == "confirmed"]
     assert "50.00% ± 1.00" in card.views[0].html
+    assert f"<li>within 10,000 ({escape(HOSTILE)}): {escape(HOSTILE)}</li>" in card.views[0].html
     (front,) = [f for each in cards(gathered) for view in each.views for f in view.figures if f.name == "front"]
     (points,) = [trace for trace in front.data if trace["name"] == "confirmed (test)"]
     assert points["error_y"]["array"] == [pytest.approx(0.02)]
+
+
+def test_the_shortlist_of_each_budget_and_seed_is_laid_beside_the_default(made: Path) -> None:
+    gathered = gather(made)
+    (shortlisted,) = [card for card in cards(gathered) if card.name == "shortlist"]
+    assert [view.label for view in shortlisted.views] == [f"{budget:,}" for budget in gathered.search.budgets]
+    for view in shortlisted.views:
+        for seed in (0, 1):
+            assert 3 <= view.html.count(f", seed {seed}</td>") <= 6
 
 
 def test_nothing_from_outside_is_html(hostile: Path) -> None:

@@ -28,7 +28,7 @@ from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
 from nas.training.recipe import Recipe
-from nas.training.several import Failure, train_all
+from nas.training.several import Failure, Trainers, train_all
 from nas.training.train import DivergenceError, build, evaluate
 from nas.training.training import (
     Metrics,
@@ -518,6 +518,19 @@ def test_trainings_one_after_another_in_a_process_equal_those_in_processes_of_th
     for one, other in zip(kept[2:], own, strict=True):
         assert weights_file(one).read_bytes() == weights_file(other).read_bytes()
         assert without_times(read_metrics(one)) == without_times(read_metrics(other))
+
+
+def test_processes_that_train_are_kept_from_one_list_of_trainings_to_the_next(tmp_path: Path) -> None:
+    folders = several_begun(tmp_path, (RECIPE, 0), (RECIPE, 1))
+    others = set(children(os.getpid()))
+    with Trainers(1, "cpu") as trainers:
+        assert trainers.train(folders[:1]) == {}
+        first = set(children(os.getpid())) - others
+        assert trainers.train(folders[1:]) == {}
+        assert set(children(os.getpid())) - others == first
+    assert len(first) == 1
+    assert set(children(os.getpid())) == others
+    assert all(map(is_finished, folders))
 
 
 def test_a_training_whose_process_is_killed_fails_alone(tmp_path: Path) -> None:

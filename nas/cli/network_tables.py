@@ -22,6 +22,7 @@ from nas.results.words import (
     mean_text,
     sparkline,
     times,
+    verdict_lines,
     with_spread,
 )
 
@@ -196,15 +197,20 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
                 entry["budget"],
                 entry["parameters"],
                 with_spread(entry["searched"], None),
+                mean_text(entry["race"]),
                 mean_text(validation),
                 mean_text(test),
                 interval_text(test["low"], test["high"]) if test else "",
                 validation["n"] if validation else 0,
             )
         )
-    names = ("network", "budget", "parameters", "searched", "validation", "test", "95 % interval", "n")
-    told = f"accuracies in per cent; the test split was read {times(content['test_reads'])} by this run"
-    return Group(plain_table(*names, rows=rows, left=("network",), wraps="network"), Text(told, style="dim"))
+    names = ("network", "budget", "parameters", "searched", "race", "validation", "test", "95 % interval", "n")
+    told = (
+        "accuracies in per cent, in the race of the search's best and, of other seeds, after it; the test split was "
+        f"read {times(content['test_reads'])} by this run"
+    )
+    table = plain_table(*names, rows=rows, left=("network",), wraps="network")
+    return Group(table, Text(told, style="dim"), "", *map(Text, verdict_lines(content)))
 
 
 def survey_table(found: "Survey") -> RenderableType:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
+from nas.results.confirming.against import Against, against_default
 from nas.results.words import about, counted, describe, duration, sparkline, with_spread
 from nas.search.compare import average_random, compare, compare_runs, courses
 from nas.search.front import best_within, count, pareto_front
@@ -222,10 +223,18 @@ def print_run(folder: Path, console: Console) -> None:
 
 
 def print_comparison(folders: Sequence[Path], console: Console) -> list[dict[str, Any]]:
-    """Prints the comparison over the runs and returns it."""
-    compared = compare_runs([(now.search, now.records) for now in map(snapshot, folders)])
+    """Prints the comparison over the runs, and what they gained over the default, and returns both, a budget each."""
+    read = [(folder, *read_run(run_folder(folder))) for folder in folders]
+    compared = compare_runs([(search, records) for _, search, records in read])
     console.print(comparison(compared))
-    return compared
+    against = {found.budget: found for found in against_default(read)}
+    for found in against.values():
+        say(console, f"within {found.budget:,} parameters, {found.words}")
+    return [at | {"against_default": _as_json(against.get(at["budget"]))} for at in compared]
+
+
+def _as_json(found: Against | None) -> dict[str, Any] | None:
+    return asdict(found) if found else None
 
 
 def folders_in(paths: Sequence[str]) -> list[Path]:

@@ -143,13 +143,19 @@ class ConfirmOptions(RecipeOptions):
 
     run: str | Path = option("run folder of a search", positional=True)
     _: KW_ONLY
-    front: bool = option("every network of the Pareto front instead of the best of each budget", default=False)
-    top: int = option("best networks of each budget", default=1, least=1, metavar="K")
+    front: bool = option("every network of the Pareto front instead of the best few of each budget", default=False)
+    top: int | None = option(
+        "networks of each budget to race",
+        default=None,
+        unset="those that cannot be told from the best, 3 to 5",
+        least=1,
+        metavar="K",
+    )
     budget: int | Sequence[int] | None = option(
         "of these budgets alone", default=None, unset="all", least=1, parse=parse_counts, metavar="N[,N…]"
     )
     baselines: bool = option("a ResNet, a MobileNetV2 and a VGG scaled to each budget too", default=True)
-    seeds: int = option("trainings of each network", default=3, least=1)
+    seeds: int = option("trainings of the winner and of the default after the race", default=5, least=1)
     workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
 
 

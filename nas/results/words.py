@@ -147,3 +147,13 @@ def layer_cells(row: Row) -> tuple[str, str, str, int, int]:
 def times(reads: int) -> str:
     """How often the test split was read, in words."""
     return "once" if reads == 1 else f"{reads} times"
+
+
+def verdict_lines(confirmed: Mapping[str, Any]) -> list[str]:
+    """What a confirmed.json says against the default, a line a budget."""
+    labels = {entry["network"]: entry["label"] for entry in confirmed.get("networks", [])}
+    lines = []
+    for each in confirmed.get("verdicts", []):
+        who = f" ({labels.get(each['winner'], each['winner'])})" if each["winner"] else ""
+        lines.append(f"within {each['budget']:,}{who}: {each['words']}")
+    return lines

@@ -30,9 +30,6 @@ RESAMPLES = 9_999
 AVERAGE_USE = 0.9
 """Share of the budget that a random network must use to count towards the average random network."""
 
-TPE_DRAWS = 15
-"""Trials of `tpe`, after those with which every strategy begins, that are uniform draws: for want of `random`."""
-
 FEWEST_DRAWS = 3
 """Random networks at a budget from which on their average is told."""
 
@@ -143,16 +140,14 @@ def check_comparable(searches: Sequence[Search]) -> None:
 
 
 def average_random(search: Search, records: Iterable[Record]) -> dict[int, float]:
-    """For each budget, the mean accuracy of networks drawn at random that use it, predicted where their training
-    was stopped (to leave those out would flatter the average). The networks with which every strategy begins, the
-    default and those of a warm start, are no draws."""
+    """For each budget at which `random` searched, the mean accuracy of its networks that use it, predicted where their
+    training was stopped (to leave those out would flatter the average). The networks with which every strategy begins,
+    the default and those of a warm start, are no draws."""
     drawn = defaultdict[int, list[float]](list)
-    source = "random" if "random" in search.strategies else "tpe"
     for record in records:
         draw = record.number - len(search.starts_at(record.budget))
-        at_random = draw >= 1 if source == "random" else 1 <= draw <= TPE_DRAWS
         uses = record.parameters >= AVERAGE_USE * record.budget
-        if record.strategy == source and at_random and uses and record.is_finished and record.state != "failed":
+        if record.strategy == "random" and draw >= 1 and uses and record.is_finished and record.state != "failed":
             drawn[record.budget].append(record.value)
     return {budget: float(np.mean(found)) for budget, found in drawn.items() if len(found) >= FEWEST_DRAWS}
 

@@ -135,7 +135,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Front:
-    """What pareto.json holds (see pareto.schema.json). Neither the time nor where the run lies is in it.
+    """What pareto.json holds (see docs/reference/pareto.schema.json). Neither the time nor where the run lies is in it.
 
     `networks` ascend in parameters and accuracy. `stopping` is what `nas.search.judging.audit.audit` gives,
     `comparison` what `nas.search.compare.compare` gives, `failures` the number of failed trials by their reason.

@@ -66,7 +66,10 @@ class SearchOptions(DataOptions):
         "most multiply-adds a network (15M)", default=None, unset="no cap", least=1, parse=parse_count, metavar="N"
     )
     strategies: Sequence[str] = option(
-        "how networks are proposed", default=("tpe", "greedy"), choices=lambda: tuple(STRATEGIES), metavar="NAME[,NAME]"
+        "how networks are proposed",
+        default=("linear", "tpe", "greedy"),
+        choices=lambda: tuple(STRATEGIES),
+        metavar="NAME[,NAME]",
     )
     trials: int = option("networks per strategy and budget", default=200, least=1)
     epochs: int | None = option("epochs a trial", default=None, unset="12, or 3 below 10,000 images", least=1)

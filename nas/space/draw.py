@@ -90,6 +90,13 @@ def fit(
     return fitting.knobs(best)
 
 
+def default_within(space: Searchable, budget: Budget) -> dict[str, Value]:
+    """The space's default, fitted: the network with which every search begins, always the same. Raises BudgetError if
+    the space has no network within budget."""
+    defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
+    return fit(space, defaults, budget, np.random.default_rng(0))
+
+
 def smallest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]:
     """Knobs of the smallest network by coordinate descent: fewest parameters, or least load of the budget."""
     return _extreme(space, budget or Budget(1), sign=1)

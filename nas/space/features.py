@@ -9,7 +9,7 @@ from nas.network.layers import Layer, Shape
 
 
 def features(network: Layer, shape: Shape) -> tuple[float, ...]:
-    """Of a network on images of that shape: the logarithms (base 2) of its parameters, multiply-adds and values
+    """Describes a network on images of that shape: logarithms (base 2) of its parameters, multiply-adds and values
     computed an image, of the channels behind its first layer and before its last, of its receptive field (pixels);
     its weighted layers on the longest way; the shares of its parameters in linear layers and in depthwise ones, and of
     its multiply-adds before the resolution first falls.

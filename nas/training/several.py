@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -27,39 +28,56 @@ class Failure:
 OnEpoch = Callable[[WorkFolder[Training], Metrics], None]
 
 
-def train_all(
-    folders: Sequence[WorkFolder[Training]], *, workers: int, device: str, on_epoch: OnEpoch | None = None
-) -> dict[Path, Failure]:
-    """Trains every folder from where it was left, `workers` at a time, and returns why trainings failed, by folder.
+class Trainers:
+    """Processes that train, kept from one list of folders to the next until the `with` block is left.
 
-    A process takes one folder after another; one that dies fails the training at hand alone, and another takes its
-    place. torch's threads (the cores, or $OMP_NUM_THREADS) are shared out among the processes; with one worker, a
-    training has them all. If we are interrupted or killed the processes end too, and the same call goes on, with as
-    many threads a process as before: sums over other threads would be taken in another order.
+    `workers` train at a time, each on a device of its own where there are several. torch's threads (the cores, or
+    $OMP_NUM_THREADS) are shared out among them; with one worker, a training has them all.
     """
-    waiting = [folder for folder in folders if not is_finished(folder)]
-    threads = max(1, torch.get_num_threads() // max(1, min(workers, len(folders))))
-    running: dict[int, WorkFolder[Training]] = {}
-    shown: dict[Path, int] = {}
-    failures: dict[Path, Failure] = {}
 
-    def command(slot: int) -> Sequence[str]:
-        return "nas.training.worker", str(pick_device(device, slot)), str(threads)
+    def __init__(self, workers: int, device: str) -> None:
+        self._workers = max(1, workers)
+        threads = max(1, torch.get_num_threads() // self._workers)
+        self._pool = Pool(lambda slot: ("nas.training.worker", str(pick_device(device, slot)), str(threads)))
 
-    with Pool(command) as pool:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.kill()
+
+    def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
+        """Trains every folder from where it was left and returns why trainings failed, by folder. A process takes one
+        folder after another; one that dies fails the training at hand alone, and another takes its place."""
+        waiting = [folder for folder in folders if not is_finished(folder)]
+        running: dict[int, WorkFolder[Training]] = {}
+        shown: dict[Path, int] = {}
+        failures: dict[Path, Failure] = {}
         while waiting or running:
-            for slot in range(workers):
+            for slot in range(self._workers):
                 if slot not in running and waiting:
                     folder = running[slot] = waiting.pop(0)
-                    pool.give(slot, json.dumps(str(folder.path)), log_file(folder))
-            ended = pool.ended(within=POLL_SECONDS)
+                    self._pool.give(slot, json.dumps(str(folder.path)), log_file(folder))
+            ended = self._pool.ended(within=POLL_SECONDS)
             for slot, folder in list(running.items()):
                 _show(folder, shown, on_epoch)
                 if slot in ended:
                     del running[slot]
                     if code := ended[slot]:
                         failures[folder.path] = Failure(_reason(folder, code), code == EXIT_WRONG_USE)
-    return failures
+        return failures
+
+
+def train_all(
+    folders: Sequence[WorkFolder[Training]], *, workers: int, device: str, on_epoch: OnEpoch | None = None
+) -> dict[Path, Failure]:
+    """Trains every folder, `workers` at a time (see `Trainers`), and returns why trainings failed, by folder.
+
+    If we are interrupted or killed the processes end too, and the same call goes on, with as many threads a process as
+    before: sums over other threads would be taken in another order.
+    """
+    with Trainers(min(workers, len(folders)), device) as trainers:
+        return trainers.train(folders, on_epoch)
 
 
 def _show(folder: WorkFolder[Training], shown: dict[Path, int], on_epoch: OnEpoch | None) -> None:

@@ -1,6 +1,10 @@
-"""The winners of a search trained in full with several seeds, beside scaled baselines, and then tested once.
+"""The shortlist of a search raced, its winner trained in full beside the space's default and tested once.
 
-RUN/confirmed/NAME-seedN/   a training each, as nas/training/training.py describes it
+Who is chosen by some trainings looks better in them than it is. So the race chooses by trainings of its own, and the
+margin over the default is that of other seeds, which nobody was chosen by.
+
+RUN/confirmed/NAME-raceN/   a training of the race each, as nas/training/training.py describes it
+              NAME-seedN/   a training after the race each
     confirmed.json          the result, rewritten after every step
 """
 
@@ -15,17 +19,30 @@ from nas.machine.folders import WorkFolder, file_lock
 from nas.machine.options import differences
 from nas.machine.process import default_workers, pick_device
 from nas.network.serial import to_json
-from nas.results.confirming.confirmed import Confirmation, read_confirmed, reads_of_test, write_confirmed
-from nas.results.confirming.racing import Candidate, Entrant, candidates, dropped
+from nas.results.confirming.candidates import Candidate, candidates
+from nas.results.confirming.confirmed import Confirmation, Stage, read_confirmed, reads_of_test, write_confirmed
+from nas.results.confirming.racing import Entrant, decided, dropped, racers
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
 from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of, space_of
+from nas.seeds import derive_seed
 from nas.training.recipe import Recipe, changed
-from nas.training.several import train_all
+from nas.training.several import Trainers
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 from nas.training.worker import read_test, run_test
+
+RACE_SEEDS = 2
+"""Trainings of each network in the race; docs/confirm.md has the figures by which it was chosen."""
+
+BASELINE_SEEDS = 2
+"""Trainings of a baseline at most."""
+
+STAGES: dict[Stage, str] = {"race": "race", "seed": "after the race"}
+
+Work = tuple[Candidate, Stage, int]
+"""A training to be done: of whom, in the race or after it, with which seed."""
 
 
 def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
     with file_lock(confirmation.run / "confirm.lock", wait=False) as held:
         if not held:
             raise RunError(f"another process is confirming {asked.run}; wait for it")
-        return _raced(confirmation, [Entrant(candidate) for candidate in chosen], data, on_epoch)
+        return _raced(confirmation, [_known(confirmation, candidate) for candidate in chosen], data, on_epoch)
 
 
 def _budgets(asked: ConfirmOptions, search: Search) -> tuple[int, ...]:
@@ -74,14 +91,26 @@ def _budgets(asked: ConfirmOptions, search: Search) -> tuple[int, ...]:
 def _raced(
     confirmation: Confirmation, entrants: list[Entrant], data: SearchData, on_epoch: OnEpoch | None
 ) -> dict[str, Any]:
-    command = confirmation.command(len(data.train.labels))
-    for seed in range(confirmation.asked.seeds):
-        entrants = _round(confirmation, entrants, seed, on_epoch)
-        entrants = dropped(entrants, len(data.validation.labels), front=confirmation.asked.front)
-        write_confirmed(confirmation, entrants, command)
-    entrants = [_with_earlier_seeds(confirmation, entrant) for entrant in entrants]
+    asked, command = confirmation.asked, confirmation.command(len(data.train.labels))
+    after = len(entrants) * asked.seeds
+    with Trainers(min(asked.workers or default_workers(asked.device), after), asked.device) as trainers:
+        for seed in range(RACE_SEEDS):
+            works: list[Work] = [(entrant.candidate, "race", seed) for entrant in racers(entrants)]
+            entrants = _trained(confirmation, entrants, works, trainers, on_epoch)
+            entrants = dropped(entrants, len(data.validation.labels), front=asked.front)
+            write_confirmed(confirmation, entrants, command)
+        if not asked.front:
+            entrants = decided(entrants, confirmation.search.budgets)
+        works = [(e.candidate, "seed", seed) for seed in range(asked.seeds) for e in entrants if _goes_on(e, seed)]
+        entrants = _trained(confirmation, entrants, works, trainers, on_epoch)
     entrants = _tested(confirmation, entrants, command, data)
     return write_confirmed(confirmation, entrants, command)
+
+
+def _goes_on(entrant: Entrant, seed: int) -> bool:
+    """Whether it is trained with that seed after the race."""
+    is_baseline = entrant.candidate.kind == "baseline"
+    return not entrant.dropped and (seed < BASELINE_SEEDS or not is_baseline)
 
 
 def _check_recipe(confirmation: Confirmation) -> None:
@@ -93,49 +122,69 @@ def _check_recipe(confirmation: Confirmation) -> None:
         )
 
 
-def _with_earlier_seeds(confirmation: Confirmation, entrant: Entrant) -> Entrant:
-    """With the seeds that an earlier call trained beyond those of this one: what was measured stays in the mean."""
-    found = dict(entrant.trainings)
-    for seed in count(confirmation.asked.seeds):
-        folder = confirmation.folder(entrant.candidate, seed)
+def _known(confirmation: Confirmation, candidate: Candidate) -> Entrant:
+    """The candidate with the seeds after the race that an earlier call trained: what was measured stays in the mean,
+    also where fewer are asked for now."""
+    found: dict[int, Metrics] = {}
+    for seed in count():
+        folder = confirmation.folder(candidate, seed)
         if not is_finished(folder):
-            return replace(entrant, trainings=found)
+            return Entrant(candidate, trainings=found)
         found[seed] = read_metrics(folder)
     raise AssertionError("seeds without end")
 
 
-def _round(
-    confirmation: Confirmation, entrants: Sequence[Entrant], seed: int, on_epoch: OnEpoch | None
+def _trained(
+    confirmation: Confirmation,
+    entrants: Sequence[Entrant],
+    works: Sequence[Work],
+    trainers: Trainers,
+    on_epoch: OnEpoch | None,
 ) -> list[Entrant]:
-    """Trains everybody who is still in the race with one more seed."""
-    racing = {confirmation.folder(e.candidate, seed).path: e for e in entrants if not e.dropped and not e.failures}
-    folders = []
-    for path, entrant in racing.items():
-        folder = training_folder(path)
-        folder.enter(_training(confirmation, entrant.candidate, seed))
-        folders.append(folder)
+    """The entrants with all those trainings, or with the reasons for which they failed."""
+    begun = {
+        confirmation.folder(candidate, seed, stage).path: (candidate, stage, seed) for candidate, stage, seed in works
+    }
+    for path, work in begun.items():
+        training_folder(path).enter(_training(confirmation, *work))
+    places = {path: f"{place} of {len(begun)}" for place, path in enumerate(begun, start=1)}
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
-            label = f"{racing[folder.path].candidate.label}, seed {seed}"
-            on_epoch(label, metrics, confirmation.recipe.all_epochs)
+            candidate, stage, seed = begun[folder.path]
+            which = f"{STAGES[stage]}, {places[folder.path]}: {candidate.label}, seed {seed}"
+            on_epoch(which, metrics, confirmation.recipe.all_epochs)
 
-    workers = confirmation.asked.workers or default_workers(confirmation.asked.device)
-    failures = train_all(folders, workers=workers, device=confirmation.asked.device, on_epoch=show)
-    result = []
-    for entrant in entrants:
-        path = confirmation.folder(entrant.candidate, seed).path
-        if path not in racing:
-            result.append(entrant)
-        elif path in failures:
-            result.append(replace(entrant, failures=(*entrant.failures, failures[path].reason)))
-        else:
-            metrics = read_metrics(training_folder(path))
-            result.append(replace(entrant, trainings=entrant.trainings | {seed: metrics}))
-    return result
+    failures = trainers.train(list(map(training_folder, begun)), show)
+    result = {entrant.candidate.fingerprint: entrant for entrant in entrants}
+    for path, (candidate, stage, seed) in begun.items():
+        entrant = result[candidate.fingerprint]
+        result[candidate.fingerprint] = (
+            _failed(entrant, stage, failures[path].reason)
+            if path in failures
+            else _with_training(entrant, stage, seed, read_metrics(training_folder(path)))
+        )
+    return list(result.values())
 
 
-def _training(confirmation: Confirmation, candidate: Candidate, seed: int) -> Training:
+def _with_training(entrant: Entrant, stage: Stage, seed: int, metrics: Metrics) -> Entrant:
+    if stage == "race":
+        return replace(entrant, race=entrant.race | {seed: metrics})
+    return replace(entrant, trainings=entrant.trainings | {seed: metrics})
+
+
+def _failed(entrant: Entrant, stage: Stage, reason: str) -> Entrant:
+    """Who failed in the race is out of it; a default goes on as the default."""
+    failed = replace(entrant, failures=(*entrant.failures, reason))
+    if stage != "race":
+        return failed
+    if entrant.candidate.default_of:
+        return replace(failed, candidate=replace(entrant.candidate, raced=()))
+    return replace(failed, dropped="failed in the race")
+
+
+def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, seed: int) -> Training:
+    """With a seed that decides training and validation split and that the search has not used."""
     search = confirmation.search
     return Training(
         model=candidate.label,
@@ -146,7 +195,7 @@ def _training(confirmation: Confirmation, candidate: Candidate, seed: int) -> Tr
         validation_share=search.validation_share,
         images=None,
         recipe=confirmation.recipe,
-        seed=search.seed + seed,
+        seed=derive_seed(search.seed, "confirm", stage, seed),
     )
 
 

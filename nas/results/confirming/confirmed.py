@@ -1,31 +1,31 @@
 """What a confirmation came to: RUN/confirmed.json."""
 
 import json
-import math
 import shlex
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from scipy import stats
+from typing import Any, Literal
 
 from nas.errors import RunError
 from nas.machine.folders import WorkFolder, slug, write_atomically
 from nas.machine.options import words
 from nas.network.serial import to_json
-from nas.results.confirming.racing import Candidate, Entrant
+from nas.results.confirming.candidates import Candidate
+from nas.results.confirming.margin import in_words, margin, reach_of
+from nas.results.confirming.racing import Entrant, winner
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import recipe_changes
 from nas.search.search import Search
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
-from nas.training.training import Training, training_folder
+from nas.training.training import Metrics, Training, training_folder
 
-SCHEMA_VERSION = 1
-CONFIDENCE = 0.95
-FEWEST_SEEDS = 3
+SCHEMA_VERSION = 2
+
+Stage = Literal["race", "seed"]
+"""A training of the race, by which the winner is chosen, or one after it."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Confirmation:
         without = ("recipe", "top" if asked.front else "")
         return shlex.join(["nas", "confirm", *words(asked, without)])
 
-    def folder(self, candidate: Candidate, seed: int) -> WorkFolder[Training]:
-        """The folder of one training."""
-        return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}-seed{seed}")
+    def folder(self, candidate: Candidate, seed: int, stage: Stage = "seed") -> WorkFolder[Training]:
+        """The folder of one training, in the race or after it."""
+        return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}-{stage}{seed}")
 
 
 def read_confirmed(run: Path) -> dict[str, Any] | None:
@@ -68,7 +68,10 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{file} is no confirmed.json of schema version {SCHEMA_VERSION}")
+        raise RunError(
+            f"{file} is no confirmed.json of schema version {SCHEMA_VERSION}; move it and {file.parent / 'confirmed'} "
+            "away and confirm again"
+        )
     return content
 
 
@@ -76,8 +79,10 @@ def write_confirmed(
     confirmation: Confirmation, entrants: Sequence[Entrant], command: str, reads: int | None = None
 ) -> dict[str, Any]:
     """What an earlier call confirmed besides stays."""
-    earlier = read_confirmed(confirmation.run) or {"commands": [], "networks": [], "seeds": 0}
+    earlier = read_confirmed(confirmation.run) or {"commands": [], "networks": [], "verdicts": [], "seeds": 0}
     ours = {entrant.candidate.fingerprint for entrant in entrants}
+    verdicts = {each["budget"]: each for each in earlier["verdicts"]}
+    verdicts |= {budget: found for budget in confirmation.search.budgets if (found := verdict(budget, entrants))}
     content = {
         "schema_version": SCHEMA_VERSION,
         "dataset": confirmation.search.dataset,
@@ -85,13 +90,19 @@ def write_confirmed(
         "commands": list(dict.fromkeys([*earlier["commands"], command])),
         "seeds": max(confirmation.asked.seeds, earlier["seeds"]),
         "test_reads": reads_of_test(confirmation) if reads is None else reads,
+        "verdicts": [verdicts[budget] for budget in sorted(verdicts)],
         "networks": [
-            *(_entry(confirmation, entrant) for entrant in entrants),
+            *(_entry(confirmation, entrant) for entrant in _in_order(entrants)),
             *(entry for entry in earlier["networks"] if entry["network"] not in ours),
         ],
     }
     write_atomically(confirmation.result, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
+
+
+def _in_order(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Who was dropped comes last."""
+    return sorted(entrants, key=lambda entrant: bool(entrant.dropped))
 
 
 def reads_of_test(confirmation: Confirmation) -> int:
@@ -104,24 +115,58 @@ def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
     candidate = entrant.candidate
     tests = [metrics.test_accuracy for metrics in entrant.trainings.values() if metrics.test_accuracy is not None]
     best = max(entrant.trainings, key=lambda seed: entrant.trainings[seed].accuracy, default=None)
+    path = None if best is None else confirmation.folder(candidate, best).path
     return {
         "label": candidate.label,
         "kind": candidate.kind,
         "budget": candidate.budgets[0],
         "budgets": list(candidate.budgets),
+        "default_of": list(candidate.default_of),
         "parameters": candidate.parameters,
         "macs": candidate.macs,
         "searched": candidate.searched,
         "network": candidate.fingerprint,
         "layers": to_json(candidate.network),
+        "race": _summary(entrant.raced),
+        "race_loss": _mean_loss(entrant.race),
         "validation": _summary(entrant.validation),
+        "validation_loss": _mean_loss(entrant.trainings),
         "test": _summary(tests),
         "gap": statistics.mean(entrant.validation) - statistics.mean(tests) if tests else None,
         "epochs": confirmation.recipe.all_epochs,
         "dropped": entrant.dropped or None,
         "failures": list(entrant.failures),
-        "best": None if best is None else str(confirmation.folder(candidate, best).path.relative_to(confirmation.run)),
+        "best": None if path is None else str(path.relative_to(confirmation.run)),
     }
+
+
+def _mean_loss(trainings: Mapping[int, Metrics]) -> float | None:
+    """Mean validation log-loss; None where nothing was trained."""
+    return statistics.mean(m.validation_loss for m in trainings.values()) if trainings else None
+
+
+def verdict(budget: int, entrants: Sequence[Entrant]) -> dict[str, Any] | None:
+    """What confirmed.json says of one budget: the winner of the race, the default, the margin of the one over the other
+    by the trainings after the race, and all that in words. None of a budget that is not the entrants', and before the
+    winner is trained."""
+    default = next((e for e in entrants if budget in e.candidate.default_of), None)
+    if default is None:
+        return None
+    first = winner(entrants, budget)
+    if first and not first.trainings and not first.failures:
+        return None
+    found = margin(_accuracies(first), _accuracies(default)) if first else None
+    return {
+        "budget": budget,
+        "winner": first.candidate.fingerprint if first else None,
+        "default": default.candidate.fingerprint,
+        "margin": asdict(found) if found else None,
+        "words": in_words(found) if first else "no network of the search is left beside the default",
+    }
+
+
+def _accuracies(entrant: Entrant) -> dict[int, float]:
+    return {seed: metrics.accuracy for seed, metrics in entrant.trainings.items()}
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any] | None:
@@ -141,9 +186,9 @@ def _summary(values: Sequence[float]) -> dict[str, Any] | None:
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of the mean accuracy by Student's t over the seeds, within 0 to 1; None where they are fewer than
-    three (of two it spans half of all accuracies) or equal to the last image."""
-    if len(values) < FEWEST_SEEDS or len(set(values)) == 1:
+    three or equal to the last image."""
+    reach = reach_of(values)
+    if reach is None:
         return None
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.mean(values)
-    return max(0.0, float(mean - reach)), min(1.0, float(mean + reach))
+    return max(0.0, mean - reach), min(1.0, mean + reach)

@@ -1,160 +1,121 @@
-"""Who is confirmed: the winners of a search and scaled baselines, raced over seeds."""
+"""The race: the shortlist trained with a few seeds, from which one network of each budget is chosen."""
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from nas.errors import RunError
-from nas.network.folds import cost
-from nas.network.layers import Layer
-from nas.network.serial import fingerprint
-from nas.search.front import best_within, pareto_front
-from nas.search.records import Record
-from nas.search.search import Search
-from nas.search.studies import feasible_baselines, rebuilt
-from nas.space.designs import scaled
-from nas.space.space import Space
+from nas.results.confirming.candidates import Candidate
+from nas.results.words import counted
+from nas.search.merit import noise_of
 from nas.training.training import Metrics
-
-SEED_DEVIATION = 0.005
-"""Least standard deviation of an accuracy between seeds that a race assumes: half a point, as of small networks."""
-
 
 CLEARLY = 3.0
 """Standard errors of a difference from which on a candidate is clearly behind."""
 
 
-Kind = Literal["found", "baseline"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network to be confirmed: among the best within each of the `budgets`. `searched` is its validation accuracy in
-    the search, None for a baseline that the search did not train."""
-
-    label: str
-    kind: Kind
-    budgets: tuple[int, ...]
-    network: Layer = field(hash=False)
-    fingerprint: str
-    parameters: int
-    macs: int
-    searched: float | None
-
-
 @dataclass(frozen=True)
 class Entrant:
-    """A candidate in the race: its trainings so far, by seed, and the reason for which it was dropped, if it was."""
+    """A candidate with its trainings so far, by seed: those of the race, and those after it, by which nothing is chosen
+    any more. `dropped` is the reason for which it left the race, if it did."""
 
     candidate: Candidate
+    race: dict[int, Metrics] = field(default_factory=dict, hash=False)
     trainings: dict[int, Metrics] = field(default_factory=dict, hash=False)
     dropped: str = ""
     failures: tuple[str, ...] = ()
 
     @property
+    def raced(self) -> list[float]:
+        """Validation accuracies in the race."""
+        return [metrics.accuracy for metrics in self.race.values()]
+
+    @property
     def validation(self) -> list[float]:
-        """Validation accuracies by seed."""
+        """Validation accuracies after the race, by seed."""
         return [metrics.accuracy for metrics in self.trainings.values()]
 
+    def races(self, budget: int) -> bool:
+        """Whether it stands for the search at a budget: of the shortlist, and not the default itself."""
+        candidate = self.candidate
+        return candidate.kind != "baseline" and budget in candidate.raced and budget not in candidate.default_of
 
-def candidates(
-    search: Search,
-    records: Sequence[Record],
-    space: Space,
-    budgets: Sequence[int],
-    *,
-    top: int,
-    front: bool,
-    baselines: bool,
-) -> list[Candidate]:
-    """The best measured networks within each budget (`top`), or the whole front, then the scaled baselines, each
-    network once. Raises RunError where the search has measured none."""
-    found: dict[str, Candidate] = {}
-    for budget in budgets:
-        for record in _chosen(records, budget, search.budgets, top, front):
-            _add(found, _of_record(record, budget, space))
-    if not found:
-        raise RunError("the search has not measured a network of that size yet; there is nothing to confirm")
-    for budget in budgets if baselines else ():
-        for baseline in _baselines(search, records, space, budget):
-            _add(found, baseline)
-    return list(found.values())
+    @property
+    def in_race(self) -> bool:
+        """Whether it stands for the search at some budget and was not dropped."""
+        return any(map(self.races, self.candidate.budgets)) and not self.dropped
 
 
-def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
-    known = found.setdefault(candidate.fingerprint, candidate)
-    if known is not candidate:
-        found[candidate.fingerprint] = replace(known, budgets=(*known.budgets, *candidate.budgets))
-
-
-def _of_record(record: Record, budget: int, space: Space) -> Candidate:
-    label = f"{record.parameters:,} parameters, {record.network[:6]}"
-    network = rebuilt(record, space)
-    return Candidate(
-        label, "found", (budget,), network, record.network, record.parameters, record.macs, record.accuracy
-    )
-
-
-def _chosen(records: Sequence[Record], budget: int, budgets: Sequence[int], top: int, front: bool) -> list[Record]:
-    if front:
-        below = max((other for other in budgets if other < budget), default=0)
-        return [record for record in pareto_front(records) if below < record.parameters <= budget]
-    best: dict[str, Record] = {}
-    rest = list(records)
-    while len(best) < top and (record := best_within(pareto_front(rest), budget)):
-        best[record.network] = record
-        rest = [other for other in rest if other.network != record.network]
-    return list(best.values())
-
-
-def _baselines(search: Search, records: Sequence[Record], space: Space, budget: int) -> Iterable[Candidate]:
-    limit = search.budget(budget)
-    searched = {record.network: record.accuracy for record in records if record.is_measured}
-    for name in feasible_baselines([limit], space.shape, space.classes):
-        network = scaled(name, limit, space.shape, space.classes)
-        assert network is not None
-        counted, known = cost(network, space.shape), fingerprint(network, space.shape)
-        label = f"{name} scaled to {budget:,}"
-        yield Candidate(
-            label, "baseline", (budget,), network, known, counted.parameters, counted.macs, searched.get(known)
-        )
+def racers(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Those among whom there is something to choose: at some budget there are several in the race."""
+    budgets = {budget for entrant in entrants for budget in entrant.candidate.budgets}
+    fields = [[e for e in entrants if e.in_race and e.races(budget)] for budget in budgets]
+    contested = {e.candidate.fingerprint for field in fields if len(field) > 1 for e in field}
+    return [entrant for entrant in entrants if entrant.candidate.fingerprint in contested]
 
 
 def dropped(entrants: Sequence[Entrant], validation_images: int, *, front: bool = False) -> list[Entrant]:
-    """The entrants, those marked that are clearly behind the best of all their budgets; of a front, behind the best of
-    those that are as small.
+    """The entrants, those marked that are clearly behind the best of all their budgets in the race; of a front, behind
+    the best of those that are as small.
 
     Behind by CLEARLY standard errors of the difference of two means over the seeds so far. Every seed splits the data
     anew, so that one value has the variance of seeds and of a sampling of images: that of the values, at least
-    SEED_DEVIATION squared + p (1 - p) / images. Baselines are what the others are compared with: they stay.
+    `noise_of` their mean. The default and the baselines are what the others are compared with: they stay.
     """
-    result = []
-    for entrant in entrants:
-        rivals = [
-            other
-            for other in entrants
-            if other.candidate.kind == "found"
-            and set(other.candidate.budgets) >= set(entrant.candidate.budgets)
-            and (not front or other.candidate.parameters <= entrant.candidate.parameters)
-            and len(other.validation) == len(entrant.validation) > 0
-        ]
-        leader = max(rivals, key=lambda other: statistics.mean(other.validation), default=entrant)
-        if entrant.candidate.kind == "baseline" or entrant.dropped or not entrant.validation:
-            result.append(entrant)
-            continue
-        behind = statistics.mean(leader.validation) - statistics.mean(entrant.validation)
-        limit = CLEARLY * math.sqrt(_variance(leader, validation_images) + _variance(entrant, validation_images))
-        if behind > limit:
-            reason = f"{100 * behind:.1f} points behind {leader.candidate.label} after {len(entrant.validation)} seeds"
-            result.append(replace(entrant, dropped=reason))
-        else:
-            result.append(entrant)
-    return result
+    return [_judged(entrant, entrants, validation_images, front) for entrant in entrants]
+
+
+def _judged(entrant: Entrant, entrants: Sequence[Entrant], images: int, front: bool) -> Entrant:
+    own = [budget for budget in entrant.candidate.budgets if entrant.races(budget)]
+    if not own or entrant.candidate.default_of or entrant.dropped or not entrant.race:
+        return entrant
+    rivals = [
+        other
+        for other in entrants
+        if all(map(other.races, own))
+        and (not front or other.candidate.parameters <= entrant.candidate.parameters)
+        and len(other.raced) == len(entrant.raced)
+    ]
+    leader = max(rivals, key=lambda other: statistics.mean(other.raced), default=entrant)
+    behind = statistics.mean(leader.raced) - statistics.mean(entrant.raced)
+    if behind <= CLEARLY * math.sqrt(_variance(leader, images) + _variance(entrant, images)):
+        return entrant
+    seeds = counted(len(entrant.raced), "seed")
+    reason = f"{100 * behind:.1f} points behind {leader.candidate.fingerprint[:6]} after {seeds}"
+    return replace(entrant, dropped=reason)
 
 
 def _variance(entrant: Entrant, images: int) -> float:
-    n, mean = len(entrant.validation), statistics.mean(entrant.validation)
-    between = statistics.variance(entrant.validation) if n > 1 else 0.0
-    return max(between, SEED_DEVIATION**2 + mean * (1 - mean) / images) / n
+    n, mean = len(entrant.raced), statistics.mean(entrant.raced)
+    between = statistics.variance(entrant.raced) if n > 1 else 0.0
+    return max(between, noise_of(mean, images)) / n
+
+
+def winner(entrants: Sequence[Entrant], budget: int) -> Entrant | None:
+    """The one of those in the race at the budget with the lowest mean validation log-loss in the race, of equals the
+    first; None where there is none. Log-loss says more than accuracy: it counts by how much each image was missed."""
+    own = [entrant for entrant in entrants if entrant.in_race and entrant.races(budget)]
+    return min(own, key=_race_loss, default=None)
+
+
+def _race_loss(entrant: Entrant) -> float:
+    """Infinite where it did not race: whoever did goes before."""
+    return statistics.mean(m.validation_loss for m in entrant.race.values()) if entrant.race else math.inf
+
+
+def decided(entrants: Sequence[Entrant], budgets: Sequence[int]) -> list[Entrant]:
+    """The entrants, those marked that were in the race and are the winner of none of the budgets."""
+    winners = {budget: first for budget in budgets if (first := winner(entrants, budget))}
+    kept = {first.candidate.fingerprint for first in winners.values()}
+    return [
+        replace(entrant, dropped=_behind(entrant, winners))
+        if entrant.in_race and not entrant.candidate.default_of and entrant.candidate.fingerprint not in kept
+        else entrant
+        for entrant in entrants
+    ]
+
+
+def _behind(entrant: Entrant, winners: Mapping[int, Entrant]) -> str:
+    first = next(winners[budget] for budget in entrant.candidate.budgets if entrant.races(budget))
+    behind, seeds = _race_loss(entrant) - _race_loss(first), counted(len(entrant.race), "seed")
+    return f"log-loss {behind:.3f} above {first.candidate.fingerprint[:6]} after {seeds}"

@@ -51,7 +51,7 @@ class Exportable:
 def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[str, Exportable]:
     """What a source holds, by the name of the folder that each goes to: of a search (its run folder or pareto.json) the
     best network within each budget, named by it (default: the run's own budgets); of a training its network, unnamed.
-    Where the run was confirmed, the best network is the confirmed one with the highest mean validation accuracy, and
+    Where the run was confirmed, the best network is the confirmed one with the lowest mean validation log-loss, and
     its weights are those of its best seed.
 
     Raises RunError where there is none or no weights, UserError for a budget that nothing meets, DataError if the data
@@ -112,9 +112,9 @@ def _best_confirmed(confirmed: dict[str, Any], budget: int) -> dict[str, Any] | 
     within: list[dict[str, Any]] = [
         entry
         for entry in confirmed["networks"]
-        if entry["kind"] == "found" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
+        if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
     ]
-    return max(within, key=lambda entry: entry["validation"]["mean"], default=None)
+    return min(within, key=lambda entry: entry["validation_loss"], default=None)
 
 
 def _of_confirmed(

@@ -24,7 +24,7 @@ class Outcome:
 
 
 def outcome(trial: FrozenTrial) -> Outcome:
-    """Of a trial that has ended."""
+    """What a trial that has ended came to."""
     noted = read_notes(trial)
     accuracy = math.nan if trial.value is None else trial.value
     last_loss = noted.curve[-1][1] if noted.curve else None

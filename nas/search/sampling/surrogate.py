@@ -112,11 +112,11 @@ class Describer:
         self._described: dict[tuple[Value, ...], tuple[float, ...]] = {}
 
     def columns(self, all_knobs: Sequence[Knobs]) -> Array:
-        """Of each assignment [networks, columns]."""
+        """The lines of assignments [networks, columns]."""
         return np.array([self._encoder.columns(knobs) for knobs in all_knobs])
 
     def description(self, all_knobs: Sequence[Knobs]) -> Array:
-        """Of each assignment that has a network [networks, numbers]."""
+        """The numbers that describe their networks, which must be there [networks, numbers]."""
         found = []
         for knobs in all_knobs:
             key = tuple(knobs[knob.name] for knob in self.space.knobs)
@@ -125,14 +125,15 @@ class Describer:
             found.append(self._described[key])
         return np.array(found).reshape(len(found), -1)
 
-    def smoothed(
-        self, all_knobs: Sequence[Knobs], values: Sequence[float], deviations: Sequence[float] = ()
-    ) -> tuple[Array, Array]:
-        """What the networks with these values are worth, noise aside: means and standard deviations [networks]. What
-        is a network's own counts as far as the values are better explained with it."""
-        columns, description = self.columns(all_knobs), self.description(all_knobs)
-        model = learnt(columns, description, values, deviations, locals_tried=OWN)
-        return model.predict(columns, description)
+    def model(self, all_knobs: Sequence[Knobs], values: Sequence[float]) -> "Surrogate":
+        """What networks with these values teach of themselves: what is a network's own counts as far as the values are
+        better explained with it."""
+        return learnt(self.columns(all_knobs), self.description(all_knobs), values, locals_tried=OWN)
+
+    def smoothed(self, all_knobs: Sequence[Knobs], values: Sequence[float]) -> tuple[Array, Array]:
+        """What the networks with these values are worth, noise aside: means and standard deviations [networks]."""
+        model = self.model(all_knobs, values)
+        return model.predict(self.columns(all_knobs), self.description(all_knobs))
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,12 @@ class Surrogate:
     centre: float
     scale: float
     weight: float
-    """Of the description."""
+    """What the description counts beside the knobs."""
     local: float
-    """Of what is a network's own."""
-    noise: float
-    """Variance of a value's noise where nothing else is said of it, in units of `scale` squared."""
+    """What a network's own counts."""
     known: "_Columns"
+    values: Array
+    """That it learnt from."""
     solved: Array
     inverse: Array
     variance: float
@@ -159,6 +160,12 @@ class Surrogate:
         own = self.known.own(columns, description, self.weight, self.local)
         left = np.maximum(own - np.einsum("ij,jk,ik->i", kernel, self.inverse, kernel), 1e-12)
         return self.centre + self.scale * (kernel @ self.solved), self.scale * np.sqrt(self.variance * left)
+
+    def left_out(self) -> Array:
+        """What the others say of each network that it learnt from [networks] (Rasmussen and Williams 2006, equation
+        5.12)."""
+        without: Array = self.values - self.scale * self.solved / np.diag(self.inverse)
+        return without
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,7 @@ class _Columns:
         return cls(columns, _standardised(description, centre, deviation), centre, deviation)
 
     def kernel(self, columns: Array, description: Array, weight: float, local: float) -> Array:
-        """Of networks [networks] and the known ones [known]."""
+        """Between networks and the known ones [networks, known]."""
         other = _standardised(description, self.centre, self.deviation)
         found: Array = 1.0 + columns @ self.columns.T
         if weight:
@@ -187,7 +194,7 @@ class _Columns:
         return found
 
     def own(self, columns: Array, description: Array, weight: float, local: float) -> Array:
-        """Of each network and itself."""
+        """Between each network and itself [networks]."""
         other = _standardised(description, self.centre, self.deviation)
         found: Array = 1.0 + local + (columns**2).sum(axis=1) + weight * (other**2).sum(axis=1)
         return found
@@ -240,16 +247,6 @@ def learnt(
                 if fit > likely:
                     likely = fit
                     inverse = np.asarray(np.linalg.inv(every), dtype=np.float64)
-                    found = Surrogate(
-                        centre,
-                        scale,
-                        weight,
-                        local,
-                        noise * explained * variance,
-                        known,
-                        inverse @ target,
-                        inverse,
-                        variance,
-                    )
+                    found = Surrogate(centre, scale, weight, local, known, raw, inverse @ target, inverse, variance)
     assert found is not None
     return found

@@ -33,7 +33,7 @@ def run(flags: argparse.Namespace) -> int:
         write_comparison_page(folders, Path(flags.html))
     if flags.json:
         print_json(compared)
-    if any(at["pairs"] for at in compared):
+    if any(at["pairs"] or (at["against_default"] or {}).get("is_confirmed") for at in compared):
         return EXIT_DONE
     print(
         "nas: nothing to compare yet: two strategies with a trained network and the same seed are needed",

@@ -8,7 +8,7 @@ from nas.cli.flags import add_json, add_options, read_options
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER
 from nas.results.options import ConfirmOptions
 
-SUMMARY = "train the winners of a search in full, with several seeds, and test them once"
+SUMMARY = "race the best networks of a search in full, tell what they gain over the default, test them once"
 EXAMPLE = "nas confirm runs/digits-mixed-10000-100000-20x4-seed0 --epochs 20 --seeds 3"
 
 

@@ -1,11 +1,13 @@
 """The card on what `nas confirm` measured."""
 
+from html import escape
 from typing import Any
 
-from nas.results.pages.markup import table
+from nas.results.confirming.against import against_default
+from nas.results.pages.markup import Html, Kind, table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
-from nas.results.words import interval_text, mean_text, times
+from nas.results.words import interval_text, mean_text, times, verdict_lines
 
 PLACE = 20
 
@@ -14,27 +16,49 @@ def card(gathered: Gathered) -> Card:
     """The winners trained in full and tested."""
     name, heading = "confirmed", "Confirmed"
     sentence = (
-        "The best networks of each budget, trained in full from other random numbers and tested. Only these are "
-        "accuracies to quote: what a search reports of its own winner is flattered by the choice."
+        "The shortlist of each budget, raced in full from other random numbers; the winner of the race and the "
+        "space's default, trained with yet other seeds and tested. Only these are accuracies to quote: what a search "
+        "or a race reports of its own winner is flattered by the choice."
     )
     if not gathered.confirmed:
         empty = "Nothing is confirmed yet: <code>nas confirm RUN</code> trains the winners in full and tests them once."
         return Card(name, heading, sentence, empty=empty)
     reads = sum(int(run.confirmed.get("test_reads", 0)) for run in gathered.runs if run.confirmed)
-    numbers = ("budget", "parameters", "validation", "test", "95 %", "n", "gap, points")
-    html = table([("network", ""), *((number, "n") for number in numbers)], map(_row, gathered.confirmed))
+    numbers = ("budget", "parameters", "race", "validation", "test", "95 %", "n", "gap")
+    html = _verdicts(gathered)
+    columns: list[tuple[str, Kind]] = [("network", ""), *((number, "n") for number in numbers)]
+    html += table(columns, map(_row, gathered.confirmed))
     return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
+
+
+def _verdicts(gathered: Gathered) -> str:
+    """The winners against the default in words."""
+    items = []
+    if gathered.has_seeds:
+        every = against_default([(run.path, run.search, run.records) for run in gathered.runs])
+        items = [f"<li>within {each.budget:,}, {escape(each.words)}</li>" for each in every if each.is_confirmed]
+    for run in gathered.runs:
+        where = f"seed {run.search.seed}, " if gathered.has_seeds else ""
+        items += [f"<li>{escape(where + line)}</li>" for line in verdict_lines(run.confirmed or {})]
+    return f"<ul class=verdicts>{''.join(items)}</ul>" if items else ""
 
 
 def _row(row: dict[str, Any]) -> list[Any]:
     validation, test = row.get("validation"), row.get("test")
     return [
-        row["label"],
+        _who(row),
         row["budget"],
         row["parameters"],
+        mean_text(row.get("race"), "%"),
         mean_text(validation, "%"),
-        mean_text(test, "%") or row.get("dropped") or "not tested",
-        interval_text(test["low"], test["high"], unit="%", between=" – ") if test else "",
+        mean_text(test, "%"),
+        interval_text(test["low"], test["high"], 1, unit="%", between=" – ") if test else "",
         test["n"] if test else "",
         f"{100 * (validation['mean'] - test['mean']):+.2f}" if validation and test else "",
     ]
+
+
+def _who(row: dict[str, Any]) -> Html:
+    """The network, and why it was not tested."""
+    why = row.get("dropped") or ("" if row.get("test") else "not tested")
+    return Html(escape(row["label"]) + (f"<br><span class=quiet>{escape(why)}</span>" if why else ""))

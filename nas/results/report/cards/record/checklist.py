@@ -114,8 +114,8 @@ def _several_runs(gathered: Gathered) -> Item:
 def _random(gathered: Gathered) -> tuple[Answer, str]:
     if "random" in gathered.strategies:
         return "yes", "Strategy random had the same trials, the same budget and the same stopping."
-    if "tpe" in gathered.strategies:
-        return "partly", "Only with the average of the uniform draws that tpe begins with; add random to --strategies."
+    if "mutants" in gathered.strategies:
+        return "partly", "Only with mutants of the default, without learning; add random to --strategies."
     return "no", "Add random to --strategies."
 
 

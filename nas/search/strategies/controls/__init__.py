@@ -1,0 +1,1 @@
+"""Strategies that learn nothing, for those that do to be measured against."""
