@@ -1,6 +1,7 @@
 """What the greedy walk does between one proposal and the next."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -119,13 +120,27 @@ def test_greedy_tells_its_walk_in_words(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", GREEDY)
+def test_the_log_accounts_for_every_trial_and_says_of_every_gradient_what_became_of_it(strategy: str) -> None:
+    rng = np.random.default_rng(2)
+    study, _ = climb(strategy, 60, lambda knobs: height(knobs) + float(rng.normal(0, 0.01)))
+    told = log(study)
+    named = {int(number) for line in told for number in re.findall(r"#(\d+)", line)}
+    assert named == set(range(60))
+    tried = [line for line in told if re.search(r"step of|exchange", line)]
+    assert all(re.search(r"#\d+ .*(floor|has not ended).* (taken|left) \(against #\d+\)$", line) for line in tried)
+    for number, line in enumerate(told[:-1]):
+        if "projection along" in line:
+            assert re.search(r"step of|no step", told[number + 1])
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
 def test_greedy_takes_no_step_below_the_noise(strategy: str) -> None:
     """Pure noise of 2 points: nearly equal networks differ as much as any, and hardly a move counts."""
     rng = np.random.default_rng(1)
     study, _ = climb(strategy, 60, lambda knobs: 0.5 + float(rng.normal(0, 0.02)))
     told = log(study)
-    moves = [line for line in told if line.endswith((", taken", ", left"))]
-    taken = sum(line.endswith(", taken") for line in moves)
+    moves = [line for line in told if ", taken (" in line or ", left (" in line]
+    taken = sum(", taken (" in line for line in moves)
     assert len(moves) > 15
     assert taken < 0.3 * len(moves)
 

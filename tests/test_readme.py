@@ -25,7 +25,7 @@ def test_the_python_example_searches_and_counts(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(python_block("python.md", "best = result"))
     said = run_python(tmp_path, "example.py").splitlines()
     proposed, over_budget = map(int, said[0].split())
-    assert (proposed, over_budget) == (4 + 4 + 3, 0)  # tpe, greedy, baselines
+    assert (proposed, over_budget) == (4 + 4 + 4 + 3, 0)  # linear, tpe, greedy, baselines
     assert 0 < int(said[1].split()[0]) <= 5000
     rebuild = python_block("python.md", "from_json")
     (tmp_path / "rebuild.py").write_text(rebuild + "\nprint(sum(p.numel() for p in module.parameters()))")

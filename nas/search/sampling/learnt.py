@@ -1,10 +1,11 @@
 """What a walk learns from outcomes: how noisy they are, and what they forecast of other networks."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +16,32 @@ from nas.space.space import Knob
 
 Vector = npt.NDArray[np.float64]
 
+CREDIT = 8
+"""Trials at the average gain that each way to move is credited with."""
+
+
+class Line(NamedTuple):
+    """A line of a walk's log, the networks that it speaks of, and the one that they were compared with."""
+
+    text: str
+    points: tuple[Point, ...] = ()
+    against: Point | None = None
+
+
+Move = Literal["step", "exchange"]
+
 
 @dataclass
 class Memory:
-    """What a walk has learnt: the outcomes of the points it has looked at, the noise, and its log."""
+    """What a walk has learnt: the outcomes of the points it has looked at, the noise, what the ways to move have cost
+    and gained, and its log."""
 
     outcomes: dict[Point, Outcome] = field(default_factory=dict)
     triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
     metric: Literal["accuracy", "log-loss"] = "accuracy"
-    log: list[str] = field(default_factory=list)
+    log: list[Line] = field(default_factory=list)
+    spent: Counter[Move] = field(default_factory=Counter)
+    gained: dict[Move, float] = field(default_factory=dict)
 
     def value(self, point: Point) -> float:
         """In the chosen metric, larger is better; -inf where the trial failed."""
@@ -50,6 +68,18 @@ class Memory:
         """What two values must differ by to count: the standard error of a difference."""
         return math.sqrt(2) * self.noise(self.metric)
 
+    def spend(self, move: Move, trials: int, gain: float) -> None:
+        """Notes what a try cost and gained."""
+        self.spent[move] += trials
+        self.gained[move] = self.gained.get(move, 0.0) + max(gain, 0.0)
+
+    def better(self, moves: Sequence[Move]) -> Move:
+        """The move that has gained most a trial so far, the first of equals; each is credited with as many trials at
+        the average gain of all, and one more at the noise, so that none is given up after a few."""
+        average = (sum(self.gained.values()) + self.floor) / (self.spent.total() + 1)
+        credit = CREDIT * average
+        return max(moves, key=lambda move: (self.gained.get(move, 0.0) + credit) / (self.spent[move] + CREDIT))
+
     def choose_metric(self) -> None:
         """The one whose noise is smaller against the spread of the values so far."""
         shares = {}
@@ -59,10 +89,11 @@ class Memory:
             shares[metric] = self.noise(metric) / spread if spread else math.inf
         self.metric = "log-loss" if shares["log-loss"] < shares["accuracy"] else "accuracy"
         if math.isfinite(shares["log-loss"]):
-            self.log.append(
+            text = (
                 f"values are compared by validation {self.metric}: its noise is {shares[self.metric]:.0%} of the "
                 f"spread between networks (accuracy {shares['accuracy']:.0%}, log-loss {shares['log-loss']:.0%})"
             )
+            self.log.append(Line(text))
 
 
 def _value(outcome: Outcome, metric: str) -> float:

@@ -1,6 +1,7 @@
 """Projected greedy search whose gradients cost two networks each (see `greedy_full` for the method)."""
 
 import math
+from typing import ClassVar
 
 from nas.search.sampling.walk import Point, moved, notch, replaced
 from nas.search.strategies.greedy_full import FullGreedySampler, Gradient
@@ -14,11 +15,13 @@ class GreedySampler(FullGreedySampler):
     counted, which costs nothing.
     """
 
-    def _gradient(self, centre: Point) -> Gradient:
+    GRADIENTS: ClassVar = 3
+
+    def _gradient(self, centre: Point, attempt: int) -> Gradient:
         ordered = [i for i, knob in enumerate(self.space.knobs) if knob.role != "choice"]
         if not ordered:
             return None
-        signs = self.rng("signs", repr(centre)).choice((-1, 1), size=len(ordered))
+        signs = self.rng("signs", repr(centre), attempt).choice((-1, 1), size=len(ordered))
         upper, lower = (
             self.fit(
                 replaced(
@@ -29,6 +32,7 @@ class GreedySampler(FullGreedySampler):
             for by in (1.0, -1.0)
         )
         yield from self._look([upper, lower])
+        self._say("both sides of a simultaneous difference", upper, lower, against=centre)
         gap = self._memory.value(upper) - self._memory.value(lower)
         if not abs(gap) > self._memory.floor or not math.isfinite(gap):
             failed = "a training failed" if not math.isfinite(gap) else f"{self._shown(gap)} does not beat the floor"

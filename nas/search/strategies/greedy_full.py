@@ -16,15 +16,17 @@ step is taken; knobs that are no numbers, moved by exchange; and restarts where 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import combinations, count
+from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 from optuna.study import Study
 
-from nas.search.sampling.learnt import Forecast, Memory, Vector
+from nas.search.sampling.learnt import Forecast, Line, Memory, Move, Vector
 from nas.search.sampling.outcomes import Outcome
 from nas.search.sampling.walk import Point, Walk, WalkSampler, exchanges, moved, notch, replaced
-from nas.space.draw import draw_within
+from nas.seeds import derive_seed
+from nas.space.draw import draw_target, draw_within
 from nas.space.space import Value
 
 PROBES = 3
@@ -58,31 +60,63 @@ class FullGreedySampler(WalkSampler):
     A gradient takes a full set of differences: as many networks as there are ordered knobs.
     """
 
+    GRADIENTS: ClassVar = 1
+    """Gradients tried at a network that lead nowhere."""
+
     def walk(self, start: Point) -> Walk:
         """Climb after climb, with what is learnt from all of them."""
         self._memory = Memory()
         return super().walk(start)
 
     def climb(self, centre: Point, restart: int) -> Walk:
-        """Steps and exchanges until neither gains."""
+        """Steps and exchanges, whichever has gained more a trial so far, until neither gains."""
         yield from self._look([centre])
-        self._say(f"start {restart} at {self._described(centre)}")
+        self._say(f"start {restart} at {self._described(centre)}", centre)
         yield from self._probe(centre, restart)
-        for rounds in count():
-            climbed = yield from self._steps(centre)
-            exchanged = yield from self._exchange(climbed, restart, rounds)
-            if exchanged == centre:
+        tried: set[tuple[int, Value]] = set()
+        gradients, has_moved = 0, False
+        while True:
+            moves: list[Move] = ["step"] if gradients < self.GRADIENTS else []
+            moves += ["exchange"] if set(exchanges(self.space.knobs, centre)) - tried else []
+            if not moves and has_moved:
+                tried, has_moved = set(), False
+                continue
+            if not moves:
                 break
-            centre = exchanged
-        self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}")
+            move, before = self._memory.better(moves), len(self.known)
+            if move == "step":
+                gradients += 1
+                target = yield from self._stepped(centre, gradients)
+            else:
+                target = yield from self._exchanged(centre, tried, self.rng("exchange", restart, repr(centre)))
+            self._memory.spend(move, len(self.known) - before, self._gain(centre, target))
+            if target != centre:
+                centre, gradients, has_moved = target, 0, True
+        self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}", centre)
 
     def explain(self, study: Study) -> list[str]:
-        """The walk so far in words: starts, noise, gradients, projections, steps, exchanges."""
+        """The walk so far in words, trial by trial: starts, noise, gradients, projections, steps, exchanges, and what
+        the trials were that the walk did not ask for."""
         if not study.get_trials(deepcopy=False):
             return []
         self._walk = None
         self._first_unknown(self._outcomes(study), self.seen(study), self._beginning(study))
-        return list(self._memory.log)
+        numbers = {name: number for number, name in sorted(self._identities.items(), reverse=True)}
+        lines, told_of = [], set[int]()
+        for line in self._memory.log:
+            trials = [numbers[name] for point in line.points if (name := self.identity(point)) in numbers]
+            told_of.update(trials)
+            against = None if line.against is None else numbers.get(self.identity(line.against))
+            lines.append(f"{_numbered(trials)}{line.text}" + ("" if against is None else f" (against #{against})"))
+        smaller = [n for n in self._identities if n not in told_of and self._aims_below(n)]
+        others = [n for n in self._identities if n not in told_of and not self._aims_below(n)]
+        lines += [f"{_numbered(smaller)}smaller siblings of the best network, for the front"] if smaller else []
+        return lines + ([f"{_numbered(others)}the walk had nothing to ask, or goes on from them"] if others else [])
+
+    def _aims_below(self, number: int) -> bool:
+        rng = np.random.default_rng(derive_seed(self.seed, "proposal", number))
+        target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
+        return target.parameters < self.budget.parameters
 
     def _look(self, points: Iterable[Point]) -> Walk:
         points = list(points)
@@ -104,6 +138,7 @@ class FullGreedySampler(WalkSampler):
                 yield from self._look(triple)
                 share = (middle - low) / (high - low)
                 memory.triples.append((share, tuple(memory.outcomes[point] for point in triple)))
+                self._say(f"nearly equal: {knob.name} {', '.join(str(point[i]) for point in triple)}", *triple)
                 wanted -= 1
         if not memory.triples:
             self._say("noise: not measured, for no width has two options near enough; every gain counts")
@@ -115,19 +150,17 @@ class FullGreedySampler(WalkSampler):
             f"nearly equal networks; floor {self._shown(memory.floor, sign='')}"
         )
 
-    def _steps(self, centre: Point) -> Steps:
-        """Steps along the projected gradient while they gain more than the floor."""
-        while (gradient := (yield from self._gradient(centre))) is not None:
-            stepped = yield from self._step(centre, gradient)
-            if stepped == centre:
-                break
-            centre = stepped
-        return centre
+    def _stepped(self, centre: Point, attempt: int) -> Steps:
+        """A gradient, and the step that it leads to, if one gains; the log says why not."""
+        gradient = yield from self._gradient(centre, attempt)
+        return centre if gradient is None else (yield from self._step(centre, gradient))
 
-    def _gradient(self, centre: Point) -> Gradient:
+    def _gradient(self, centre: Point, attempt: int) -> Gradient:
         """The projected gradient by full differences: n + 1 networks. None where no difference beats the floor."""
         pairs = self._pairs(centre)
         yield from self._look(point for pair in pairs.values() for point in pair)
+        others = [next(point for point in pair if point != centre) for pair in pairs.values()]
+        self._say("differences of a notch each", *others, against=centre)
         value = self._memory.value
         accuracy = {i: value(upper) - value(lower) for i, (lower, upper) in pairs.items()}
         accuracy = {i: a if abs(a) > self._memory.floor and math.isfinite(a) else 0.0 for i, a in accuracy.items()}
@@ -157,7 +190,10 @@ class FullGreedySampler(WalkSampler):
             "gradient a notch, and its projection along equal parameters: "
             + "; ".join(f"{name} {self._shown(a)} for {n:+,} → {self._shown(o)}" for name, a, n, o in shown if a or o)
         )
-        return dict(zip(accuracy, map(float, along), strict=True)) if np.linalg.norm(along) > 0 else None
+        if not np.linalg.norm(along) > 0:
+            self._say("no step: along equal parameters nothing of it is left")
+            return None
+        return dict(zip(accuracy, map(float, along), strict=True))
 
     def _step(self, centre: Point, gradient: Mapping[int, float]) -> Steps:
         """The longest of the steps tried that still gained on the one before."""
@@ -180,29 +216,23 @@ class FullGreedySampler(WalkSampler):
                 return short
         return best
 
-    def _exchange(self, centre: Point, restart: int, rounds: int) -> Steps:
-        """Single knobs moved and fitted, the most promising first; each gain is taken at once."""
-        tried: set[tuple[int, Value]] = set()
-        rng = self.rng("exchange", restart, rounds)
-        while True:
-            before = len(self.known)
-            moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
-            promise = self._promise([replaced(centre, dict([move])) for move in moves])
-            for i in np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable"):  # ties in random order
-                move = moves[i]
-                tried.add(move)
-                target = self.fit(replaced(centre, dict([move])))
-                if self.identity(target) == self.identity(centre):
-                    continue
-                yield from self._look([target])
-                if self._gains(centre, target, "exchange"):
-                    tried.add((move[0], centre[move[0]]))
-                    centre = target
-                    break
-                if len(self.known) > before:
-                    break  # something was learnt: rank anew
-            else:
-                return centre
+    def _exchanged(self, centre: Point, tried: set[tuple[int, Value]], rng: np.random.Generator) -> Steps:
+        """Single knobs moved and fitted, the most promising first, until one was tried that was not known."""
+        moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
+        promise = self._promise([replaced(centre, dict([move])) for move in moves])
+        for i in np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable"):  # ties in random order
+            before, move = len(self.known), moves[i]
+            tried.add(move)
+            target = self.fit(replaced(centre, dict([move])))
+            if self.identity(target) == self.identity(centre):
+                continue
+            yield from self._look([target])
+            if self._gains(centre, target, "exchange"):
+                tried.add((move[0], centre[move[0]]))
+                return target
+            if len(self.known) > before:
+                break  # something was learnt: rank anew
+        return centre
 
     def restart(self, restart: int) -> Point:
         """The most promising of some random networks, and of some two moves away from the best one."""
@@ -224,16 +254,23 @@ class FullGreedySampler(WalkSampler):
     def _forecast(self) -> Forecast:
         return Forecast(self.space.knobs)
 
+    def _gain(self, centre: Point, target: Point) -> float:
+        """What the target is better by; 0 where that is not known."""
+        gain = self._memory.value(target) - self._memory.value(centre)
+        return gain if math.isfinite(gain) else 0.0
+
     def _gains(self, centre: Point, target: Point, move: str) -> bool:
         """Whether the target beats the centre by more than the floor; says so."""
         gain = self._memory.value(target) - self._memory.value(centre)
         taken = gain > self._memory.floor
-        if not math.isfinite(gain):
-            self._say(f"{move}: a training failed, {'taken' if taken else 'left'}")
-            return taken
         both = zip(self._names, centre, target, strict=True)
         changes = ", ".join(f"{name} {before} → {after}" for name, before, after in both if before != after)
-        self._say(f"{move} ({changes}): {self._shown(gain)}, {'taken' if taken else 'left'}")
+        verdict = "taken" if taken else "left"
+        if math.isfinite(gain):
+            floor = self._shown(self._memory.floor, sign="")
+            self._say(f"{move} ({changes}): {self._shown(gain)}, floor {floor}, {verdict}", target, against=centre)
+        else:
+            self._say(f"{move} ({changes}): a training failed or has not ended, {verdict}", target, against=centre)
         return taken
 
     def _described(self, point: Point) -> str:
@@ -244,5 +281,9 @@ class FullGreedySampler(WalkSampler):
             return f"{100 * value:{sign}.2f} points"
         return f"{value:{sign}.4f} nats"
 
-    def _say(self, line: str) -> None:
-        self._memory.log.append(line)
+    def _say(self, text: str, *points: Point, against: Point | None = None) -> None:
+        self._memory.log.append(Line(text, points, against))
+
+
+def _numbered(trials: Sequence[int]) -> str:
+    return ", ".join(f"#{number}" for number in sorted(set(trials))) + " " if trials else ""
