@@ -14,7 +14,7 @@ from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.notes import Audited, Predicted
 from nas.search.records import Record
 from nas.search.search import BASELINES
-from nas.stopping.extrapolator import Curve, Prediction
+from nas.stopping.curves import Curve, Prediction
 from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median
 
 SURE_LOW, SURE_HIGH, UNSURE = Prediction(0.2, 0.01), Prediction(0.9, 0.01), Prediction(0.5, 0.2)

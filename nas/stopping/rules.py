@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from nas.stopping.extrapolator import Curve, Prediction
+    from nas.stopping.curves import Curve, Prediction
 
 THRESHOLD = 0.02
 """Chance of joining the front below which a training is not worth its epochs, in a search of `NETWORKS` networks:

@@ -14,7 +14,8 @@ from nas.search.notes import Rows
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 from nas.seeds import derive_seed
-from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, cut, robust_range
+from nas.stopping.curves import Curve, Prediction, cut, robust_range
+from nas.stopping.extrapolator import Extrapolator
 from nas.stopping.rules import RULES, Verdict, to_resume
 
 
