@@ -80,6 +80,13 @@ class Checked(NamedTuple):
             final, scale = self.forecasts.combine(final, scale, *told)
         return final, scale * self.wider
 
+    def as_far_as(self, complete: float) -> "Checked":
+        """The same where this share of the trainings came to their last epoch: those were chosen for what they
+        promised, and say little of the others."""
+        share = complete * self.share + 1 - complete
+        wider, power = self.wider**complete, self.power**complete
+        return Checked(self.centre, self.slope, share, self.forecasts, wider, power)
+
 
 def check(last: Array, gain: Array, scale: Array, told: tuple[Array, Array], final: Array) -> Checked:
     """What is learnt from trainings [curves] whose final values are known: last values, predicted gains with their

@@ -7,10 +7,11 @@ In this order:
 3. Other trainings of the same search say how the families err, from clues (clues.py): the value, how it came and how
    it swings, the losses, the size of the network. The way from epoch t to the end is cut into links (t → 1.5 t → … → T;
    links.py), so that trainings that were stopped teach too; that they were stopped by what had been seen of them does
-   no harm, for each link is conditioned on just that (Little and Rubin 2002: missing at random). Where a single step
-   from t to the end would have told the known final values better, it is that.
+   no harm, for each link is conditioned on just that (Little and Rubin 2002: missing at random). Where nothing was
+   stopped and a single step from t to the end would have told the known final values better, it is that.
 4. Known final values, each predicted as if it had not been seen, say what of this is to be believed (checks.py): what
-   does not rank better than the last value is left out, and intervals are made as wide as they must be.
+   does not rank better than the last value is left out, and intervals are made as wide as they must be. The fewer of
+   the trainings have come to their end, the less is made of this: those that have were chosen to.
 
 Before anyone has gone through a link it is the families' forecast with a wide prior, and the residuals of all links
 together say how wide. Everything is computed from differences of values: adding a constant to all curves adds it to the
@@ -104,12 +105,15 @@ class _Model:
         whole = through[:, -1]
         if not whole.any():
             return
-        direct = Route.learnt(seen.in_one_step, gains[:, -1:], through[:, -1:])
-        routes = [(each, *each.without_each(seen, whole)) for each in (self.route, direct)]
+        routes = [(self.route, *self.route.without_each(seen, whole))]
+        if whole.all():
+            direct = Route.learnt(seen.in_one_step, gains[:, -1:], through[:, -1:])
+            routes.append((direct, *direct.without_each(seen, whole)))
         known = gains[whole, -1]
         self.route, mean, scale = max(routes, key=lambda found: likelihood(found[1], found[2], known))
         told = self._told([curve for curve, is_whole in zip(curves, whole, strict=True) if is_whole])
-        self.checked = check(base[whole], mean, scale, told, base[whole] + known)
+        checked = check(base[whole], mean, scale, told, base[whole] + known)
+        self.checked = checked.as_far_as(float(whole.mean()))
 
     def predict(self, curves: Sequence[Curve]) -> tuple[Array, Array]:
         """Centre and scale of the mean over the epochs left of the final ones [curves]."""

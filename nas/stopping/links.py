@@ -92,17 +92,18 @@ def _most_evident(
 ) -> Array:
     """The precision of each kind of clue [kinds] under which the targets are most likely, one kind after the other."""
     gram, moment, total = rows.T @ rows, rows.T @ aims, float(aims @ aims)
-
-    def evidence(trust: Array) -> float:
-        ridge = np.concatenate([fixed, trust[groups]])
-        precision = gram + np.diag(ridge)
-        squares = max(total - float(moment @ np.linalg.solve(precision, moment)), 0.0)
-        occam = np.log(ridge).sum() - np.linalg.slogdet(precision)[1]
-        return float(occam - (PRIOR + len(rows)) * np.log(PRIOR * prior + squares)) / 2
-
+    terms = np.arange(len(gram))
     for kind in range(len(trust)):
-        candidates = [np.where(np.arange(len(trust)) == kind, each, trust) for each in TRUST]
-        trust = max(candidates, key=evidence)
+        if not gram.diagonal()[len(fixed) :][groups == kind].any():
+            continue
+        candidates = np.repeat(trust[None], len(TRUST), axis=0)
+        candidates[:, kind] = TRUST
+        ridges = np.column_stack([np.repeat(fixed[None], len(TRUST), axis=0), candidates[:, groups]])
+        precisions = np.repeat(gram[None], len(TRUST), axis=0)
+        precisions[:, terms, terms] += ridges
+        squares = np.maximum(total - np.linalg.solve(precisions, moment[:, None])[:, :, 0] @ moment, 0.0)
+        occam = np.log(ridges).sum(axis=1) - np.linalg.slogdet(precisions)[1]
+        trust = candidates[np.argmax(occam - (PRIOR + len(rows)) * np.log(PRIOR * prior + squares))]
     return trust
 
 
