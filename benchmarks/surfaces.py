@@ -42,6 +42,10 @@ class SpaceSurface:
         """Of the network."""
         return self.space.cost(settings)
 
+    def features(self, settings: Knobs) -> tuple[float, ...]:
+        """Of the network."""
+        return self.space.features(settings)
+
     def identity(self, settings: Knobs) -> str:
         """Of the network."""
         return self.space.identity(settings)
@@ -84,6 +88,11 @@ class FileSurface:
     def cost(self, settings: Knobs) -> Cost | None:
         """The file's number of parameters; it knows no multiply-adds."""
         return Cost(self.count(settings), 0)
+
+    def features(self, settings: Knobs) -> tuple[float, ...]:
+        """The logarithm (base 2) of its parameters."""
+        cost = self.cost(settings)
+        return (math.log2(1 + cost.parameters) if cost else 0.0,)
 
     def identity(self, settings: Knobs) -> str:
         """Each settings are a network of their own."""

@@ -7,8 +7,9 @@ import math
 import statistics
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from nas.network.folds import Cost
 from nas.space.space import Knob, Knobs, Value
@@ -48,6 +49,21 @@ class Table:
     def identity(self, knobs: Knobs) -> str:
         """Each row is a network of its own."""
         return repr(tuple(knobs[knob.name] for knob in self.knobs))
+
+    def features(self, knobs: Knobs) -> tuple[float, ...]:
+        """The logarithm (base 2) of its parameters."""
+        cost = self.cost(knobs)
+        return (math.log2(1 + cost.parameters) if cost else 0.0,)
+
+    def beginning_at(self, start: Mapping[str, str]) -> Self:
+        """The same with other defaults, written as in the file. Raises TableError for what is no option of a knob."""
+        options = {knob.name: {str(option): i for i, option in enumerate(knob.options)} for knob in self.knobs}
+        for name, text in start.items():
+            if text not in options.get(name, ()):
+                what = f"one of {', '.join(options[name])}" if name in options else f"no knob; {', '.join(options)} are"
+                raise TableError(f"--start {name}={text}: {name} is {what}")
+        places = {name: options[name][text] for name, text in start.items()}
+        return replace(self, knobs=tuple(replace(k, start=places.get(k.name, k.start)) for k in self.knobs))
 
 
 def read_table(

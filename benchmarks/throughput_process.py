@@ -9,12 +9,13 @@ the seconds it took (or, for a matrix product, the FLOP/s it reached).
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from machine import fitted_default, space_named
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -22,12 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas.data.augment import DeviceData, DeviceSplit
+from nas.network import layers
 from nas.network.blocks import classifier, stage, stem
-from nas.network.layers import Layer, Sequence
+from nas.network.layers import Layer
 from nas.network.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
 from nas.space.budget import Budget, parse_count
-from nas.space.draw import fit
-from nas.space.space import bind, load_architecture, space_file
 from nas.training.recipe import Recipe
 from nas.training.train import train
 
@@ -54,9 +54,8 @@ def network(name: str) -> Layer:
     """One of `NETWORKS`: dense residual blocks (96,180 parameters), mostly depthwise ones (72,876), or the default of
     space `mixed` fitted to a budget."""
     if name.startswith("default@"):
-        space = bind(load_architecture(space_file("mixed")), (3, SIDE, SIDE), CLASSES)
-        budget = Budget(parse_count(name.removeprefix("default@")))
-        return space.network(fit(space, space.defaults, budget, np.random.default_rng(0)))
+        space = space_named("mixed", (3, SIDE, SIDE), CLASSES)
+        return space.network(fitted_default(space, Budget(parse_count(name.removeprefix("default@")))))
     first = stage("basic", 1, 16, 16, kernel=3, stride=1, name="stage 1")
     if name == "basic":
         second = stage("basic", 1, 16, 36, kernel=3, stride=2, name="stage 2")
@@ -64,7 +63,7 @@ def network(name: str) -> Layer:
     else:
         second = stage("depthwise", 3, 16, 32, kernel=5, stride=2, expansion=2, name="stage 2")
         third, width = stage("depthwise", 3, 32, 60, kernel=5, stride=2, expansion=2, name="stage 3"), 60
-    return Sequence((stem(3, 16), first, second, third, classifier(width, CLASSES)))
+    return layers.Sequence((stem(3, 16), first, second, third, classifier(width, CLASSES)))
 
 
 def random_images(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -101,26 +100,32 @@ def time_ours(job: Job) -> float:
 
 
 class PillowImages(Dataset[tuple[Tensor, int]]):
-    """Images as torchvision's CIFAR classes give them: PIL, transformed one at a time."""
+    """Images as torchvision's CIFAR classes give them: PIL, transformed one at a time. There are `count` of them, by
+    default each of the array once; those `augmented` are cropped and mirrored."""
 
-    def __init__(self, count: int) -> None:
-        self.images, self.labels = random_images(min(count, DISTINCT_IMAGES))
-        self.count = count
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(SIDE, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, DEVIATION),
-            ]
-        )
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        mean: Sequence[float],
+        deviation: Sequence[float],
+        *,
+        augmented: bool,
+        count: int | None = None,
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.count = len(images) if count is None else count
+        random = [transforms.RandomCrop(images.shape[1], padding=4), transforms.RandomHorizontalFlip()]
+        fixed = [transforms.ToTensor(), transforms.Normalize(mean, deviation)]
+        self.transform = transforms.Compose([*(random if augmented else ()), *fixed])
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = Image.fromarray(self.images[index % len(self.images)])
-        return self.transform(image), int(self.labels[index % len(self.images)])
+        image = self.images[index % len(self.images)]
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        return self.transform(picture), int(self.labels[index % len(self.images)])
 
 
 TORCHS_OWN: dict[type[nn.Module], type[nn.Module]] = {
@@ -131,13 +136,19 @@ TORCHS_OWN: dict[type[nn.Module], type[nn.Module]] = {
 """What the usual script has in the place of the layers that nas computes in forms of its own."""
 
 
+def with_torchs_own_layers(module: nn.Module) -> nn.Module:
+    """The module, its layers those of torch."""
+    for inner in module.modules():
+        inner.__class__ = TORCHS_OWN.get(type(inner), type(inner))
+    return module
+
+
 def time_usual(job: Job) -> float:
     """Seconds of the steps after the warm-up of the script that everyone writes."""
     count = (job.warmup + job.steps) * job.batch_size
-    loader = DataLoader(PillowImages(count), job.batch_size, shuffle=True, num_workers=job.loaders)
-    module = to_module(network(job.network))
-    for inner in module.modules():
-        inner.__class__ = TORCHS_OWN.get(type(inner), type(inner))
+    pictures = PillowImages(*random_images(min(count, DISTINCT_IMAGES)), MEAN, DEVIATION, augmented=True, count=count)
+    loader = DataLoader(pictures, job.batch_size, shuffle=True, num_workers=job.loaders)
+    module = with_torchs_own_layers(to_module(network(job.network)))
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     batches = iter(loader)
     _usual_steps(module, optimiser, batches, job.warmup)

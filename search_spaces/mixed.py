@@ -30,7 +30,7 @@ class Mixed(Architecture):
     kind2: str = knob(*BLOCKS, default="depthwise")
     blocks2: int = knob(1, 2, 3, 4, default=3)
     width2: int = width_knob(*WIDTHS[2:], default=32)
-    kernel2: int = knob(3, 5, 7, default=5)
+    kernel2: int = knob(3, 5, 7)
     expansion2: int = knob(1, 2, 3, 4, 6, default=2)
     excitation2: bool = knob(False, True)
     kind3: str = knob(*BLOCKS, default="depthwise")

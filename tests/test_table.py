@@ -421,6 +421,8 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
 
 def test_a_loss_that_has_exploded_is_told_by_its_order() -> None:
     (shown,) = line("mixed", "digits").trainings
-    assert training_line(shown, 4) == "epoch 1/4: training loss 2.000, validation loss 2.100, accuracy 50.00 %, 3s"
+    told = "training loss 2.000, validation loss 2.100, accuracy 50.00 %, 3s"
+    assert training_line(shown, 4) == f"epoch 1/4: {told}, about 10 s left"
+    assert training_line(shown, 1) == f"epoch 1/1: {told}"
     exploded = replace(shown, epochs=(replace(shown.epochs[0], validation_loss=2.2e20),))
     assert "validation loss 2e+20, accuracy" in training_line(exploded, 4)

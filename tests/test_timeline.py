@@ -36,6 +36,15 @@ def test_a_line_that_a_kill_has_torn_is_left_out(tmp_path: Path) -> None:
     assert read_timeline(tmp_path / "none") == []
 
 
+def test_what_a_worker_did_is_not_lost_with_the_line_that_the_kill_of_the_one_before_has_torn(tmp_path: Path) -> None:
+    file = tmp_path / "0.timeline"
+    file.write_text('{"began": 1.0, "trial": "a/0", "seconds": {"steps": 2.0}}\n{"began": 3.0, "tri')
+    timeline = Timeline(file, time.time())
+    timeline.write("a/1")
+    timeline.write("a/2")
+    assert [stretch.trial for stretch in read_timeline(file)] == ["a/0", "a/1", "a/2"]
+
+
 def test_a_worker_that_ended_before_the_last_was_idle() -> None:
     early = [Stretch(10.0, "a/0", {"steps": 3.0, "claim": 1.0})]
     late = [Stretch(10.0, "a/1", {"steps": 5.0}), Stretch(15.0, "", {"claim": 1.0})]

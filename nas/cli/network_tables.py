@@ -1,5 +1,6 @@
 """What a person sees of networks, spaces and trainings, as text and tables for a terminal."""
 
+import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rich.text import Text
 from nas.machine.options import described, text
 from nas.network.folds import Row
 from nas.results.words import (
+    about,
     cell,
     counted,
     duration,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from nas.space.survey import Survey
     from nas.training.recipe import Recipe
     from nas.training.training import Metrics
+
+
+LATEST = 5
+"""Epochs of a training from which the time left is told."""
 
 
 def plain_table(
@@ -98,11 +104,13 @@ def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
 
 
 def training_line(metrics: "Metrics", epochs: int) -> str:
-    """An epoch in a line."""
+    """An epoch in a line, with the time that those left will take, as long as the latest."""
     epoch = metrics.epochs[-1]
+    left = (epochs - epoch.epoch) * statistics.median(each.seconds for each in metrics.epochs[-LATEST:])
     return (
         f"epoch {epoch.epoch}/{epochs}: training loss {_loss(epoch.train_loss)}, validation loss "
         f"{_loss(epoch.validation_loss)}, accuracy {100 * epoch.validation_accuracy:.2f} %, {duration(epoch.seconds)}"
+        + (f", {about(left)} left" if left else "")
     )
 
 

@@ -14,36 +14,55 @@ from rich.text import Text
 
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
-from nas.results.words import describe, duration, sparkline, with_spread
+from nas.results.words import about, counted, describe, duration, sparkline, with_spread
 from nas.search.compare import average_random, compare, compare_runs, courses
 from nas.search.front import best_within, count, pareto_front
 from nas.search.judging.audit import audit
 from nas.search.records import Record, read_run, run_folders
 from nas.search.search import BASELINES, run_folder
+from nas.search.workers.progress import Progress
 from nas.search.workers.supervisor import Snapshot
 
 LEADERS = 3
 
 
-def summary(snapshot: Snapshot) -> RenderableType:
+def summary(snapshot: Snapshot, progress: Progress) -> RenderableType:
     """The whole picture: progress, counts, workers, leaders by budget."""
     running = any(record.state == "running" for record in snapshot.records)
-    parts = [_progress(snapshot), *([_workers(snapshot)] if running else []), leaders(snapshot)]
+    parts = [_progress(snapshot, progress), *([_workers(snapshot)] if running else []), leaders(snapshot)]
     return Group(*parts, baselines_table(snapshot))
 
 
-def _progress(snapshot: Snapshot) -> RenderableType:
+def _progress(snapshot: Snapshot, progress: Progress) -> RenderableType:
     best = max((record.accuracy for record in pareto_front(snapshot.records)), default=None)
-    left = snapshot.seconds_left
     line = Table.grid(padding=(0, 2))
     line.add_row(
-        ProgressBar(total=snapshot.total, completed=snapshot.finished, width=30),
-        f"{snapshot.finished}/{snapshot.total} trials" + (" with baselines" if snapshot.search.baselines else ""),
-        f"{duration(left)} left" if left else "",
+        ProgressBar(total=100, completed=_percent(snapshot, progress), width=30),
+        *progress_words(snapshot, progress),
         f"best {best:.2%}" if best is not None else "no network yet",
     )
     counts = asdict(count(snapshot.records, snapshot.search)).items()
     return Group(line, Text(" · ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts), style="dim"))
+
+
+def progress_words(snapshot: Snapshot, progress: Progress) -> tuple[str, ...]:
+    """How much of the work is done, of how many networks something is known, and how long it will take yet: the time
+    limit if that is sooner. Once no new network is left to try, how many stopped ones will go on."""
+    words = [f"{_percent(snapshot, progress)} %", f"{snapshot.told}/{snapshot.total} networks"]
+    if snapshot.told == snapshot.total and progress.workload and progress.workload.going_on:
+        words.append(f"{counted(progress.workload.going_on, 'stopped training')} to go on")
+    left = progress.seconds_left
+    if snapshot.time_limit is not None:
+        until = max(snapshot.time_limit - snapshot.seconds, 0.0)
+        left = until if left is None else min(left, until)
+    if left is not None and not snapshot.is_complete:
+        words.append(f"{about(left)} left")
+    return tuple(words)
+
+
+def _percent(snapshot: Snapshot, progress: Progress) -> int:
+    """The share in whole per cent; 100 is the end and nothing else."""
+    return 100 if snapshot.is_complete else min(int(100 * progress.share), 99)
 
 
 def _workers(snapshot: Snapshot) -> Table:
@@ -192,7 +211,9 @@ def print_run(folder: Path, console: Console) -> None:
     """Prints what a run came to so far."""
     now = snapshot(folder)
     search, records = now.search, now.records
-    console.print(summary(now))
+    progress = Progress(search, workers=1)
+    progress.look(records, 0.0)
+    console.print(summary(now, progress))
     if plot := front_plot(records):
         console.print(plot, highlight=False, markup=False)
     console.print(stopping(audit(search, records)))

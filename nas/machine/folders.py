@@ -153,5 +153,14 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cuts off a last line that has no end: its writer was killed, and what is appended next would be lost with it."""
+    with open(path, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
 def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from nas.machine.folders import cut_torn_line
+
 Activity = Literal["start", "claim", "wait", "build", "steps", "validation", "checkpoint", "judge", "journal"]
 """What a worker does: starting (process, data), finding out what to train next, waiting for others, making or thawing a
 network, training steps, judging the validation split, saving, deciding whether a training goes on, noting results."""
@@ -30,7 +32,8 @@ class Stretch:
 
 @dataclass
 class Timeline:
-    """The activities of one worker, a line a trial in a file that those before it in its slot began."""
+    """The activities of one worker, a line a trial in a file that those before it in its slot began. A line that the
+    last of them was killed over is cut off."""
 
     path: Path
     began: float
@@ -41,6 +44,8 @@ class Timeline:
 
     def __post_init__(self) -> None:
         self._since = self.began
+        if self.path.exists():
+            cut_torn_line(self.path)
 
     def begin(self, activity: Activity) -> None:
         """From now on the time is spent on this."""

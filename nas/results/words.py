@@ -1,5 +1,6 @@
 """Values in words, the same in tables, pages and cards."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,25 @@ def duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds // 3600}h {seconds % 3600 // 60:02d}m"
     return f"{seconds // 60}m {seconds % 60:02d}s" if seconds >= 60 else f"{seconds}s"
+
+
+def about(seconds: float) -> str:
+    """A time that is only known roughly, in two figures at most.
+
+    >>> about(4), about(84), about(750), about(5000)
+    ('about 5 s', 'about 1 min 20 s', 'about 13 min', 'about 1 h 25 min')
+    """
+    seconds = max(seconds, 1.0)
+    if seconds >= 36_000:
+        return f"about {seconds / 3600:.0f} h"
+    if seconds >= 3570:
+        hours, minutes = divmod(5 * round(seconds / 300), 60)
+        return f"about {hours} h {minutes} min" if minutes else f"about {hours} h"
+    if seconds >= 295:
+        return f"about {seconds / 60:.0f} min"
+    step = 10 if seconds > 55 else 5
+    minutes, rest = divmod(step * math.ceil(seconds / step), 60)
+    return "about " + " ".join(f"{n} {unit}" for n, unit in ((minutes, "min"), (rest, "s")) if n)
 
 
 def describe(record: "Record") -> str:

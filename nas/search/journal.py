@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError
-from nas.machine.folders import WorkFolder
+from nas.machine.folders import WorkFolder, cut_torn_line
 from nas.search.notes import Notes, read_notes, write_notes
 
 
@@ -35,7 +35,7 @@ class _FlockLock(JournalFileOpenLock):
         """Waits for the lock."""
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        _cut_torn_line(self._journal)
+        cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:
@@ -75,14 +75,6 @@ class _RunStorage(JournalStorage):
     def __init__(self, journal: _Journal) -> None:
         super().__init__(journal)
         self.journal = journal
-
-
-def _cut_torn_line(journal: Path) -> None:
-    with open(journal, "rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def journal_file(folder: WorkFolder[Any]) -> Path:

@@ -8,6 +8,7 @@ notch, and only where that is not enough changes another knob.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +36,14 @@ DRAWS = 200
 Indices = tuple[int, ...]
 
 
+@runtime_checkable
+class Listed(Protocol):
+    """A space of which only some networks exist, none to be had by scaling: a table that holds a sample."""
+
+    def nearest(self, knobs: Knobs, budget: Budget) -> dict[str, Value]:
+        """The network to take for those knobs: the nearest within budget that is left, or the nearest at all."""
+
+
 def draw(space: Searchable, rng: np.random.Generator) -> dict[str, Value]:
     """Knobs uniform over the options of every knob."""
     return {knob.name: knob.options[rng.integers(len(knob.options))] for knob in space.knobs}
@@ -44,7 +53,8 @@ def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> 
     """A uniform draw, fitted. In a space of choices alone, where nothing can be scaled, the first of many uniform draws
     that is within budget, if one is."""
     knobs = draw(space, rng)
-    for _ in range(DRAWS if all(knob.role == "choice" for knob in space.knobs) else 0):
+    whole = not isinstance(space, Listed) and all(knob.role == "choice" for knob in space.knobs)
+    for _ in range(DRAWS if whole else 0):
         if (cost := space.cost(knobs)) and budget.covers(cost):
             return knobs
         knobs = draw(space, rng)
@@ -68,6 +78,8 @@ def fit(
 
     Raises BudgetError if the space has no network within budget.
     """
+    if isinstance(space, Listed):
+        return space.nearest(knobs, budget)
     fitting = _Fitting(space, budget, rng, goal)
     start = fitting.repair(fitting.indices(knobs))
     best = fitting.fill(start)

@@ -15,9 +15,11 @@ import hashlib
 import importlib.util
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar
@@ -27,6 +29,7 @@ from nas.machine.registry import defined
 from nas.network.folds import Cost, ShapeError, cost, output_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
+from nas.space.features import features
 
 T = TypeVar("T")
 Value = int | float | bool | str
@@ -47,7 +50,12 @@ class Knob:
 
     def nearest(self, value: float) -> int:
         """Index of the option nearest to the value on a ratio scale (the lower one of a tie). Ordered knobs only."""
-        return min(range(len(self.options)), key=lambda i: abs(math.log((float(self.options[i]) + 1) / (value + 1))))
+        return bisect_left(self._middles, value + 1)
+
+    @cached_property
+    def _middles(self) -> list[float]:
+        """Above each value plus one, the next option is nearer."""
+        return [math.sqrt((float(low) + 1) * (float(high) + 1)) for low, high in pairwise(self.options)]
 
 
 def knob(*options: Value, default: Value | None = None) -> Any:
@@ -98,6 +106,9 @@ class Searchable(Protocol):
 
     def identity(self, knobs: Knobs) -> str:
         """Equal for two assignments exactly if they stand for the same network."""
+
+    def features(self, knobs: Knobs) -> tuple[float, ...]:
+        """Numbers that describe the network beside its knobs, as many for every network; of assignments with a cost."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,10 @@ class Space:
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
         return fingerprint(self.network(knobs), self.shape)
+
+    def features(self, knobs: Knobs) -> tuple[float, ...]:
+        """See `nas.space.features.features`. Raises ShapeError where the network does not fit the data's shape."""
+        return features(self.network(knobs), self.shape)
 
 
 def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:

@@ -60,6 +60,11 @@ class Prediction:
         """The central interval that holds the value with this probability."""
         return self.quantile(0.5 - share / 2), self.quantile(0.5 + share / 2)
 
+    @property
+    def deviation(self) -> float:
+        """Half the width of the interval that holds 68 %: of a normal distribution, its standard deviation."""
+        return self.quantile(float(special.ndtr(1.0))) - self.mean
+
     def chance_above(self, value: float) -> float:
         """Probability that the last epoch ends above the value."""
         if self.scale == 0:

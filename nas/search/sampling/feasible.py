@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.search.journal import open_trial
 from nas.search.notes import Notes, first_of, read_notes, write_notes
+from nas.search.sampling.mutants import mutated
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, draw_within, fit
@@ -28,6 +29,12 @@ from nas.space.space import Knob, Knobs, Searchable, Value
 ATTEMPTS = 30
 """How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
 networks too."""
+
+MUTANTS = 10
+"""How often a mutant is made that the study may not have: a knob that does not matter makes none."""
+
+UNIFORM = 0.2
+"""Share of uniform draws among the first proposals of a strategy."""
 
 ENUMERABLE = 20_000
 """Combinations of knobs of a space that are looked through, if there are no more, before it is said to have nothing new
@@ -44,7 +51,7 @@ class FeasibleSampler(BaseSampler, ABC):
     """
 
     STARTUP: ClassVar[int] = 0
-    """Trials that must be told before `propose` is asked: until then, networks are drawn."""
+    """Trials that must be told before `propose` is asked: until then, `begun` proposes."""
 
     def __init__(
         self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25, starts: Sequence[Knobs] = ()
@@ -108,7 +115,7 @@ class FeasibleSampler(BaseSampler, ABC):
         if trial.number < len(self._beginnings):  # alike in all strategies
             knobs = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
         elif len(told(study)) < self.STARTUP:
-            knobs = draw_within(self.space, target, rng)
+            knobs = self.begun(study, target, seen, rng)
         else:
             knobs = dict(self.propose(study, trial, target, rng))
         if self.space.identity(knobs) not in seen:
@@ -117,6 +124,23 @@ class FeasibleSampler(BaseSampler, ABC):
         if fresh is None:
             write_notes(open_trial(study, trial.number), Notes(exhausted=True))
         return fresh or knobs
+
+    def begun(self, study: Study, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
+        """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the default or,
+        as often, of the best network told; so a good default is used and a bad one left behind."""
+        if rng.random() < UNIFORM:
+            return draw_within(self.space, target, rng)
+        known = told(study)
+        parent = max(known, key=lambda t: t.value or 0.0).params if known and rng.random() < 0.5 else self._defaults
+        return self.mutant(parent, target, seen, rng)
+
+    def mutant(self, parent: Knobs, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
+        """A mutant of the parent, fitted; one that the study does not have, if a few tries find one."""
+        for _ in range(MUTANTS):
+            knobs = fit(self.space, mutated(self.space.knobs, parent, rng), target, rng)
+            if self.space.identity(knobs) not in seen:
+                break
+        return knobs
 
     def _varied_until_new(
         self, knobs: Knobs, target: Budget, seen: set[str], rng: np.random.Generator

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nas.search.sampling.walk import Outcome, Point
+from nas.search.sampling.outcomes import Outcome
+from nas.search.sampling.walk import Point
 from nas.space.space import Knob
 
 Vector = npt.NDArray[np.float64]

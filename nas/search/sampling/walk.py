@@ -7,7 +7,6 @@ proposal: to propose, the walk is replayed over the told trials up to the first 
 import math
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.notes import read_notes
 from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.outcomes import Outcome, outcome
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import draw_within, fit
@@ -27,16 +26,6 @@ IDLE_RESTARTS = 10
 
 Point = tuple[Value, ...]
 """Knobs as a value: the options in the order of the knobs."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial came to. Both are nan where it failed or is still in training, the log-loss where it is unknown.
-    `measured` is False where the training was stopped and they are predictions."""
-
-    accuracy: float
-    log_loss: float = math.nan
-    measured: bool = True
 
 
 PENDING = Outcome(math.nan)
@@ -164,7 +153,7 @@ class WalkSampler(FeasibleSampler):
         for trial in study.get_trials(deepcopy=False):
             if trial.state.is_finished() and len(trial.params) == len(self._names):
                 identity = self._identities.get(trial.number) or self.identity(self.point(trial.params))
-                found[identity] = _outcome(trial)
+                found[identity] = outcome(trial)
         return found
 
     def _beginning(self, study: Study) -> Point:
@@ -176,14 +165,6 @@ class WalkSampler(FeasibleSampler):
     def _best(self, study: Study) -> Knobs:
         trials = told(study)
         return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
-
-
-def _outcome(trial: FrozenTrial) -> Outcome:
-    noted = read_notes(trial)
-    accuracy = math.nan if trial.value is None else trial.value
-    last_loss = noted.curve[-1][1] if noted.curve else None
-    log_loss = noted.predicted_loss if noted.stopped else last_loss
-    return Outcome(accuracy, math.nan if log_loss is None else log_loss, measured=not noted.stopped)
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:

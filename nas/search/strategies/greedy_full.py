@@ -22,7 +22,8 @@ import numpy as np
 from optuna.study import Study
 
 from nas.search.sampling.learnt import Forecast, Memory, Vector
-from nas.search.sampling.walk import Outcome, Point, Walk, WalkSampler, exchanges, moved, notch, replaced
+from nas.search.sampling.outcomes import Outcome
+from nas.search.sampling.walk import Point, Walk, WalkSampler, exchanges, moved, notch, replaced
 from nas.space.draw import draw_within
 from nas.space.space import Value
 

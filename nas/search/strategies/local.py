@@ -3,7 +3,8 @@
 import math
 from collections.abc import Generator, Sequence
 
-from nas.search.sampling.walk import Outcome, Point, Walk, WalkSampler, exchanges, replaced
+from nas.search.sampling.outcomes import Outcome
+from nas.search.sampling.walk import Point, Walk, WalkSampler, exchanges, replaced
 
 
 class LocalSampler(WalkSampler):

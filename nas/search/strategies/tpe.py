@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.space.budget import Budget
-from nas.space.draw import draw_within
-from nas.space.space import Knobs
+from nas.space.draw import Listed, draw_within
+from nas.space.space import Knobs, Value
 
 Indices = npt.NDArray[np.int64]
 
@@ -54,18 +54,24 @@ class TPESampler(FeasibleSampler):
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
         good = math.ceil(len(ranked) * self.GOOD_SHARE)
-        drawn, score = [], np.zeros(self.CHOICE_CANDIDATES)
+        drawn, scores = [], []
         for knob in self.space.knobs:
             tried = np.array([knob.options.index(t.params[knob.name]) for t in ranked])
             likely = self._density(tried[:good], len(knob.options))
             unlikely = self._density(tried[good:], len(knob.options))
             drawn.append(rng.choice(len(knob.options), size=self.CHOICE_CANDIDATES, p=likely))
-            score += np.log(likely / unlikely)[drawn[-1]]
-        for i in np.argsort(-score, kind="stable"):
-            knobs = {knob.name: knob.options[d[i]] for knob, d in zip(self.space.knobs, drawn, strict=True)}
-            cost = self.space.cost(knobs)
-            if cost and target.covers(cost) and self.space.identity(knobs) not in seen:
-                return knobs
+            scores.append(dict(zip(knob.options, np.log(likely / unlikely), strict=True)))
+        candidates: list[dict[str, Value]] = [
+            {knob.name: knob.options[i] for knob, i in zip(self.space.knobs, line, strict=True)}
+            for line in zip(*drawn, strict=True)
+        ]
+        if isinstance(self.space, Listed):
+            candidates = [self.fitted(knobs, target, rng) for knobs in candidates]
+        promise = [sum(of[value] for of, value in zip(scores, knobs.values(), strict=True)) for knobs in candidates]
+        for i in map(int, np.argsort(-np.array(promise), kind="stable")):
+            cost = self.space.cost(candidates[i])
+            if cost and target.covers(cost) and self.space.identity(candidates[i]) not in seen:
+                return candidates[i]
         return draw_within(self.space, target, rng)
 
     def _density(self, indices: Indices, options: int) -> npt.NDArray[np.float64]:

@@ -35,6 +35,8 @@ class Snapshot:
     records: list[Record]
     seconds: float
     finished_before: int
+    time_limit: float | None = None
+    """Seconds after which it is to stop."""
 
     @property
     def total(self) -> int:
@@ -45,6 +47,11 @@ class Snapshot:
     def finished(self) -> int:
         """Trials trained, stopped, replayed or failed."""
         return sum(record.is_finished for record in self.records)
+
+    @property
+    def told(self) -> int:
+        """Networks of which something was told, those included whose stopped training has gone on since."""
+        return sum(record.is_finished or record.resumed > 0 for record in self.records)
 
     @property
     def is_complete(self) -> bool:
@@ -58,12 +65,6 @@ class Snapshot:
     def epochs(self) -> int:
         """Epochs trained so far, replays aside."""
         return sum(len(record.accuracies) for record in self.records if record.state != "replayed")
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate since this process began; None before its first trial."""
-        done_here = self.finished - self.finished_before
-        return self.seconds / done_here * (self.total - self.finished) if done_here else None
 
 
 class View(Protocol):
@@ -155,7 +156,7 @@ class Supervisor:
                 self._stop(pool, "interrupted")
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(self.search, self._reader.read(), seconds, finished_before)
+        return Snapshot(self.search, self._reader.read(), seconds, finished_before, self.time_limit)
 
     def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""

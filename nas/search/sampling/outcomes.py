@@ -1,0 +1,47 @@
+"""What trials came to, as strategies learn from it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from nas.search.notes import read_notes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to. Accuracy and log-loss (nats) are nan where it failed or is still in training, the log-loss
+    also where it is unknown. `measured` is False where the training was stopped and they are predictions, whose
+    standard deviation is `doubt` (of the accuracy)."""
+
+    accuracy: float
+    log_loss: float = math.nan
+    measured: bool = True
+    doubt: float = 0.0
+
+
+def outcome(trial: FrozenTrial) -> Outcome:
+    """Of a trial that has ended."""
+    noted = read_notes(trial)
+    accuracy = math.nan if trial.value is None else trial.value
+    last_loss = noted.curve[-1][1] if noted.curve else None
+    log_loss = noted.predicted_loss if noted.stopped else last_loss
+    doubt = noted.predictions[-1].prediction.deviation if noted.stopped and noted.predictions else 0.0
+    return Outcome(accuracy, math.nan if log_loss is None else log_loss, measured=not noted.stopped, doubt=doubt)
+
+
+def worths(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float]]:
+    """What the networks are worth by the least noisy measure that all have, larger is better, and what is uncertain of
+    each beyond its noise: the log-loss with its sign changed or, where one lacks it, the accuracy.
+
+    Of 26 networks of 5,000 parameters on CIFAR-100, log-loss after one epoch ranked as accuracy after six with a
+    correlation of .54, accuracy with .28; of 10,000 parameters .69 and .65 (studies/search-worth)."""
+    doubts = [o.doubt for o in outcomes]
+    accuracies = [o.accuracy for o in outcomes]
+    if not all(math.isfinite(o.log_loss) for o in outcomes):
+        return accuracies, doubts
+    losses = [-o.log_loss for o in outcomes]
+    spread = float(np.std(accuracies))
+    return losses, [doubt * float(np.std(losses)) / spread if spread else doubt for doubt in doubts]

@@ -1,0 +1,255 @@
+"""A linear model of accuracy over a space: what the networks tried say of those that were not.
+
+Bayesian ridge regression (a Gaussian process with a linear kernel) on the knobs and on numbers that describe the
+network (`Searchable.features`). Besides a column for each knob there is one for each group of knobs with the same
+options: the mean over the stages is learnt sooner than each stage. Widths count by their proportions, for a network
+that is fitted has its size from the budget. How noisy values are, and how much the description says, is chosen by
+marginal likelihood (Rasmussen and Williams 2006, section 2.3), the mean of all values with them.
+
+Optionally a second part of the kernel falls with distance: what a network has of its own, beside what its knobs add.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.space.space import Knob, Knobs, Searchable, Value
+
+Array = npt.NDArray[np.float64]
+
+NOISES = (0.03, 0.1, 0.3, 1.0)
+"""Variances of a value's noise tried, as shares of the variance that the columns explain. The least is a floor: of few
+networks, any smaller one fits best."""
+
+DESCRIPTIONS = (0.0, 1.0)
+"""Weights of the description of networks tried, beside the knobs' of 1."""
+
+GROUP = 2.0
+"""Prior variance of what a group of knobs does together, beside a single knob's of 1."""
+
+SQUARES = 0.5
+"""The same of a column's square."""
+
+LOCAL_LENGTH = 0.5
+"""Distance, in units of two networks drawn at random, at which what is a network's own has fallen to 1 / e."""
+
+OWN = (0.0, 0.3, 1.0)
+"""Weights tried of what is a network's own, where networks that are known are smoothed."""
+
+TAIL = 2.0
+"""Values further below the median than this many times the best is above it count as if they were there: how bad a bad
+network is tells nothing of which is best."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Columns that the knobs of a space come to: a line `Array` [columns] for each assignment."""
+
+    knobs: tuple[Knob, ...]
+
+    @cached_property
+    def _lines(self) -> tuple[dict[Value, Array], ...]:
+        """For each knob, the columns of each option, scaled so that the columns of a knob have a variance of one
+        together over its options."""
+        return tuple(_lines(knob) for knob in self.knobs)
+
+    @cached_property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of knobs with the same options, where there are several."""
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for i, knob in enumerate(self.knobs):
+            alike.setdefault((knob.role, *map(repr, knob.options)), []).append(i)
+        return tuple(
+            tuple(group) for group in alike.values() if len(group) > 1 and len(self.knobs[group[0]].options) > 1
+        )
+
+    @cached_property
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(i for i, knob in enumerate(self.knobs) if knob.role == "width")
+
+    def columns(self, knobs: Knobs) -> Array:
+        """The line of one assignment, whose widths need not fill the budget."""
+        lines = [of[knobs[knob.name]] for knob, of in zip(self.knobs, self._lines, strict=True)]
+        if self._widths:
+            mean = sum(lines[i][0] for i in self._widths) / len(self._widths)
+            for i in self._widths:
+                lines[i] = np.array([lines[i][0] - mean])
+        scale = 1 / math.sqrt(max(1, sum(len(line) > 0 for line in lines)))
+        grouped = [
+            math.sqrt(GROUP * len(group)) * sum((lines[i] for i in group), np.zeros(len(lines[group[0]]))) / len(group)
+            for group in self._groups
+            if self.knobs[group[0]].role != "width"
+        ]
+        return scale * np.concatenate([*lines, *grouped, np.zeros(0)])
+
+
+def _lines(knob: Knob) -> dict[Value, Array]:
+    if len(knob.options) == 1:
+        return {knob.options[0]: np.zeros(0)}
+    if knob.role == "choice":
+        indicators = np.eye(len(knob.options)) - 1 / len(knob.options)
+        return dict(zip(knob.options, indicators, strict=True))
+    if knob.role == "width":
+        return {option: np.array([math.log2(1 + float(option))]) for option in knob.options}
+    position = np.log(1 + np.array([float(option) for option in knob.options]))
+    position = (position - position.mean()) / position.std()
+    square = math.sqrt(SQUARES) * (position**2 - 1)
+    return {
+        option: np.array(pair) for option, pair in zip(knob.options, zip(position, square, strict=True), strict=True)
+    }
+
+
+class Describer:
+    """What a model is told of the networks of a space; those met before are remembered."""
+
+    def __init__(self, space: Searchable) -> None:
+        self.space = space
+        self._encoder = Encoder(space.knobs)
+        self._described: dict[tuple[Value, ...], tuple[float, ...]] = {}
+
+    def columns(self, all_knobs: Sequence[Knobs]) -> Array:
+        """Of each assignment [networks, columns]."""
+        return np.array([self._encoder.columns(knobs) for knobs in all_knobs])
+
+    def description(self, all_knobs: Sequence[Knobs]) -> Array:
+        """Of each assignment that has a network [networks, numbers]."""
+        found = []
+        for knobs in all_knobs:
+            key = tuple(knobs[knob.name] for knob in self.space.knobs)
+            if key not in self._described:
+                self._described[key] = self.space.features(knobs)
+            found.append(self._described[key])
+        return np.array(found).reshape(len(found), -1)
+
+    def smoothed(
+        self, all_knobs: Sequence[Knobs], values: Sequence[float], deviations: Sequence[float] = ()
+    ) -> tuple[Array, Array]:
+        """What the networks with these values are worth, noise aside: means and standard deviations [networks]. What
+        is a network's own counts as far as the values are better explained with it."""
+        columns, description = self.columns(all_knobs), self.description(all_knobs)
+        model = learnt(columns, description, values, deviations, locals_tried=OWN)
+        return model.predict(columns, description)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """What values of some networks say of any: see `learnt`."""
+
+    centre: float
+    scale: float
+    weight: float
+    """Of the description."""
+    local: float
+    """Of what is a network's own."""
+    noise: float
+    """Variance of a value's noise where nothing else is said of it, in units of `scale` squared."""
+    known: "_Columns"
+    solved: Array
+    inverse: Array
+    variance: float
+
+    def predict(self, columns: Array, description: Array) -> tuple[Array, Array]:
+        """Means and standard deviations of the networks with those columns [networks, columns] and description
+        [networks, numbers]."""
+        kernel = self.known.kernel(columns, description, self.weight, self.local)
+        own = self.known.own(columns, description, self.weight, self.local)
+        left = np.maximum(own - np.einsum("ij,jk,ik->i", kernel, self.inverse, kernel), 1e-12)
+        return self.centre + self.scale * (kernel @ self.solved), self.scale * np.sqrt(self.variance * left)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The networks that were learnt from."""
+
+    columns: Array
+    description: Array
+    centre: Array
+    deviation: Array
+
+    @classmethod
+    def of(cls, columns: Array, description: Array) -> "_Columns":
+        centre, deviation = description.mean(axis=0), description.std(axis=0)
+        deviation = np.where(deviation > 1e-9, deviation, np.inf)
+        return cls(columns, _standardised(description, centre, deviation), centre, deviation)
+
+    def kernel(self, columns: Array, description: Array, weight: float, local: float) -> Array:
+        """Of networks [networks] and the known ones [known]."""
+        other = _standardised(description, self.centre, self.deviation)
+        found: Array = 1.0 + columns @ self.columns.T
+        if weight:
+            found = found + weight * other @ self.description.T
+        if local:
+            found = found + local * _falling(columns, self.columns)
+        return found
+
+    def own(self, columns: Array, description: Array, weight: float, local: float) -> Array:
+        """Of each network and itself."""
+        other = _standardised(description, self.centre, self.deviation)
+        found: Array = 1.0 + local + (columns**2).sum(axis=1) + weight * (other**2).sum(axis=1)
+        return found
+
+
+def _standardised(description: Array, centre: Array, deviation: Array) -> Array:
+    """With squares, all of them together of a variance of one; cut at three deviations."""
+    known = np.clip((description - centre) / deviation, -3, 3)
+    both: Array = np.hstack([known, math.sqrt(SQUARES) * (known**2 - 1)])
+    both[:, np.tile(~np.isfinite(deviation), 2)] = 0.0
+    return both / math.sqrt(max(1, description.shape[1]))
+
+
+def _falling(one: Array, other: Array) -> Array:
+    squared = np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * one @ other.T, 0.0)
+    typical = 2 * max(float(other.var(axis=0).sum()), 1e-9)
+    found: Array = np.exp(-np.sqrt(squared / typical) / LOCAL_LENGTH)
+    return found
+
+
+def learnt(
+    columns: Array,
+    description: Array,
+    values: Sequence[float],
+    deviations: Sequence[float] = (),
+    locals_tried: Sequence[float] = (0.0,),
+) -> Surrogate:
+    """What the values (larger is better, any scale) of networks with those columns [networks, columns] and description
+    [networks, numbers] teach. `deviations` are standard deviations of what is uncertain of a value beyond the noise of
+    all, 0 of one that was measured."""
+    raw = np.array(values, dtype=float)
+    median, best = float(np.median(raw)), float(raw.max())
+    raw = np.maximum(raw, median - TAIL * max(best - median, 0.0)) if best > median else raw
+    centre, scale = float(raw.mean()), float(raw.std()) or 1.0
+    target = (raw - centre) / scale
+    known = _Columns.of(columns, description)
+    extra = (np.array(deviations) / scale) ** 2 if len(deviations) else np.zeros(len(raw))
+    found: Surrogate | None = None
+    likely = -math.inf
+    for weight in DESCRIPTIONS if np.isfinite(known.deviation).any() else (0.0,):
+        for local in locals_tried:
+            kernel = known.kernel(columns, description, weight, local)
+            explained = max(float(np.mean(np.diag(kernel))) - 1.0, 1e-6)
+            for noise in NOISES:
+                every = kernel + np.diag(noise * explained + extra)
+                factor = np.linalg.cholesky(every)
+                half = np.linalg.solve(factor, target)
+                variance = (float(half @ half) + 1) / (len(raw) + 1)
+                fit = -0.5 * (len(raw) + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
+                if fit > likely:
+                    likely = fit
+                    inverse = np.asarray(np.linalg.inv(every), dtype=np.float64)
+                    found = Surrogate(
+                        centre,
+                        scale,
+                        weight,
+                        local,
+                        noise * explained * variance,
+                        known,
+                        inverse @ target,
+                        inverse,
+                        variance,
+                    )
+    assert found is not None
+    return found

@@ -1,0 +1,74 @@
+"""A linear model of the space, asked for the best of many mutants of the best networks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.mutants import mutated
+from nas.search.sampling.outcomes import outcome, worths
+from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
+from nas.space.budget import Budget
+from nas.space.draw import draw
+from nas.space.space import Knobs
+
+
+class LinearSampler(FeasibleSampler):
+    """A linear model of knobs and network, asked for the best of many mutants of the best networks.
+
+    After the first `STARTUP` trials, the networks told are smoothed by the model; of `CANDIDATES` mutants of the best
+    `PARENTS` of them, and a few draws, it proposes the one that a draw from the model's belief says is best. Where a
+    network must be fitted, which takes longest, only the `FITTED` most promising are, and judged again with what the
+    model knows of whole networks.
+    """
+
+    STARTUP = 8
+    PARENTS = 8
+    CANDIDATES = 128
+    FITTED = 6
+    DRAWN = 0.1
+    """Share of candidates that are uniform draws."""
+    CURIOSITY = 0.5
+    """Standard deviations by which a candidate's forecast is varied at random: unknown regions get their turn, and
+    workers that ask at once get different answers."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._describer = Describer(self.space)
+        self._scales = any(knob.role != "choice" for knob in self.space.knobs)
+
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+        """The most promising mutant."""
+        trials = told(study)
+        known = [t.params for t in trials]
+        columns, description = self._describer.columns(known), self._describer.description(known)
+        values, doubts = worths([outcome(t) for t in trials])
+        model = learnt(columns, description, values, doubts)
+        smoothed, _ = model.predict(columns, description)
+        parents = [known[i] for i in np.argsort(-smoothed, kind="stable")[: self.PARENTS]]
+        candidates = [self._candidate(parents, rng) for _ in range(self.CANDIDATES)]
+        if self._scales:
+            coarse = learnt(columns, np.zeros((len(known), 0)), values, doubts)
+            candidates = self._most_promising(coarse, candidates, rng)
+        seen = self.seen(study, besides=trial.number)
+        fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
+        promise = self._drawn(model, self._describer.columns(fitted), self._describer.description(fitted), rng)
+        ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]
+        return next((knobs for knobs in ranked if self.space.identity(knobs) not in seen), ranked[0])
+
+    def _candidate(self, parents: Sequence[Knobs], rng: np.random.Generator) -> Knobs:
+        if rng.random() < self.DRAWN:
+            return draw(self.space, rng)
+        return mutated(self.space.knobs, parents[int(rng.integers(len(parents)))], rng)
+
+    def _most_promising(self, model: Surrogate, candidates: Sequence[Knobs], rng: np.random.Generator) -> list[Knobs]:
+        promise = self._drawn(model, self._describer.columns(candidates), np.zeros((len(candidates), 0)), rng)
+        return [candidates[i] for i in np.argsort(-promise, kind="stable")[: self.FITTED]]
+
+    def _drawn(self, model: Surrogate, columns: Array, description: Array, rng: np.random.Generator) -> Array:
+        mean, uncertain = model.predict(columns, description)
+        drawn: Array = mean + self.CURIOSITY * uncertain * rng.normal(size=len(mean))
+        return drawn

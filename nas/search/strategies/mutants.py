@@ -1,0 +1,17 @@
+"""The control for every strategy that learns: mutants of the space's default, whatever they come to."""
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.search.sampling.feasible import FeasibleSampler
+from nas.space.budget import Budget
+from nas.space.space import Knobs
+
+
+class MutantsSampler(FeasibleSampler):
+    """Changes one to three knobs of the space's default, fitted."""
+
+    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+        """A mutant of the default within the target."""
+        return self.mutant(self._defaults, target, self.seen(study, besides=trial.number), rng)
