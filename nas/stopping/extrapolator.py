@@ -27,7 +27,7 @@ from nas.stopping.checks import Checked, check, likelihood
 from nas.stopping.clues import Clues
 from nas.stopping.curves import TAILS, Curve, Prediction
 from nas.stopping.families import Array, Forecast, forecast_by_families
-from nas.stopping.links import Route, Seen
+from nas.stopping.links import ROUNDS, Route, Seen
 from nas.stopping.transforms import Transform, fit_transform
 
 LINK = 1.5
@@ -107,7 +107,7 @@ class _Model:
             return
         routes = [(self.route, *self.route.without_each(seen, whole))]
         if whole.all():
-            direct = Route.learnt(seen.in_one_step, gains[:, -1:], through[:, -1:])
+            direct = Route.learnt(seen.in_one_step, gains[:, -1:], through[:, -1:], ROUNDS)
             routes.append((direct, *direct.without_each(seen, whole)))
         known = gains[whole, -1]
         self.route, mean, scale = max(routes, key=lambda found: likelihood(found[1], found[2], known))

@@ -2,9 +2,10 @@
 
 A training that was stopped teaches the links that it went through; only complete ones teach the single step. How far
 clues are trusted is learnt: the precision of their coefficients is the one with the largest evidence (MacKay 1992;
-closed form, normal-inverse-gamma prior). Curves that go their own way (a training that diverged) weigh less: two rounds
-of the weights of Student's t. What a link would say of each of its own curves had it not seen it follows from the same
-fit.
+closed form, normal-inverse-gamma prior). In the single step, curves that go their own way (a training that diverged)
+weigh less: two rounds of the weights of Student's t. Not so in links, where trainings were stopped: there the few that
+do better than foreseen are those that are looked for. What a link would say of each of its own curves had it not seen
+it follows from the same fit.
 """
 
 from dataclasses import dataclass
@@ -61,20 +62,22 @@ class Link(NamedTuple):
         return np.asarray(self.leverage(design) + crossed**2 / self.outside)
 
 
-def fit_link(design: Array, target: Array, fixed: Array, groups: npt.NDArray[np.int64], prior: float) -> Link:
+def fit_link(
+    design: Array, target: Array, fixed: Array, groups: npt.NDArray[np.int64], prior: float, rounds: int = 0
+) -> Link:
     """The regression of the target [curves] on the design [curves, terms]. `fixed` are the precisions of the first
     terms' coefficients, `groups` the kinds of the clues, which are the other terms, and `prior` the variance that
     residuals are thought to have."""
     heaviness = np.ones(len(design))
     trust = np.full(groups.max(initial=-1) + 1, TRUST[0])
-    for turn in range(ROUNDS + 1):
+    for turn in range(rounds + 1):
         rows, aims = design * np.sqrt(heaviness)[:, None], target * np.sqrt(heaviness)
-        if turn in (0, ROUNDS):
+        if turn in (0, rounds):
             trust = _most_evident(rows, aims, fixed, groups, prior, trust)
         ridge = np.concatenate([fixed, trust[groups]])
         covariance = np.asarray(np.linalg.inv(rows.T @ rows + np.diag(ridge)), dtype=np.float64)
         weights = covariance @ (rows.T @ aims)
-        if turn < ROUNDS and len(design):
+        if turn < rounds and len(design):
             residual = target - design @ weights
             size = PRIOR * prior / (PRIOR + len(design)) + float(np.median(residual**2)) / 0.5
             heaviness = (HEAVY + 1) / (HEAVY + residual**2 / size)
@@ -167,8 +170,9 @@ class Route:
     caution: float
 
     @classmethod
-    def learnt(cls, seen: Seen, gains: Array, through: Array) -> Self:
-        """From curves whose gains up to each end [curves, links] are known where they went through."""
+    def learnt(cls, seen: Seen, gains: Array, through: Array, rounds: int = 0) -> Self:
+        """From curves whose gains up to each end [curves, links] are known where they went through; in so many rounds
+        curves are weighed."""
         links, surprise, count = [], 0.0, 0
         gained, increments, prior = np.zeros(len(gains)), seen.increments, seen.prior
         for k, mine in enumerate(through.T):
@@ -176,7 +180,9 @@ class Route:
             expected = float(prior[mine, k].mean()) if mine.any() else 1.0
             target = (gains[:, k] - gained - increments[:, k])[mine]
             links.append(
-                fit_link(design, target, _fixed(design, seen.unit), seen.groups, (LEAST_SPREAD * seen.unit) ** 2)
+                fit_link(
+                    design, target, _fixed(design, seen.unit), seen.groups, (LEAST_SPREAD * seen.unit) ** 2, rounds
+                )
             )
             surprise += links[-1].squares / expected
             count += links[-1].seen
