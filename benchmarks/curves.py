@@ -70,7 +70,7 @@ def read_curves(path: Path, prefix: str, parameters: str, final_epochs: int, los
         raise TableError(f"{path} holds {len(rows)} networks; at least {LEAST_NETWORKS} are needed")
     values = np.array([[number(path, i, c, row[c]) for c in columns] for i, row in enumerate(rows, 2)])
     if lost and len(lost) != len(columns):
-        raise TableError(f"{path} has {len(columns)} columns {prefix}1, … but {len(lost)} columns {losses}1, …")
+        raise TableError(f"{path} has {len(columns)} epochs {prefix}1, … but {len(lost)} of {losses}1, …")
     known = [[number(path, i, c, row[c]) for c in lost] for i, row in enumerate(rows, 2)]
     values /= 100 if np.median(values) > 1 else 1
     sized = rows if parameters in header else []
