@@ -6,15 +6,16 @@ epochs in all. What it may look at is the curve of a network up to the epoch tha
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
-from nas.stopping.extrapolator import Curve, Extrapolator, Prediction
+from nas.stopping.curves import Curve, Prediction
+from nas.stopping.extrapolator import Extrapolator
 from nas.stopping.rules import Extrapolate, default_threshold, is_checked, to_resume
 
 Array = npt.NDArray[np.float64]
@@ -36,12 +37,13 @@ REFIT = 1.05
 
 @dataclass(frozen=True)
 class Race:
-    """Networks in the order of their arrival: accuracies [networks, epochs], 0–1, what describes each network, and over
-    how many of the last epochs a final value is the mean."""
+    """Networks in the order of their arrival: accuracies [networks, epochs], 0–1, what describes each network, over how
+    many of the last epochs a final value is the mean, and training losses [networks, epochs] where they are known."""
 
     values: Array
     networks: tuple[tuple[float, ...], ...]
     final_epochs: int = 3
+    losses: Array | None = None
 
     @property
     def finals(self) -> Array:
@@ -56,7 +58,18 @@ class Race:
 
     def curve(self, i: int, length: int) -> Curve:
         """The first epochs of a network."""
-        return Curve(tuple(self.values[i, :length].tolist()), (), self.networks[i])
+        losses = () if self.losses is None else tuple((loss, None) for loss in self.losses[i, :length].tolist())
+        return Curve(tuple(self.values[i, :length].tolist()), losses, self.networks[i])
+
+    def pick(self, networks: npt.NDArray[np.int64]) -> "Race":
+        """Some of them, in this order."""
+        losses = None if self.losses is None else self.losses[networks]
+        described = tuple(self.networks[i] for i in networks)
+        return Race(self.values[networks], described, self.final_epochs, losses)
+
+    def extrapolator(self, curves: Sequence[Curve]) -> Extrapolator:
+        """Taught by these, it predicts final values."""
+        return Extrapolator(curves, self.epochs, final_epochs=self.final_epochs)
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class _Search:
         self.race, self.rule = race, rule
         self.lengths = np.zeros(len(race.values), dtype=int)
         self.rivals: list[Curve] = []
-        self.taught, self.taught_at = Extrapolator([], race.epochs), 0
+        self.taught, self.taught_at = race.extrapolator([]), 0
         self.predicted: dict[tuple[int, int], Prediction] = {}
 
     def try_all(self, *, at_once: bool = True) -> None:
@@ -135,7 +148,7 @@ class _Search:
                 continue
             curve = self.race.curve(i, int(self.lengths[i]))
             if self.lengths[i] == self.race.epochs:
-                self.rivals.append(curve)
+                self.rivals.append(replace(curve, values=(*curve.values[:-1], float(self.race.finals[i]))))
                 return
             verdict = self.rule.judge(curve, self.predictions([i])[0], self.rivals)
             goes_on = verdict.goes_on_above(bar)
@@ -154,7 +167,7 @@ class _Search:
         lengths = [int(length) for length in self.lengths]
         if sum(lengths) > REFIT * self.taught_at:
             curves = [self.race.curve(i, length) for i, length in enumerate(lengths) if length]
-            self.taught, self.taught_at, self.predicted = Extrapolator(curves, self.race.epochs), sum(lengths), {}
+            self.taught, self.taught_at, self.predicted = self.race.extrapolator(curves), sum(lengths), {}
         new = [i for i in networks if (i, lengths[i]) not in self.predicted]
         found = self.taught.predict_all([self.race.curve(i, lengths[i]) for i in new])
         self.predicted |= {(i, lengths[i]): prediction for i, prediction in zip(new, found, strict=True)}

@@ -1,9 +1,11 @@
 """Policies that stop trainings early, replayed on recorded curves; and the predictions behind ours, judged.
 
 The file has a row a network and a column an epoch (`--epochs-prefix epoch`: epoch1, epoch2, …), accuracies as
-fractions or percent, and optionally a column of parameters. Each seed draws `--networks` of them, in a random order.
+fractions or percent, and optionally a column of parameters and a training loss after each epoch (`--losses-prefix
+loss`: loss1, loss2, …), which the predictions then weigh. Each seed draws `--networks` of them, in a random order.
 Regret is the best final value of those drawn less that of the network that a policy delivers, in accuracy points (the
-final value is the mean of the last `--final-epochs`); share is of the epochs that training all of them in full takes.
+final value is the mean of the last `--final-epochs`, and that is what is predicted); share is of the epochs that
+training all of them in full takes.
 
 Predictions are judged at every epoch on random halves of the networks drawn: learnt on one, judged on the other.
 """
@@ -57,34 +59,43 @@ class Replay:
     seconds: list[float]
 
 
-def read_curves(path: Path, prefix: str, parameters: str, final_epochs: int) -> Race:
+def read_curves(path: Path, prefix: str, parameters: str, final_epochs: int, losses: str = "loss") -> Race:
     """Every network of the file. Raises TableError for files without such columns and cells that are no numbers."""
     header, rows = read_rows(path)
-    numbered = {int(m[1]): name for name in header if (m := re.fullmatch(re.escape(prefix) + r"([0-9]+)", name))}
-    columns = [name for _, name in sorted(numbered.items())]
+    columns, lost = _numbered(header, prefix), _numbered(header, losses)
     if len(columns) <= final_epochs:
         least = f"{prefix}1 to {prefix}{final_epochs + 1}"
         raise TableError(f"{path} needs at least the columns {least}; it has {', '.join(header)}")
     if len(rows) < LEAST_NETWORKS:
         raise TableError(f"{path} holds {len(rows)} networks; at least {LEAST_NETWORKS} are needed")
     values = np.array([[number(path, i, c, row[c]) for c in columns] for i, row in enumerate(rows, 2)])
+    if lost and len(lost) != len(columns):
+        raise TableError(f"{path} has {len(columns)} epochs {prefix}1, … but {len(lost)} of {losses}1, …")
+    known = [[number(path, i, c, row[c]) for c in lost] for i, row in enumerate(rows, 2)]
     values /= 100 if np.median(values) > 1 else 1
     sized = rows if parameters in header else []
     sizes = [number(path, i, parameters, row[parameters]) for i, row in enumerate(sized, 2)]
     if min(sizes, default=1) <= 0:
         raise TableError(f"{path}: column {parameters!r} must be above 0")
-    return Race(values, tuple((math.log(size),) for size in sizes) or ((),) * len(rows), final_epochs)
+    networks = tuple((math.log(size),) for size in sizes) or ((),) * len(rows)
+    return Race(values, networks, final_epochs, np.array(known) if lost else None)
+
+
+def _numbered(header: list[str], prefix: str) -> list[str]:
+    """The columns of that name and a number, in the order of the numbers."""
+    numbered = {int(m[1]): name for name in header if (m := re.fullmatch(re.escape(prefix) + r"([0-9]+)", name))}
+    return [name for _, name in sorted(numbered.items())]
 
 
 def replay(race: Race, networks: int, seed: int) -> Replay:
     """Every policy, and every prediction, on the networks that this seed draws."""
     drawn = np.random.default_rng(seed).permutation(len(race.values))[:networks]
-    race = Race(race.values[drawn], tuple(race.networks[i] for i in drawn), race.final_epochs)
+    race = race.pick(drawn)
     outcomes = [(o, 100 * float(race.finals.max() - race.finals[o.chosen])) for o in every_policy(race, seed)]
     half = len(race.values) // 2
     judged, seconds = [], []
     for epoch in range(1, race.epochs):
-        taught = Extrapolator([race.curve(i, race.epochs) for i in range(half)], race.epochs)
+        taught = race.extrapolator([race.curve(i, race.epochs) for i in range(half)])
         started = time.perf_counter()
         taught.predict(race.curve(half, epoch))
         seconds.append(time.perf_counter() - started)
@@ -170,6 +181,9 @@ def main() -> int:
     arguments = parser(__doc__, "python benchmarks/curves.py CURVES.csv.gz --epochs-prefix epoch --seeds 4")
     arguments.add_argument("curves", type=Path, help="CSV file, or .csv.gz, with a row for each network")
     arguments.add_argument("--epochs-prefix", default="epoch", help="columns of epochs (default: %(default)s1, …)")
+    arguments.add_argument(
+        "--losses-prefix", default="loss", help="columns of training losses (default: %(default)s1, …, if any)"
+    )
     arguments.add_argument("--parameters", default="params", help="column of parameters (default: %(default)s, if any)")
     arguments.add_argument("--networks", type=int, default=200, help="drawn by a seed (default: %(default)s)")
     arguments.add_argument("--seeds", type=int, default=40, help="(default: %(default)s)")
@@ -183,7 +197,7 @@ def main() -> int:
             f"--networks must be at least {LEAST_NETWORKS}, --seeds, --final-epochs and --processes at least 1"
         )
     try:
-        race = read_curves(asked.curves, asked.epochs_prefix, asked.parameters, asked.final_epochs)
+        race = read_curves(asked.curves, asked.epochs_prefix, asked.parameters, asked.final_epochs, asked.losses_prefix)
     except TableError as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_USE
@@ -191,6 +205,7 @@ def main() -> int:
         replays = list(pool.map(run_task, [(asked.networks, seed) for seed in range(asked.seeds)]))
     drawn = min(asked.networks, len(race.values))
     about = {"curves": asked.curves.name, "epochs": race.epochs, "networks": drawn, "seeds": asked.seeds}
+    about["losses"] = race.losses is not None
     show(about | summary(race, asked.networks, replays))
     return 0
 

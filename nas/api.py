@@ -25,6 +25,7 @@ from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
 from nas.search.front import Front, read_front
+from nas.search.judging.choice import chosen_rule
 from nas.search.records import common_failure, read_records, read_run
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
@@ -72,14 +73,16 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     for limit in limits:
         check_satisfiable(space, limit, space.name)
     wanted = len(set(asked.strategies)) > 1 if asked.baselines is None else asked.baselines
+    recipe = recipe_for(len(data.train.images))
     search = decided(
         asked,
         data=data,
         space=space,
         file=file,
-        recipe=recipe_for(len(data.train.images)),
+        recipe=recipe,
         baselines=feasible_baselines(limits, data.shape, data.classes) if wanted else (),
         starts=() if asked.warm_start is None else _starts(Path(asked.warm_start), asked.budgets, space),
+        stop=chosen_rule(asked, space, len(data.train.images) * (asked.epochs or recipe.epochs)),
     )
     folder = run_folder(asked.out or default_folder(search))
     folder.enter(search)

@@ -1,18 +1,25 @@
 """Predictions of the last epoch: what must hold for any curve, and that they are right on curves of known shape."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
-from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, link_ends
-from nas.stopping.families import FAMILIES, forecast_by_families
+from nas.stopping.curves import Curve, Prediction
+from nas.stopping.extrapolator import Extrapolator, link_ends
+from nas.stopping.families import FAMILIES, Array, forecast_by_families
+from nas.stopping.transforms import Transform
 
 accuracies = st.floats(0, 1, allow_subnormal=False)
 SHARES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+Shape = Callable[..., list[list[float]]]
 
 
 def power_law(last: float, gain: float, exponent: float, epochs: int, noise: float = 0.0, seed: int = 0) -> list[float]:
@@ -251,3 +258,160 @@ def test_a_curve_longer_than_the_training_is_refused() -> None:
         Extrapolator([], 4).predict(curve([0.1] * 5))
     with pytest.raises(ValueError, match="scale above 0"):
         Extrapolator([], 4, scale=0)
+
+
+def crowded(count: int, epochs: int, seed: int = 0) -> list[list[float]]:
+    """Accuracies that crowd below a ceiling: errors vary and fall by factors."""
+    rng = np.random.default_rng(seed)
+    e = np.arange(1, epochs + 1)
+    errors = (
+        0.03 * np.exp(0.6 * rng.standard_normal(count))[:, None] * (1 + 5 * e ** -rng.uniform(0.6, 1.2, (count, 1)))
+    )
+    found: list[list[float]] = (1 - np.minimum(errors * np.exp(0.08 * rng.standard_normal(errors.shape)), 0.9)).tolist()
+    return found
+
+
+def swinging(count: int, epochs: int, seed: int = 0) -> list[list[float]]:
+    """Curves that oscillate with a period of three epochs, each in its own phase."""
+    rng = np.random.default_rng(seed)
+    phases = rng.uniform(0, 2 * np.pi, (count, 1))
+    swing = 0.06 * np.sin(2 * np.pi * np.arange(epochs) / 3 + phases)
+    found: list[list[float]] = (np.array(population(count, epochs, seed)) + swing).tolist()
+    return found
+
+
+def flat(count: int, epochs: int, seed: int = 0) -> list[list[float]]:
+    """Random walks: nothing is better than the last value."""
+    rng = np.random.default_rng(seed)
+    steps = 0.01 * rng.standard_normal((count, epochs))
+    found: list[list[float]] = (0.5 + 0.1 * rng.standard_normal((count, 1)) + steps.cumsum(axis=1)).tolist()
+    return found
+
+
+def halves(curves: list[list[float]], length: int, final_epochs: int) -> tuple[list[Prediction], Array]:
+    """Predictions for the second half, taught by the first, and the final values."""
+    half, epochs = len(curves) // 2, len(curves[0])
+    extrapolator = Extrapolator([curve(values) for values in curves[:half]], epochs, final_epochs=final_epochs)
+    found = extrapolator.predict_all([curve(values, length) for values in curves[half:]])
+    return found, np.array(curves[half:])[:, -final_epochs:].mean(axis=1)
+
+
+@pytest.mark.parametrize("shape", [population, crowded, swinging, flat])
+@pytest.mark.parametrize("count", [40, 200])
+def test_no_prediction_ranks_trainings_worse_than_their_last_values_do(shape: Shape, count: int) -> None:
+    for length in (1, 3, 5, 10, 19):
+        gains = []
+        for seed in range(4):
+            curves = shape(count, 20, seed)
+            found, finals = halves(curves, length, 3)
+            last = [values[length - 1] for values in curves[count // 2 :]]
+            gains.append(spearmanr([p.mean for p in found], finals)[0] - spearmanr(last, finals)[0])
+        assert np.mean(gains) > -0.01
+
+
+@pytest.mark.parametrize("shape", [population, crowded, swinging, flat])
+@pytest.mark.parametrize("final_epochs", [1, 3])
+def test_intervals_hold_whatever_the_shape_and_whatever_final_means(shape: Shape, final_epochs: int) -> None:
+    inside: dict[float, list[bool]] = {0.5: [], 0.8: [], 0.95: []}
+    for length in (1, 2, 5, 10, 18, 19):
+        found, finals = halves(shape(200, 20), length, final_epochs)
+        for level, held in inside.items():
+            bounds = [prediction.interval(level) for prediction in found]
+            held += [low <= final <= high for (low, high), final in zip(bounds, finals, strict=True)]
+    assert 0.40 < np.mean(inside[0.5]) < 0.62
+    assert 0.72 < np.mean(inside[0.8]) < 0.88
+    assert np.mean(inside[0.95]) > 0.91
+
+
+def test_of_a_final_mean_what_is_known_is_known() -> None:
+    taught = [curve(values) for values in population(20, 12)]
+    extrapolator = Extrapolator(taught, 12, final_epochs=3)
+    assert extrapolator.predict(taught[0]).mean == pytest.approx(np.mean(taught[0].values[-3:]))
+    scales = [extrapolator.predict(Curve(taught[0].values[:length])).scale for length in (9, 10, 11, 12)]
+    assert scales[0] > max(scales[1:]) > scales[3] == 0
+    with pytest.raises(ValueError, match="final_epochs must be from 1 to 12 but got 13"):
+        Extrapolator([], 12, final_epochs=13)
+
+
+def with_forecasts(count: int, epochs: int, *, useful: bool, seed: int) -> tuple[list[Curve], list[Curve]]:
+    """Networks whose final value depends on a feature: their curves as they are, and with forecasts made from it, or
+    from one that has nothing to do with them."""
+    rng = np.random.default_rng(seed)
+    feature, other = rng.standard_normal((2, count))
+    levels = 0.5 + 0.08 * feature + 0.03 * rng.standard_normal(count)
+    plain = [
+        curve(power_law(level, 0.25, rng.uniform(0.5, 1.2), epochs, noise=0.03, seed=i))
+        for i, level in enumerate(levels)
+    ]
+    told = 0.5 + 0.08 * (feature if useful else other)
+    deviation = 0.04 if useful else 0.1
+    return plain, [replace(one, forecast=(float(f), deviation)) for one, f in zip(plain, told, strict=True)]
+
+
+def forecast_errors(taught: int, *, useful: bool) -> tuple[float, float]:
+    """Mean errors after the first epoch without the forecasts and with them."""
+    errors = []
+    for seed in range(8):
+        row = []
+        for curves in with_forecasts(taught + 40, 12, useful=useful, seed=seed):
+            found = Extrapolator(curves[:taught], 12).predict_all(
+                [replace(each, values=each.values[:1]) for each in curves[taught:]]
+            )
+            row.append(np.mean([abs(p.mean - c.values[-1]) for p, c in zip(found, curves[taught:], strict=True)]))
+        errors.append(row)
+    without, heard = np.mean(errors, axis=0)
+    return float(without), float(heard)
+
+
+@pytest.mark.parametrize("taught", [0, 2, 10, 40])
+def test_a_forecast_from_the_shape_of_the_network_helps(taught: int) -> None:
+    without, heard = forecast_errors(taught, useful=True)
+    assert heard < without
+
+
+@pytest.mark.parametrize("taught", [10, 40])
+def test_a_useless_forecast_does_no_harm(taught: int) -> None:
+    without, heard = forecast_errors(taught, useful=False)
+    assert heard < 1.02 * without
+
+
+def test_a_forecast_without_deviation_is_refused() -> None:
+    with pytest.raises(ValueError, match="deviation of a forecast must be above 0 but is 0"):
+        Curve((0.1,), forecast=(0.5, 0.0))
+
+
+def test_training_losses_may_come_alone() -> None:
+    rng = np.random.default_rng(0)
+    merits = rng.standard_normal(160)
+    curves = [
+        Curve(
+            tuple(0.6 + 0.05 * m + 0.05 * rng.standard_normal(6)),
+            tuple((2 - 0.2 * m - 0.1 * e, None) for e in range(6)),
+        )
+        for m in merits
+    ]
+    finals = [each.values[-1] for each in curves[80:]]
+
+    def ranked(losses: bool) -> float:
+        known = [each if losses else replace(each, losses=()) for each in curves]
+        found = Extrapolator(known[:80], 6).predict_all(
+            [Curve(each.values[:1], each.losses[:1]) for each in known[80:]]
+        )
+        return float(spearmanr([p.mean for p in found], finals)[0])
+
+    assert ranked(True) > ranked(False) + 0.05
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 1), st.floats(0.25, 3), st.floats(0.001, 0.999))
+def test_the_chance_above_a_quantile_is_what_is_left(mean: float, scale: float, power: float, share: float) -> None:
+    prediction = Prediction(mean, scale, power)
+    assert prediction.chance_above(prediction.quantile(share)) == pytest.approx(1 - share, abs=1e-6)
+
+
+@given(st.lists(accuracies, min_size=1, max_size=20), st.floats(0.001, 10) | st.just(math.inf), st.floats(-1, 2))
+def test_a_transform_keeps_the_order_and_is_undone(values: list[float], bend: float, top: float) -> None:
+    transform = Transform(top, bend)
+    found = transform.of(np.array(values))
+    assert (np.diff(found[np.argsort(values)]) >= 0).all()
+    assert transform.back(found) == pytest.approx(np.array(values), abs=1e-9)
+    assert ((transform.slope(np.array(values)) > 0) & (transform.slope(np.array(values)) <= 1)).all()

@@ -92,6 +92,7 @@ def test_percent_and_a_missing_column_of_parameters_are_fine(tmp_path: Path) -> 
         ("acc_1,acc_2\n0.1,0.2\n", "needs at least the columns acc_1 to acc_4; it has acc_1, acc_2"),
         ("acc_1,acc_2,acc_3,acc_4\n" + "0.1,0.2,0.3,0.4\n" * 2, "holds 2 networks; at least 4 are needed"),
         ("acc_1,acc_2,acc_3,acc_4\n" + "0.1,0.2,,0.4\n" * 5, "line 2: acc_3 must be a number but is ''"),
+        ("acc_1,acc_2,acc_3,acc_4,loss1\n" + "0.1,0.2,0.3,0.4,2\n" * 5, "has 4 epochs acc_1, … but 1 of loss1, …"),
         ("acc_1,acc_2,acc_3,acc_4,params\n" + "0.1,0.2,0.3,0.4,0\n" * 5, "column 'params' must be above 0"),
     ],
 )

@@ -1,7 +1,7 @@
 """Rules of stopping, the same rules on a run's records, the audit, and the pruner for other Optuna studies."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -9,13 +9,17 @@ import pytest
 from records import PLAN, SPACE, record
 
 import nas
+from nas.data.load import load_search_data
 from nas.search.judging.audit import audit
+from nas.search.judging.choice import chosen_rule
 from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.notes import Audited, Predicted
 from nas.search.records import Record
-from nas.search.search import BASELINES
-from nas.stopping.extrapolator import Curve, Prediction
+from nas.search.search import BASELINES, SearchOptions, decided
+from nas.space.space import bind, load_architecture, space_file
+from nas.stopping.curves import Curve, Prediction
 from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median
+from nas.training.recipe import Recipe
 
 SURE_LOW, SURE_HIGH, UNSURE = Prediction(0.2, 0.01), Prediction(0.9, 0.01), Prediction(0.5, 0.2)
 LONG = replace(PLAN, epochs=8, stop="extrapolate", audit=0.0)
@@ -263,3 +267,36 @@ def test_the_pruner_leaves_alone_what_it_cannot_judge() -> None:
 def test_records_of_the_small_space_know_their_size() -> None:
     sizes = [SPACE.cost({"width": width, "kernel": 3, "gate": False}) for width in (4, 8, 16)]
     assert sizes == sorted(sizes, key=lambda cost: cost.parameters if cost else 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"epochs": 3}, "none"),
+        ({"epochs": 3, "stop": "extrapolate"}, "extrapolate"),
+        ({"epochs": 3, "stop_threshold": 0.1}, "extrapolate"),
+        ({"epochs": 3, "audit": 0.5}, "extrapolate"),
+        ({"epochs": 100}, "extrapolate"),
+        ({"epochs": 100, "stop": "median"}, "median"),
+    ],
+)
+def test_trainings_too_short_to_gain_by_it_are_stopped_only_where_asked(asked: dict[str, Any], rule: str) -> None:
+    options = SearchOptions(dataset="digits", budget=100_000, **asked)
+    data = load_search_data("digits", seed=0, validation_share=None, image_size=None)
+    file = space_file("mixed")
+    space = bind(load_architecture(file), data.shape, data.classes)
+    images = len(data.train.labels) * asked["epochs"]
+    stop = chosen_rule(options, space, images)
+    assert stop == rule
+    search = decided(options, data=data, space=space, file=file, recipe=Recipe(), baselines=(), starts=(), stop=stop)
+    assert search.audit == (0.0 if rule == "none" else asked.get("audit", 0.05))
+
+
+def test_what_another_model_forecasts_of_a_network_moves_its_prediction() -> None:
+    others = [replace(trained(4, 0.5 + 0.01 * i), network=f"{i:016x}") for i in range(6)]
+    young = trained(8, 0.4, epochs=2)
+    plain = Judge(LONG, others).prediction(young, young.curve)
+    told = Judge(LONG, others, {young.network: (plain.mean + 0.2, 0.05)}).prediction(young, young.curve)
+    assert plain.mean < told.mean < plain.mean + 0.2
+    elsewhere = Judge(LONG, others, {"0" * 15 + "f": (0.9, 0.05)}).prediction(young, young.curve)
+    assert elsewhere == plain

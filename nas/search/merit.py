@@ -17,7 +17,7 @@ from nas.search.records import Record
 from nas.search.sampling.surrogate import Describer
 from nas.search.search import Search
 from nas.space.space import Searchable
-from nas.stopping.extrapolator import robust_range
+from nas.stopping.curves import robust_range
 
 Vector = npt.NDArray[np.float64]
 

@@ -7,19 +7,26 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, Trial, create_trial
 
 from nas.space.space import Knobs
+from nas.stopping.curves import Prediction
 
 Rows = Sequence[Sequence[float]]
 """A training so far, an epoch a row: train loss, validation loss, validation accuracy."""
 
 
 class Predicted(NamedTuple):
-    """What was predicted after an epoch: Student's t of the last epoch's accuracy (see
-    `nas.stopping.extrapolator.Prediction`), and the chance by which the training was judged."""
+    """What was predicted after an epoch: the distribution of the last epoch's accuracy (see
+    `nas.stopping.curves.Prediction`), and the chance by which the training was judged."""
 
     epoch: int
     mean: float
     scale: float
     chance: float
+    power: float = 1.0
+
+    @property
+    def prediction(self) -> Prediction:
+        """The distribution."""
+        return Prediction(self.mean, self.scale, self.power)
 
 
 class Audited(NamedTuple):

@@ -76,9 +76,10 @@ class SearchOptions(DataOptions):
     below: float = option(
         "share of the trials that aim below the budget, for the front", default=0.25, least=0, most=1, metavar="SHARE"
     )
-    stop: str = option(
+    stop: str | None = option(
         "rule by which hopeless trainings are stopped early",
-        default="extrapolate",
+        default=None,
+        unset="extrapolate, or none where trainings are too short to gain by it",
         choices=tuple(RULES),
         metavar="RULE",
     )
@@ -240,13 +241,14 @@ def decided(
     recipe: Recipe,
     baselines: tuple[str, ...],
     starts: tuple[list[dict[str, Any]], ...],
+    stop: str,
 ) -> Search:
     """What is searched where that is asked: of these data, in this space from that file, trained with the recipe as
-    far as the options do not say otherwise, beside these baselines, begun with those knobs."""
+    far as the options do not say otherwise, beside these baselines, begun with those knobs, stopped by that rule."""
     is_named = isinstance(asked.space, str) and not asked.space.endswith(".py")
     dataset = asked.dataset or data.name
-    stops = asked.stop != "none"
     epochs = asked.epochs or recipe.epochs
+    stops = stop != "none"
     augmentation = data.augmentation if asked.augmentation is None else tuple(asked.augmentation)
     as_asked = {f.name: getattr(asked, f.name) for f in fields(Search) if hasattr(asked, f.name)}
     return Search(
@@ -262,6 +264,7 @@ def decided(
             "baselines": baselines,
             "epochs": epochs,
             "recipe": replace(recipe, epochs=epochs, augmentation=augmentation),
+            "stop": stop,
             "stop_threshold": asked.stop_threshold if stops else None,
             "audit": (DEFAULT_AUDIT if asked.audit is None else asked.audit) if stops else 0.0,
             "starts": starts,

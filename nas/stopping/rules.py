@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from nas.stopping.extrapolator import Curve, Prediction
+    from nas.stopping.curves import Curve, Prediction
 
 THRESHOLD = 0.02
 """Chance of joining the front below which a training is not worth its epochs, in a search of `NETWORKS` networks:
@@ -187,6 +187,23 @@ class Never(Rule):
 
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Extrapolate, Median, Halving, Never)}
 """The rules, by the names that `--stop` takes."""
+
+
+DEFAULT_RULE = Extrapolate.name
+"""The rule where trainings are long enough for one."""
+LEAST_WORK = 5e10
+"""Multiply-adds of a training from which on stopping saves more than it costs: some 4 s on a core. To judge, freeze,
+find and thaw a training takes 0.1 to 0.3 s of that, the more the more trials there are; of trainings that short a sixth
+is saved: docs/stopping.md."""
+
+
+def default_rule(work: float) -> str:
+    """The rule for trainings of so many multiply-adds, forward and backward, over all their epochs.
+
+    >>> default_rule(2e10), default_rule(1e12)
+    ('none', 'extrapolate')
+    """
+    return DEFAULT_RULE if work >= LEAST_WORK else Never.name
 
 
 def _share_below(value: float, values: Sequence[float]) -> float:

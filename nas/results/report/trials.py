@@ -13,7 +13,6 @@ from nas.results.words import describe, duration, layer_cells
 from nas.search.notes import Predicted
 from nas.search.records import Record
 from nas.search.search import BASELINES
-from nas.stopping.extrapolator import Prediction
 
 TABLE_BYTES = 2_000_000
 """Most that all layer tables may take in the page; those of the front come first, then the most accurate."""
@@ -67,7 +66,7 @@ def outcome(record: Record) -> str:
 
 def predicted_interval(predicted: Predicted) -> tuple[float, float]:
     """The 95 % interval of a prediction, within 0 and 1."""
-    low, high = Prediction(predicted.mean, predicted.scale).interval(0.95)
+    low, high = predicted.prediction.interval(0.95)
     return max(0.0, low), min(1.0, high)
 
 

@@ -12,7 +12,6 @@ from scipy import stats
 
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
-from nas.stopping.extrapolator import Prediction
 
 LEVELS = (50, 80, 95)
 """Intervals, in percent."""
@@ -48,7 +47,7 @@ def _coverage(measured: Sequence[Record], level: int) -> float | None:
     inside = []
     for record in measured:
         for predicted in record.predictions:
-            low, high = Prediction(predicted.mean, predicted.scale).interval(level / 100)
+            low, high = predicted.prediction.interval(level / 100)
             inside.append(low <= record.accuracy <= high)
     return float(np.mean(inside)) if inside else None
 

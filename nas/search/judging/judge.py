@@ -5,8 +5,11 @@ to the end, and the strategies could not be compared. What curves look like is l
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,7 +17,8 @@ from nas.search.notes import Rows
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
 from nas.seeds import derive_seed
-from nas.stopping.extrapolator import Curve, Extrapolator, Prediction, cut, robust_range
+from nas.stopping.curves import Curve, Prediction, cut, robust_range
+from nas.stopping.extrapolator import Extrapolator
 from nas.stopping.rules import RULES, Verdict, to_resume
 
 RECONSIDERED = 0.2
@@ -23,10 +27,16 @@ networks on the digits it fell from 0.5 half-way to 0.02 shortly before the end 
 
 
 class Judge:
-    """The rule of a search, with what its records teach."""
+    """The rule of a search, with what its records teach. `forecasts` are what a model of the space says of networks, by
+    fingerprint: mean and deviation of the accuracy at the last epoch, without having seen the network trained."""
 
-    def __init__(self, search: Search, records: Iterable[Record]) -> None:
-        self.search = search
+    def __init__(
+        self,
+        search: Search,
+        records: Iterable[Record],
+        forecasts: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    ) -> None:
+        self.search, self._forecasts = search, forecasts
         self._networks: dict[tuple[str, str], Record] = {}
         longest: dict[str, Record] = {}
         for record in records:
@@ -35,13 +45,18 @@ class Judge:
                 self._networks[key] = _longer(self._networks.get(key), record)
                 longest[record.network] = _longer(longest.get(record.network), record)
         self._known = list(longest.values())
-        self._curves = {key: curve(record) for key, record in self._networks.items()}
+        self._curves = {key: self._curve(record) for key, record in self._networks.items()}
         self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], search.epochs)
+        self._by_size: dict[str, list[tuple[int, str]]] = {}
+        for (strategy, network), record in self._networks.items():
+            self._by_size.setdefault(strategy, []).append((record.parameters, network))
+        for sizes in self._by_size.values():
+            sizes.sort()
         self.rule = RULES[search.stop](search.epochs, search.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
-        return self._extrapolator.predict(curve(record, rows))
+        return self._extrapolator.predict(self._curve(record, rows))
 
     def verdict(self, record: Record, rows: Rows, prediction: Prediction) -> Verdict:
         """Whether the training goes on."""
@@ -84,7 +99,7 @@ class Judge:
     def _frozen_verdicts(self, records: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
         """The stopped trainings that the rule may take up again, and what it says of them now."""
         frozen = _frozen(records) if self.rule.resumes else []
-        predictions = self._extrapolator.predict_all([curve(record) for record in frozen])
+        predictions = self._extrapolator.predict_all([self._curve(record) for record in frozen])
         return frozen, [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
@@ -93,11 +108,15 @@ class Judge:
 
     def _rivals(self, record: Record) -> list[tuple[str, str]]:
         """Keys of the other networks of its strategy with at most as many parameters."""
-        return [
-            key
-            for key, other in self._networks.items()
-            if key[0] == record.strategy and key[1] != record.network and other.parameters <= record.parameters
-        ]
+        sizes = self._by_size.get(record.strategy, [])
+        small = sizes[: bisect_right(sizes, record.parameters, key=lambda size: size[0])]
+        return [(record.strategy, network) for _, network in small if network != record.network]
+
+    def _curve(self, record: Record, rows: Rows | None = None) -> Curve:
+        """What is known of the training of a record, with what is forecast of its network."""
+        forecast = self._forecasts.get(record.network)
+        known = curve(record, rows)
+        return known if forecast is None else replace(known, forecast=forecast)
 
 
 def is_judged(search: Search, strategy: str) -> bool:

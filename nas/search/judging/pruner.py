@@ -7,7 +7,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.notes import foreign_note
-from nas.stopping.extrapolator import Curve, Extrapolator, cut, robust_range
+from nas.stopping.curves import Curve, cut, robust_range
+from nas.stopping.extrapolator import Extrapolator
 from nas.stopping.rules import THRESHOLD
 
 LARGEST = 1e100

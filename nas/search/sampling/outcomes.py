@@ -8,7 +8,6 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from nas.search.notes import read_notes
-from nas.stopping.extrapolator import deviation
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ def outcome(trial: FrozenTrial) -> Outcome:
     accuracy = math.nan if trial.value is None else trial.value
     last_loss = noted.curve[-1][1] if noted.curve else None
     log_loss = noted.predicted_loss if noted.stopped else last_loss
-    doubt = deviation(noted.predictions[-1].scale) if noted.stopped and noted.predictions else 0.0
+    doubt = noted.predictions[-1].prediction.deviation if noted.stopped and noted.predictions else 0.0
     return Outcome(accuracy, math.nan if log_loss is None else log_loss, measured=not noted.stopped, doubt=doubt)
 
 

@@ -81,7 +81,7 @@ class Worker:
         judge = Judge(self.claims.search, records)
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
-        predicted = Predicted(len(rows), prediction.mean, prediction.scale, chance)
+        predicted = Predicted(len(rows), prediction.mean, prediction.scale, chance, prediction.power)
         write_notes(trial, Notes(predictions=(predicted,)))
         verdict = judge.verdict(record, rows, prediction)
         least_chance = read_notes(trial).least_chance
