@@ -63,7 +63,7 @@ def merits(search: Search, space: Searchable, records: Sequence[Record]) -> dict
     modelled = [i for i, record in enumerate(found.values()) if set(record.knobs) == names]
     if len(modelled) >= FEWEST_MODELLED:
         all_knobs = [list(found.values())[i].knobs for i in modelled]
-        expected[modelled] = Describer(space).model(all_knobs, list(accuracies[modelled])).left_out()
+        expected[modelled] = Describer(space).model(all_knobs, list(accuracies[modelled])).left_out()[0]
     return dict(zip(found, smoothed(accuracies, noise, expected), strict=True))
 
 

@@ -146,6 +146,8 @@ class Surrogate:
     """What the description counts beside the knobs."""
     local: float
     """What a network's own counts."""
+    noise: float
+    """Standard deviation of a value about what it stands for, in units of the values."""
     known: "_Columns"
     values: Array
     """That it learnt from."""
@@ -161,11 +163,11 @@ class Surrogate:
         left = np.maximum(own - np.einsum("ij,jk,ik->i", kernel, self.inverse, kernel), 1e-12)
         return self.centre + self.scale * (kernel @ self.solved), self.scale * np.sqrt(self.variance * left)
 
-    def left_out(self) -> Array:
-        """What the others say of each network that it learnt from [networks] (Rasmussen and Williams 2006, equation
-        5.12)."""
-        without: Array = self.values - self.scale * self.solved / np.diag(self.inverse)
-        return without
+    def left_out(self) -> tuple[Array, Array]:
+        """What the others say of the value of each network that it learnt from: means and standard deviations, noise
+        among them [networks] (Rasmussen and Williams 2006, equation 5.12)."""
+        precision = np.diag(self.inverse)
+        return self.values - self.scale * self.solved / precision, self.scale * np.sqrt(self.variance / precision)
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,9 @@ def learnt(
                 if fit > likely:
                     likely = fit
                     inverse = np.asarray(np.linalg.inv(every), dtype=np.float64)
-                    found = Surrogate(centre, scale, weight, local, known, raw, inverse @ target, inverse, variance)
+                    spread = scale * math.sqrt(noise * explained * variance)
+                    found = Surrogate(
+                        centre, scale, weight, local, spread, known, raw, inverse @ target, inverse, variance
+                    )
     assert found is not None
     return found

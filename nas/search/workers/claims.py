@@ -3,8 +3,9 @@
 Called under the run's lock "claim", one worker at a time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from optuna.study import Study
@@ -16,9 +17,10 @@ from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
 from nas.search.journal import open_trial, parse_study_name, trial_key, written_together
+from nas.search.judging.forecasts import Forecaster
 from nas.search.judging.judge import Judge
 from nas.search.notes import Audited, Notes, first_of, noted_trial, read_notes, write_notes
-from nas.search.records import RecordReader, common_failure
+from nas.search.records import Record, RecordReader, common_failure
 from nas.search.sampling.feasible import suggest
 from nas.search.search import Search
 from nas.search.studies import studied
@@ -89,6 +91,14 @@ class Claims:
             fail(trial, reason)
         return None
 
+    def judge(self, records: Sequence[Record]) -> Judge:
+        """The judge of the search's trainings, who has heard what a model of the space says of their networks."""
+        return Judge(self.search, records, self._forecaster.forecasts(records))
+
+    @cached_property
+    def _forecaster(self) -> Forecaster:
+        return Forecaster(self.space)
+
     def _is_orphan(self, noted: Notes) -> bool:
         if noted.worker in (None, self.slot):
             return True
@@ -100,7 +110,7 @@ class Claims:
         if self.search.stop == "none":
             return None
         records = self.reader.read()
-        judge = Judge(self.search, records)
+        judge = self.judge(records)
         record, least_chance = judge.to_resume(records, nothing_new=nothing_new)
         audited = None
         if record is None and nothing_new:

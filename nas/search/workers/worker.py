@@ -28,7 +28,7 @@ from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
 from nas.network.layers import Layer
 from nas.search.journal import parse_study_name, trial_key, written_together
-from nas.search.judging.judge import Judge, is_judged
+from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import run_folder, weights_file, worker_file
 from nas.search.studies import load_data_of, open_studies, space_of
@@ -78,7 +78,7 @@ class Worker:
         records = self.claims.reader.read()
         name, budget = parse_study_name(trial.study.study_name)
         record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
-        judge = Judge(self.claims.search, records)
+        judge = self.claims.judge(records)
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
         predicted = Predicted(len(rows), prediction.mean, prediction.scale, chance, prediction.power)
