@@ -21,7 +21,7 @@ from nas.cli.run_tables import progress_words
 from nas.machine.folders import WorkFolder
 from nas.search.records import Record, State
 from nas.search.search import BASELINES, Search, SearchOptions, run_folder
-from nas.search.workers.progress import Forecaster, Progress
+from nas.search.workers.progress import Outlook, Progress
 from nas.search.workers.supervisor import Snapshot
 
 EPOCHS = 8
@@ -121,7 +121,7 @@ def test_a_trial_to_come_takes_as_long_as_the_latest_that_ended() -> None:
     """A mean over those and one to the last epoch: the first are never stopped."""
     search = replace(STOPPING, trials=4)
     ended = [trial(0, EPOCHS, "trained"), trial(1, 2, "failed"), trial(2, 2, "replayed")]
-    work = Forecaster(search).workload(ended)
+    work = Outlook(search).workload(ended)
     assert work.done({}) == SECONDS * (EPOCHS + 2 + 2)
     assert work.left == pytest.approx(SECONDS * (EPOCHS + EPOCHS + 2 + 0) / 4)
 
@@ -129,7 +129,7 @@ def test_a_trial_to_come_takes_as_long_as_the_latest_that_ended() -> None:
 def test_baselines_and_the_work_of_large_networks_count_for_what_they_are() -> None:
     search = replace(STOPPING, trials=1, baselines=("resnet", "vgg"))
     large = replace(trial(7, EPOCHS, "trained", strategy=BASELINES), seconds=800.0)
-    work = Forecaster(search).workload([trial(0, EPOCHS, "trained"), large])
+    work = Outlook(search).workload([trial(0, EPOCHS, "trained"), large])
     assert work.left == pytest.approx(800.0)
     assert work.done({}) == SECONDS * EPOCHS + 800.0
 

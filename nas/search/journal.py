@@ -6,11 +6,12 @@ The only file that reaches into what Optuna does not offer.
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -135,8 +136,10 @@ def trial_key(study: Study, trial: Trial | FrozenTrial) -> str:
 
 
 def note_death(studies: Mapping[tuple[str, int], Study], key: str, place: str) -> None:
-    """Notes on the trial of that key, if it still runs, that a worker died over it at that place."""
+    """Notes on the trial of that key, if it still runs, that a worker died over it at that place. Another worker may
+    have taken it over and told it by now."""
     for study in studies.values():
         for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial_key(study, frozen) == key:
-                write_notes(open_trial(study, frozen.number), Notes(deaths=[*read_notes(frozen).deaths, place]))
+                with suppress(UpdateFinishedTrialError):
+                    write_notes(open_trial(study, frozen.number), Notes(deaths=[*read_notes(frozen).deaths, place]))

@@ -15,6 +15,11 @@ Forecasts = dict[str, tuple[float, float]]
 """Mean and deviation of the accuracy at the last epoch, by fingerprint."""
 
 
+def no_forecasts(records: Iterable[Record]) -> Forecasts:
+    """What is forecast where no model is asked: nothing."""
+    return {}
+
+
 class Forecaster:
     """Forecasts the networks of one search; their description is remembered between calls."""
 

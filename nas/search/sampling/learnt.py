@@ -1,7 +1,6 @@
 """What a walk learns from outcomes: how noisy they are, and what they forecast of other networks."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +15,6 @@ from nas.space.space import Knob
 
 Vector = npt.NDArray[np.float64]
 
-CREDIT = 8
-"""Trials at the average gain that each way to move is credited with."""
-
 
 class Line(NamedTuple):
     """A line of a walk's log, the networks that it speaks of, and the one that they were compared with."""
@@ -28,20 +24,14 @@ class Line(NamedTuple):
     against: Point | None = None
 
 
-Move = Literal["step", "exchange"]
-
-
 @dataclass
 class Memory:
-    """What a walk has learnt: the outcomes of the points it has looked at, the noise, what the ways to move have cost
-    and gained, and its log."""
+    """What a walk has learnt: the outcomes of the points it has looked at, the noise, and its log."""
 
     outcomes: dict[Point, Outcome] = field(default_factory=dict)
     triples: list[tuple[float, tuple[Outcome, ...]]] = field(default_factory=list)
     metric: Literal["accuracy", "log-loss"] = "accuracy"
     log: list[Line] = field(default_factory=list)
-    spent: Counter[Move] = field(default_factory=Counter)
-    gained: dict[Move, float] = field(default_factory=dict)
 
     def value(self, point: Point) -> float:
         """In the chosen metric, larger is better; -inf where the trial failed."""
@@ -67,18 +57,6 @@ class Memory:
     def floor(self) -> float:
         """What two values must differ by to count: the standard error of a difference."""
         return math.sqrt(2) * self.noise(self.metric)
-
-    def spend(self, move: Move, trials: int, gain: float) -> None:
-        """Notes what a try cost and gained."""
-        self.spent[move] += trials
-        self.gained[move] = self.gained.get(move, 0.0) + max(gain, 0.0)
-
-    def better(self, moves: Sequence[Move]) -> Move:
-        """The move that has gained most a trial so far, the first of equals; each is credited with as many trials at
-        the average gain of all, and one more at the noise, so that none is given up after a few."""
-        average = (sum(self.gained.values()) + self.floor) / (self.spent.total() + 1)
-        credit = CREDIT * average
-        return max(moves, key=lambda move: (self.gained.get(move, 0.0) + credit) / (self.spent[move] + CREDIT))
 
     def choose_metric(self) -> None:
         """The one whose noise is smaller against the spread of the values so far."""

@@ -14,7 +14,8 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import UNIFORM, FeasibleSampler, told
+from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import Outcome, outcome
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -59,6 +60,7 @@ class WalkSampler(FeasibleSampler):
     def walk(self, start: Point) -> Walk:
         """Climb after climb from the first network on, until `IDLE_RESTARTS` of them meet nothing new."""
         self.known: dict[str, Outcome] = {}
+        self.reached: list[Point] = []
         centre, idle = start, 0
         for restart in count(1):
             before = len(self.known)
@@ -74,14 +76,21 @@ class WalkSampler(FeasibleSampler):
         the outcomes alone, and ask for networks within budget alone."""
 
     def restart(self, restart: int) -> Point:
-        """Where the climb after that one begins: at a random network."""
-        return self.point(draw_within(self.space, self.budget, self.rng("restart", restart)))
+        """Where the climb after that one begins: at a mutant of the best network known (iterated local search, Lourenço
+        et al. 2003) or, in a share `UNIFORM` of cases, at a random one."""
+        rng = self.rng("restart", restart)
+        reached = [point for point in self.reached if math.isfinite(self.known[self.identity(point)].accuracy)]
+        if not reached or rng.random() < UNIFORM:
+            return self.point(draw_within(self.space, self.budget, rng))
+        best = max(reached, key=lambda point: self.known[self.identity(point)].accuracy)
+        return self.fit(self.point(mutated(self.space.knobs, self.knobs_of(best), rng)))
 
     def look(self, points: Iterable[Point]) -> Walk:
         """Asks for the outcomes of those networks that are not known yet; `self.known` has them then."""
         unknown = {self.identity(point): point for point in points if self.identity(point) not in self.known}
         if unknown:
             outcomes = yield list(unknown.values())
+            self.reached += unknown.values()
             self.known.update(zip(unknown, outcomes, strict=True))
 
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:

@@ -1,7 +1,6 @@
 """Projected greedy search whose gradients cost two networks each (see `greedy_full` for the method)."""
 
 import math
-from typing import ClassVar
 
 from nas.search.sampling.walk import Point, moved, notch, replaced
 from nas.search.strategies.greedy_full import FullGreedySampler, Gradient
@@ -15,13 +14,11 @@ class GreedySampler(FullGreedySampler):
     counted, which costs nothing.
     """
 
-    GRADIENTS: ClassVar = 3
-
-    def _gradient(self, centre: Point, attempt: int) -> Gradient:
+    def _gradient(self, centre: Point, rounds: int) -> Gradient:
         ordered = [i for i, knob in enumerate(self.space.knobs) if knob.role != "choice"]
         if not ordered:
             return None
-        signs = self.rng("signs", repr(centre), attempt).choice((-1, 1), size=len(ordered))
+        signs = self.rng("signs", repr(centre), rounds).choice((-1, 1), size=len(ordered))
         upper, lower = (
             self.fit(
                 replaced(

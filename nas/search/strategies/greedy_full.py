@@ -16,13 +16,12 @@ step is taken; knobs that are no numbers, moved by exchange; and restarts where 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import combinations
-from typing import ClassVar
+from itertools import combinations, count
 
 import numpy as np
 from optuna.study import Study
 
-from nas.search.sampling.learnt import Forecast, Line, Memory, Move, Vector
+from nas.search.sampling.learnt import Forecast, Line, Memory, Vector
 from nas.search.sampling.outcomes import Outcome
 from nas.search.sampling.walk import Point, Walk, WalkSampler, exchanges, moved, notch, replaced
 from nas.seeds import derive_seed
@@ -60,38 +59,22 @@ class FullGreedySampler(WalkSampler):
     A gradient takes a full set of differences: as many networks as there are ordered knobs.
     """
 
-    GRADIENTS: ClassVar = 1
-    """Gradients tried at a network that lead nowhere."""
-
     def walk(self, start: Point) -> Walk:
         """Climb after climb, with what is learnt from all of them."""
         self._memory = Memory()
         return super().walk(start)
 
     def climb(self, centre: Point, restart: int) -> Walk:
-        """Steps and exchanges, whichever has gained more a trial so far, until neither gains."""
+        """Steps and exchanges until neither gains."""
         yield from self._look([centre])
         self._say(f"start {restart} at {self._described(centre)}", centre)
         yield from self._probe(centre, restart)
-        tried: set[tuple[int, Value]] = set()
-        gradients, has_moved = 0, False
-        while True:
-            moves: list[Move] = ["step"] if gradients < self.GRADIENTS else []
-            moves += ["exchange"] if set(exchanges(self.space.knobs, centre)) - tried else []
-            if not moves and has_moved:
-                tried, has_moved = set(), False
-                continue
-            if not moves:
+        for rounds in count():
+            climbed = yield from self._steps(centre, rounds)
+            exchanged = yield from self._exchange(climbed, restart, rounds)
+            if exchanged == centre:
                 break
-            move, before = self._memory.better(moves), len(self.known)
-            if move == "step":
-                gradients += 1
-                target = yield from self._stepped(centre, gradients)
-            else:
-                target = yield from self._exchanged(centre, tried, self.rng("exchange", restart, repr(centre)))
-            self._memory.spend(move, len(self.known) - before, self._gain(centre, target))
-            if target != centre:
-                centre, gradients, has_moved = target, 0, True
+            centre = exchanged
         self._say(f"no move from {self._described(centre)} gains more than {self._shown(self._memory.floor)}", centre)
 
     def explain(self, study: Study) -> list[str]:
@@ -150,12 +133,16 @@ class FullGreedySampler(WalkSampler):
             f"nearly equal networks; floor {self._shown(memory.floor, sign='')}"
         )
 
-    def _stepped(self, centre: Point, attempt: int) -> Steps:
-        """A gradient, and the step that it leads to, if one gains; the log says why not."""
-        gradient = yield from self._gradient(centre, attempt)
-        return centre if gradient is None else (yield from self._step(centre, gradient))
+    def _steps(self, centre: Point, rounds: int) -> Steps:
+        """Steps along the projected gradient while they gain more than the floor; the log says why they end."""
+        while (gradient := (yield from self._gradient(centre, rounds))) is not None:
+            stepped = yield from self._step(centre, gradient)
+            if stepped == centre:
+                break
+            centre = stepped
+        return centre
 
-    def _gradient(self, centre: Point, attempt: int) -> Gradient:
+    def _gradient(self, centre: Point, rounds: int) -> Gradient:
         """The projected gradient by full differences: n + 1 networks. None where no difference beats the floor."""
         pairs = self._pairs(centre)
         yield from self._look(point for pair in pairs.values() for point in pair)
@@ -216,23 +203,29 @@ class FullGreedySampler(WalkSampler):
                 return short
         return best
 
-    def _exchanged(self, centre: Point, tried: set[tuple[int, Value]], rng: np.random.Generator) -> Steps:
-        """Single knobs moved and fitted, the most promising first, until one was tried that was not known."""
-        moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
-        promise = self._promise([replaced(centre, dict([move])) for move in moves])
-        for i in np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable"):  # ties in random order
-            before, move = len(self.known), moves[i]
-            tried.add(move)
-            target = self.fit(replaced(centre, dict([move])))
-            if self.identity(target) == self.identity(centre):
-                continue
-            yield from self._look([target])
-            if self._gains(centre, target, "exchange"):
-                tried.add((move[0], centre[move[0]]))
-                return target
-            if len(self.known) > before:
-                break  # something was learnt: rank anew
-        return centre
+    def _exchange(self, centre: Point, restart: int, rounds: int) -> Steps:
+        """Single knobs moved and fitted, the most promising first; each gain is taken at once."""
+        tried: set[tuple[int, Value]] = set()
+        rng = self.rng("exchange", restart, rounds)
+        while True:
+            before = len(self.known)
+            moves = [move for move in exchanges(self.space.knobs, centre) if move not in tried]
+            promise = self._promise([replaced(centre, dict([move])) for move in moves])
+            for i in np.argsort(-(promise + 1e-9 * rng.random(len(moves))), kind="stable"):  # ties in random order
+                move = moves[i]
+                tried.add(move)
+                target = self.fit(replaced(centre, dict([move])))
+                if self.identity(target) == self.identity(centre):
+                    continue
+                yield from self._look([target])
+                if self._gains(centre, target, "exchange"):
+                    tried.add((move[0], centre[move[0]]))
+                    centre = target
+                    break
+                if len(self.known) > before:
+                    break  # something was learnt: rank anew
+            else:
+                return centre
 
     def restart(self, restart: int) -> Point:
         """The most promising of some random networks, and of some two moves away from the best one."""
@@ -253,11 +246,6 @@ class FullGreedySampler(WalkSampler):
     @cached_property
     def _forecast(self) -> Forecast:
         return Forecast(self.space.knobs)
-
-    def _gain(self, centre: Point, target: Point) -> float:
-        """What the target is better by; 0 where that is not known."""
-        gain = self._memory.value(target) - self._memory.value(centre)
-        return gain if math.isfinite(gain) else 0.0
 
     def _gains(self, centre: Point, target: Point, move: str) -> bool:
         """Whether the target beats the centre by more than the floor; says so."""

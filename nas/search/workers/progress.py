@@ -61,7 +61,7 @@ class Workload:
 
 
 @dataclass
-class Forecaster:
+class Outlook:
     """Tells the workload of a search again and again."""
 
     search: Search
@@ -207,7 +207,7 @@ class Progress:
     """(seconds, epochs of each network) whenever an epoch had ended, those within the window."""
 
     def __post_init__(self) -> None:
-        self._forecaster = Forecaster(self.search)
+        self._forecaster = Outlook(self.search)
 
     def look(self, records: Sequence[Record], seconds: float) -> None:
         """Takes in the records as they are so many seconds after the workers were started."""

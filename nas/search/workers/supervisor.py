@@ -3,8 +3,9 @@
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 from optuna.study import Study
@@ -15,6 +16,7 @@ from nas.machine.pool import Pool, last_line
 from nas.machine.pulse import Pulse
 from nas.search.front import sweep_weights, write_front
 from nas.search.journal import note_death
+from nas.search.judging.forecasts import Forecaster, Forecasts, no_forecasts
 from nas.search.judging.judge import Judge
 from nas.search.records import Record, RecordReader
 from nas.search.search import Search, worker_file
@@ -37,6 +39,8 @@ class Snapshot:
     finished_before: int
     time_limit: float | None = None
     """Seconds after which it is to stop."""
+    forecasts: Callable[[Sequence[Record]], Forecasts] = no_forecasts
+    """What the workers' judges hear of the networks."""
 
     @property
     def total(self) -> int:
@@ -58,7 +62,7 @@ class Snapshot:
         """Whether every trial is told and no stopped training should go on."""
         if self.finished < self.total or len(self.records) > self.finished:
             return False
-        judge = Judge(self.search, self.records)
+        judge = Judge(self.search, self.records, self.forecasts(self.records))
         return judge.to_resume(self.records, nothing_new=True)[0] is None and judge.to_audit(self.records) is None
 
     @property
@@ -156,7 +160,12 @@ class Supervisor:
                 self._stop(pool, "interrupted")
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
-        return Snapshot(self.search, self._reader.read(), seconds, finished_before, self.time_limit)
+        records = self._reader.read()
+        return Snapshot(self.search, records, seconds, finished_before, self.time_limit, self._forecaster.forecasts)
+
+    @cached_property
+    def _forecaster(self) -> Forecaster:
+        return Forecaster(self.space)
 
     def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
