@@ -103,3 +103,36 @@ def test_columns_of_the_table_are_read_as_csv(tmp_path: Path) -> None:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["note", *rows[0]], *(["a, b", *row] for row in rows[1:])])
     flags = ("--budget", "190", "--trials", "5", "--seeds", "1", "--strategies", "random")
     assert run(strategies(table, *flags)).returncode == 0
+
+
+def sampled(path: Path) -> Path:
+    """Every third row of the table: a sample of its space."""
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[::3]]) + "\n")
+    return path
+
+
+def test_a_sample_of_a_space_is_searched_by_every_strategy_row_by_row(tmp_path: Path) -> None:
+    """A proposal is answered by the nearest row within budget that is left, until none is."""
+    table = sampled(write_table(tmp_path / "sample.csv"))
+    flags = ("--budget", "190", "--trials", "60", "--seeds", "1", "--confirm", "3")
+    done = run(strategies(table, *flags))
+    assert done.returncode == 0, done.stderr
+    for name, found in json.loads(done.stdout)["strategies"].items():
+        assert (found["over_budget"], found["duplicates"], found["exhausted"]) == (0, 0, 1), name
+        assert found["confirmed"]["60"]["mean"] <= found["regret"]["60"]["mean"] + 1e-9, name
+
+
+def test_a_search_begins_at_the_start_that_is_given(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.csv", scale=1.0)
+    flags = ("--budget", "10000", "--trials", "1", "--seeds", "1", "--strategies", "local,linear")
+    found = json.loads(run(strategies(table, *flags, "--start", "first=3,second=op2,third=3")).stdout)["strategies"]
+    assert {name: figures["regret"]["1"]["mean"] for name, figures in found.items()} == {"local": 0.0, "linear": 0.0}
+
+
+def test_a_start_that_the_table_lacks_is_refused_in_one_line(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.csv")
+    for start, complaint in (("colour=red", "no knob"), ("nonsense", "KNOB=VALUE"), (f"{KNOBS[0]}=77", "is one of")):
+        done = run(strategies(table, "--budget", "190", "--start", start))
+        assert done.returncode == 2
+        assert complaint in done.stderr
