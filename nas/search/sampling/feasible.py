@@ -36,6 +36,9 @@ MUTANTS = 10
 UNIFORM = 0.2
 """Share of uniform draws among the first proposals of a strategy."""
 
+DOUBT = 4
+"""Networks told from which on the default may be found to be a bad one."""
+
 ENUMERABLE = 20_000
 """Combinations of knobs of a space that are looked through, if there are no more, before it is said to have nothing new
 left."""
@@ -127,12 +130,16 @@ class FeasibleSampler(BaseSampler, ABC):
 
     def begun(self, study: Study, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
         """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the default or,
-        as often, of the best network told; so a good default is used and a bad one left behind."""
-        if rng.random() < UNIFORM:
-            return draw_within(self.space, target, rng)
+        as often, of the best network told. A default that is worse than most of `DOUBT` networks or more is left
+        behind: half draws, half mutants of the best."""
         known = told(study)
-        parent = max(known, key=lambda t: t.value or 0.0).params if known and rng.random() < 0.5 else self._defaults
-        return self.mutant(parent, target, seen, rng)
+        best = max(known, key=lambda t: t.value or 0.0).params if known else self._defaults
+        default = next((t.value for t in known if t.number == len(self._beginnings) - 1), None)
+        better = sum((t.value or 0.0) > default for t in known) if default is not None else 0
+        is_bad = len(known) >= DOUBT and 2 * better > len(known)
+        if rng.random() < (0.5 if is_bad else UNIFORM):
+            return draw_within(self.space, target, rng)
+        return self.mutant(best if is_bad or rng.random() < 0.5 else self._defaults, target, seen, rng)
 
     def mutant(self, parent: Knobs, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
         """A mutant of the parent, fitted; one that the study does not have, if a few tries find one."""
