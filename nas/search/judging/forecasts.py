@@ -11,6 +11,9 @@ from nas.space.space import Searchable
 FEWEST = 10
 """Networks measured to the last epoch from which on a forecast is made."""
 
+MOST = 200
+"""Networks, the latest, that a forecast is made from: its time grows with the cube of their number."""
+
 Forecasts = dict[str, tuple[float, float]]
 """Mean and deviation of the accuracy at the last epoch, by fingerprint."""
 
@@ -32,10 +35,11 @@ class Forecaster:
         others. Empty while fewer than FEWEST were."""
         own = {record.network: record for record in records if record.network and set(record.knobs) == self._names}
         own |= {record.network: record for record in own.values() if record.is_measured}
-        known = [record for record in own.values() if record.is_measured]
+        known = [record for record in own.values() if record.is_measured][-MOST:]
         if len(known) < FEWEST:
             return {}
-        others = [record for record in own.values() if not record.is_measured]
+        taught_by = {record.network for record in known}
+        others = [record for record in own.values() if record.network not in taught_by]
         taught = [record.knobs for record in known]
         columns, description = self._describer.columns(taught), self._describer.description(taught)
         model = learnt(columns, description, [record.accuracy for record in known])

@@ -19,16 +19,18 @@ from nas.space.space import Knobs
 class LinearSampler(FeasibleSampler):
     """A linear model of knobs and network, asked for the best of many mutants of the best networks.
 
-    After the first `STARTUP` trials, the networks told are smoothed by the model; of `CANDIDATES` mutants of the best
-    `PARENTS` of them, and a few draws, it proposes the one that a draw from the model's belief says is best. Where a
-    network must be fitted, which takes longest, only the `FITTED` most promising are, and judged again with what the
-    model knows of whole networks.
+    After the first `STARTUP` trials, the `BEST` and the `LATEST` networks told are smoothed by the model; of
+    `CANDIDATES` mutants of the best `PARENTS` of them, and a few draws, it proposes the one that a draw from the model's
+    belief says is best. Where a network must be fitted, which takes longest, only the `FITTED` most promising are, and
+    judged again with what the model knows of whole networks.
     """
 
     STARTUP = 8
     PARENTS = 8
     CANDIDATES = 128
     FITTED = 6
+    BEST = 150
+    LATEST = 100
     DRAWN = 0.1
     """Share of candidates that are uniform draws."""
     CURIOSITY = 0.5
@@ -42,7 +44,7 @@ class LinearSampler(FeasibleSampler):
 
     def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
         """The most promising mutant."""
-        trials = told(study)
+        trials = self._taught(told(study))
         known = [t.params for t in trials]
         columns, description = self._describer.columns(known), self._describer.description(known)
         values, doubts = worths([outcome(t) for t in trials])
@@ -58,6 +60,11 @@ class LinearSampler(FeasibleSampler):
         promise = self._drawn(model, self._describer.columns(fitted), self._describer.description(fitted), rng)
         ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]
         return next((knobs for knobs in ranked if self.space.identity(knobs) not in seen), ranked[0])
+
+    def _taught(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The best and the latest, each network once: the model's time grows with the cube of their number."""
+        best = sorted(trials, key=lambda t: -(t.value or 0.0))[: self.BEST]
+        return list({t.number: t for t in (*best, *trials[-self.LATEST :])}.values())
 
     def _candidate(self, parents: Sequence[Knobs], rng: np.random.Generator) -> Knobs:
         if rng.random() < self.DRAWN:
