@@ -20,9 +20,9 @@ class LinearSampler(FeasibleSampler):
     """A linear model of knobs and network, asked for the best of many mutants of the best networks.
 
     After the first `STARTUP` trials, the `BEST` and the `LATEST` networks told are smoothed by the model; of
-    `CANDIDATES` mutants of the best `PARENTS` of them, and a few draws, it proposes the one that a draw from the model's
-    belief says is best. Where a network must be fitted, which takes longest, only the `FITTED` most promising are, and
-    judged again with what the model knows of whole networks.
+    `CANDIDATES` mutants of the best `PARENTS` of them, and a few draws, it proposes the one that a draw from the
+    model's belief says is best. Where a network must be fitted, which takes longest, only the `FITTED` most
+    promising are, and judged again with what the model knows of whole networks.
     """
 
     STARTUP = 8
