@@ -44,8 +44,8 @@ class Sample:
         return self.table.identity(knobs)
 
     def cost(self, knobs: Knobs) -> Cost | None:
-        """Of its row or, where it has none, of the nearest within budget."""
-        return self.table.cost(knobs) or self.table.cost(self._settings(int(self._distances(knobs).argmin())))
+        """Of its row, None where it has none: that is no network."""
+        return self.table.cost(knobs)
 
     def features(self, knobs: Knobs) -> tuple[float, ...]:
         """See `Table.features`."""

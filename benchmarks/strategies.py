@@ -114,12 +114,13 @@ def run_search(table: Table, search: Search, checkpoints: tuple[int, ...]) -> Fo
             row = table.row(settings)
             done = exhausted(study, trial.number)
             if not done:
-                duplicates += table.identity(settings) in seen
+                is_new = table.identity(settings) not in seen
+                duplicates += not is_new
                 seen.add(table.identity(settings))
                 feasible = row is not None and row.parameters <= search.budget.parameters
                 over += not feasible
                 tell(study, trial, search, row)
-                if feasible and row:
+                if feasible and row and is_new:
                     met.add(settings, row)
             done = done or (is_sample(table) and len(seen) == len(within))
         if trials in checkpoints:

@@ -118,3 +118,9 @@ def test_values_that_are_all_the_same_teach_nothing_and_do_no_harm() -> None:
     mean, uncertain = Describer(space).smoothed(all_knobs, [0.25] * 5)
     assert mean == pytest.approx([0.25] * 5)
     assert np.all(np.isfinite(uncertain))
+
+
+def test_a_width_of_one_option_is_no_column() -> None:
+    knobs = (Knob("stem", (16,), "width"), Knob("width", (4, 8), "width"), Knob("k", (3, 5), "ordered"))
+    encoder = Encoder(knobs)
+    assert len(encoder.columns({"stem": 16, "width": 4, "k": 3})) == 3  # the width, the kernel and its square

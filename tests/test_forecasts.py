@@ -44,3 +44,9 @@ def test_networks_are_forecast_from_the_others_within_what_is_said_to_be_uncerta
 def test_baselines_are_not_forecast() -> None:
     foreign = replace(record({}, 0.5), knobs={"baseline": "resnet"}, network="b")
     assert "b" not in Forecaster(SPACE).forecasts([*networks(20), foreign])
+
+
+def test_a_network_measured_by_one_strategy_and_stopped_by_another_is_measured() -> None:
+    known = networks(FEWEST)
+    stopped = replace(known[0], strategy="greedy", state="stopped", stopped=1)
+    assert Forecaster(SPACE).forecasts([*known, stopped]) == Forecaster(SPACE).forecasts(known)

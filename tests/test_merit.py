@@ -103,3 +103,10 @@ def test_the_default_within_a_budget_is_the_network_with_which_every_strategy_be
         study = optuna.create_study(sampler=STRATEGIES[name](space, Budget(budget), seed=3))
         trial = study.ask({knob.name: distribution(knob) for knob in space.knobs})
         assert trial.params == expected
+
+
+def test_one_bad_network_does_not_make_the_others_count_as_they_were_observed() -> None:
+    accuracies = np.linspace(0.50, 0.52, 20)
+    best = smoothed(accuracies, np.full(20, 1e-4), np.full(20, 0.51))[-1].mean
+    with_one = np.append(accuracies, 0.01)
+    assert smoothed(with_one, np.full(21, 1e-4), np.full(21, 0.51))[-2].mean == pytest.approx(best, abs=0.002)

@@ -19,6 +19,10 @@ ALLOCATOR = {
 """Keeps freed activations in the process, on huge pages: mapping them anew costs a fifth of the time on a CPU. What the
 user's own environment says instead goes before it."""
 
+ARITHMETIC = {"OPENBLAS_NUM_THREADS": "1"}
+"""Keeps numpy's sums in the same order whatever the number of cores, so that a search goes on elsewhere as here, and
+leaves the other cores to the other processes; torch's threads are not meant."""
+
 
 @dataclass(frozen=True)
 class _Process:
@@ -58,7 +62,7 @@ class Pool:
                 stdin=theirs.fileno(),
                 stdout=file,
                 stderr=file,
-                env=ALLOCATOR | os.environ,
+                env=ALLOCATOR | ARITHMETIC | os.environ,
                 start_new_session=True,
             )
         self._running[slot] = _Process(process, ours)

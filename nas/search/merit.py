@@ -30,6 +30,10 @@ NEAR = 0.5
 LEAST_SPREAD = 0.25
 """Least variance of networks about what is expected of them, in units of the noise: few networks measure it badly."""
 
+OUTLYING = 20.0
+"""Squared distances from what was expected count as no more than this many times their median: one bad network says
+nothing of how far the others are spread (three standard deviations of a normal distribution)."""
+
 FEWEST_MODELLED = 8
 """Networks from which on a model is learnt from them."""
 
@@ -75,8 +79,11 @@ def _as_losses_say(records: Sequence[Record]) -> Vector:
     if len(records) < FEWEST_MODELLED or not np.isfinite(losses).all() or np.ptp(losses) == 0:
         return accuracies
     low, high = robust_range(list(losses))
-    line = stats.linregress(np.clip(losses, low, high), accuracies)
-    foretold: Vector = np.clip(line.intercept + line.slope * losses, 0.0, 1.0)
+    cut = np.clip(losses, low, high)
+    line = stats.linregress(cut, accuracies)
+    if np.ptp(cut) == 0 or line.slope >= 0:  # it says nothing, or that the worse fitted are the better
+        return accuracies
+    foretold: Vector = np.clip(line.intercept + line.slope * cut, 0.0, 1.0)
     return (accuracies + foretold) / 2
 
 
@@ -94,7 +101,8 @@ def smoothed(accuracies: Vector, noise: Vector, expected: Vector) -> list[Merit]
     >>> [round(merit.mean, 3) for merit in smoothed(np.array([0.3, 0.5]), np.full(2, 0.01), np.full(2, 0.4))]
     [0.38, 0.42]
     """
-    scatter = float(np.mean((accuracies - expected) ** 2 - noise))
+    squares = (accuracies - expected) ** 2
+    scatter = float(np.mean(np.minimum(squares, OUTLYING * np.median(squares)) - noise))
     spread = max(scatter, LEAST_SPREAD * float(np.mean(noise)))
     weight = spread / (spread + noise)
     means, deviations = expected + weight * (accuracies - expected), np.sqrt(weight * noise)

@@ -93,8 +93,11 @@ def fit(
 def default_within(space: Searchable, budget: Budget) -> dict[str, Value]:
     """The space's default, fitted: the network with which every search begins, always the same. Raises BudgetError if
     the space has no network within budget."""
-    defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
-    return fit(space, defaults, budget, np.random.default_rng(0))
+    return fit(space, _defaults(space), budget, np.random.default_rng(0))
+
+
+def _defaults(space: Searchable) -> dict[str, Value]:
+    return {knob.name: knob.options[knob.start] for knob in space.knobs}
 
 
 def smallest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]:
@@ -109,7 +112,8 @@ def largest(space: Searchable) -> dict[str, Value]:
 
 def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
     """The cost of the smallest network. Raises BudgetError, naming it, if even that is over budget."""
-    cost = space.cost(smallest(space, budget))
+    least = space.nearest(_defaults(space), budget) if isinstance(space, Listed) else smallest(space, budget)
+    cost = space.cost(least)
     if cost is None or not budget.covers(cost):
         found = "none that fits the images" if cost is None else f"{cost.parameters:,} parameters"
         if cost is not None and budget.macs:
@@ -139,8 +143,7 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
         return best
 
     ends = ({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1))
-    defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
-    return min(map(descended, (*ends, defaults)), key=score)
+    return min(map(descended, (*ends, _defaults(space))), key=score)
 
 
 @dataclass

@@ -76,7 +76,7 @@ def width_knob(*options: int, default: int | None = None) -> Any:
 def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -> Any:
     if not options:
         raise SpaceError("a knob needs at least one option but got none; write knob(1, 2, 3)")
-    if len(set(map(repr, options))) != len(options):
+    if len(set(options)) != len(options):
         raise SpaceError(f"a knob needs distinct options but got {options!r:.80}")
     if not all(isinstance(option, int | float | bool | str) for option in options):
         raise SpaceError(f"a knob's options must be numbers, booleans or strings but are {options!r:.80}")

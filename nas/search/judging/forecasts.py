@@ -33,9 +33,10 @@ class Forecaster:
     def forecasts(self, records: Iterable[Record]) -> Forecasts:
         """The forecast of every network of the records, from those that were measured; of a measured one, from the
         others. Empty while fewer than FEWEST were."""
-        own = {record.network: record for record in records if record.network and set(record.knobs) == self._names}
-        own |= {record.network: record for record in own.values() if record.is_measured}
-        known = [record for record in own.values() if record.is_measured][-MOST:]
+        of_space = [record for record in records if record.network and set(record.knobs) == self._names]
+        of_space.sort(key=lambda record: (record.is_measured, record.latest))  # what was measured counts
+        own = {record.network: record for record in of_space}
+        known = sorted((r for r in own.values() if r.is_measured), key=lambda r: (r.latest, r.network))[-MOST:]
         if len(known) < FEWEST:
             return {}
         taught_by = {record.network for record in known}

@@ -134,7 +134,7 @@ class FeasibleSampler(BaseSampler, ABC):
         behind: half draws, half mutants of the best."""
         known = told(study)
         best = max(known, key=lambda t: t.value or 0.0).params if known else self._defaults
-        default = next((t.value for t in known if t.number == len(self._beginnings) - 1), None)
+        default = next((t.value for t in known if first_of(t) == len(self._beginnings) - 1), None)
         better = sum((t.value or 0.0) > default for t in known) if default is not None else 0
         is_bad = len(known) >= DOUBT and 2 * better > len(known)
         if rng.random() < (0.5 if is_bad else UNIFORM):

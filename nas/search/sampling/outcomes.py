@@ -8,6 +8,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from nas.search.notes import read_notes
+from nas.stopping.curves import robust_range
 
 LEAST_KNOWN = 0.8
 """Share of networks whose log-loss must be known for it to be the measure."""
@@ -48,5 +49,6 @@ def worths(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float]]:
     if len(finite) < LEAST_KNOWN * len(outcomes):
         return accuracies, doubts
     losses = [-o.log_loss if math.isfinite(o.log_loss) else min(finite) for o in outcomes]
-    spread = float(np.std(accuracies))
-    return losses, [doubt * float(np.std(losses)) / spread if spread else doubt for doubt in doubts]
+    low, high = robust_range(losses)
+    spread, of_losses = float(np.std(accuracies)), float(np.std(np.clip(losses, low, high)))
+    return losses, [doubt * of_losses / spread if spread else doubt for doubt in doubts]

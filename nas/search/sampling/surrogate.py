@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 
 from nas.space.space import Knob, Knobs, Searchable, Value
 
@@ -69,7 +70,7 @@ class Encoder:
 
     @cached_property
     def _widths(self) -> tuple[int, ...]:
-        return tuple(i for i, knob in enumerate(self.knobs) if knob.role == "width")
+        return tuple(i for i, knob in enumerate(self.knobs) if knob.role == "width" and len(knob.options) > 1)
 
     def columns(self, knobs: Knobs) -> Array:
         """The line of one assignment, whose widths need not fill the budget."""
@@ -234,24 +235,20 @@ def learnt(
     target = (raw - centre) / scale
     known = _Columns.of(columns, description)
     extra = (np.array(deviations) / scale) ** 2 if len(deviations) else np.zeros(len(raw))
-    found: Surrogate | None = None
-    likely = -math.inf
+    likely, chosen = -math.inf, (0.0, 0.0, 0.0, 0.0)
     for weight in DESCRIPTIONS if np.isfinite(known.deviation).any() else (0.0,):
         for local in locals_tried:
             kernel = known.kernel(columns, description, weight, local)
             explained = max(float(np.mean(np.diag(kernel))) - 1.0, 1e-6)
             for noise in NOISES:
-                every = kernel + np.diag(noise * explained + extra)
-                factor = np.linalg.cholesky(every)
-                half = np.linalg.solve(factor, target)
+                factor = np.linalg.cholesky(kernel + np.diag(noise * explained + extra))
+                half = solve_triangular(factor, target, lower=True)
                 variance = (float(half @ half) + 1) / (len(raw) + 1)
                 fit = -0.5 * (len(raw) + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
                 if fit > likely:
-                    likely = fit
-                    inverse = np.asarray(np.linalg.inv(every), dtype=np.float64)
-                    spread = scale * math.sqrt(noise * explained * variance)
-                    found = Surrogate(
-                        centre, scale, weight, local, spread, known, raw, inverse @ target, inverse, variance
-                    )
-    assert found is not None
-    return found
+                    likely, chosen = fit, (weight, local, noise * explained, variance)
+    weight, local, noise, variance = chosen
+    kernel = known.kernel(columns, description, weight, local)
+    inverse = np.asarray(np.linalg.inv(kernel + np.diag(noise + extra)), dtype=np.float64)
+    spread = scale * math.sqrt(noise * variance)
+    return Surrogate(centre, scale, weight, local, spread, known, raw, inverse @ target, inverse, variance)
