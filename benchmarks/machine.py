@@ -11,15 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from nas import __version__
 from nas.network.layers import Shape
-from nas.space.budget import Budget
-from nas.space.draw import fit
-from nas.space.space import Space, Value, bind, load_architecture, space_file
+from nas.space.space import Space, bind, load_architecture, space_file
 
 Figures = dict[str, Any]
 
@@ -68,11 +65,6 @@ def say(text: str) -> None:
 def space_named(name: str, shape: Shape, classes: int) -> Space:
     """A shipped search space for such images."""
     return bind(load_architecture(space_file(name)), shape, classes)
-
-
-def fitted_default(space: Space, budget: Budget) -> dict[str, Value]:
-    """The knobs of the space's default network, fitted to the budget."""
-    return fit(space, space.defaults, budget, np.random.default_rng(0))
 
 
 def one_thread() -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from machine import Figures, fitted_default, parser, say, show, space_named
+from machine import Figures, parser, say, show, space_named
 
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.network.layers import Layer
 from nas.space.budget import Budget, parse_count
 from nas.space.designs import scaled
+from nas.space.draw import default_within
 from nas.training import train
 from nas.training.graphs import Gradients, RecordedGradients
 from nas.training.recipe import Recipe
@@ -29,7 +30,7 @@ SHAPE, CLASSES, WARM_UP = (3, 32, 32), 100, 40
 def networks(budgets: list[int]) -> dict[str, Layer]:
     """By what they are called."""
     space = space_named("mixed", SHAPE, CLASSES)
-    found = {f"mixed at {budget:,}": space.network(fitted_default(space, Budget(budget))) for budget in budgets}
+    found = {f"mixed at {budget:,}": space.network(default_within(space, Budget(budget))) for budget in budgets}
     resnet = scaled("resnet", Budget(max(budgets)), SHAPE, CLASSES)
     assert resnet is not None
     return found | {f"resnet at {max(budgets):,}": resnet}

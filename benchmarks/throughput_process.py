@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from machine import fitted_default, space_named
+from machine import space_named
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer
 from nas.network.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
 from nas.space.budget import Budget, parse_count
+from nas.space.draw import default_within
 from nas.training.recipe import Recipe
 from nas.training.train import train
 
@@ -55,7 +56,7 @@ def network(name: str) -> Layer:
     space `mixed` fitted to a budget."""
     if name.startswith("default@"):
         space = space_named("mixed", (3, SIDE, SIDE), CLASSES)
-        return space.network(fitted_default(space, Budget(parse_count(name.removeprefix("default@")))))
+        return space.network(default_within(space, Budget(parse_count(name.removeprefix("default@")))))
     first = stage("basic", 1, 16, 16, kernel=3, stride=1, name="stage 1")
     if name == "basic":
         second = stage("basic", 1, 16, 36, kernel=3, stride=2, name="stage 2")

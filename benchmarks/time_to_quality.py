@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import Figures, fitted_default, parser, say, show, space_named
+from machine import Figures, parser, say, show, space_named
 from optuna.trial import FrozenTrial, TrialState
 from usual_search import Job, open_study
 
@@ -39,6 +39,7 @@ from nas.search.notes import read_notes
 from nas.search.search import SearchOptions, run_folder
 from nas.search.studies import open_studies, studied
 from nas.space.budget import Budget, parse_count
+from nas.space.draw import default_within
 from nas.training.recipes import RECIPES, recipe_for
 from nas.training.several import train_all
 from nas.training.training import Training, training_folder
@@ -94,7 +95,7 @@ def usual_search(asked: argparse.Namespace, seed: int, place: Path, started: flo
     job = Job(journal, dataset, asked.space, asked.budget, asked.max_macs, epochs, seed, asked.device, asked.loaders)
     study, space = open_study(job), space_named(asked.space, data.shape, data.classes)
     if asked.usual_start:
-        study.enqueue_trial(dict(fitted_default(space, Budget(asked.budget, asked.max_macs))))
+        study.enqueue_trial(dict(default_within(space, Budget(asked.budget, asked.max_macs))))
     script = str(Path(__file__).with_name("usual_search.py"))
     jobs = [replace(job, slot=slot).text() for slot in range(asked.processes)]
     processes = [subprocess.Popen([sys.executable, script, text], stdin=subprocess.PIPE) for text in jobs]

@@ -1,10 +1,8 @@
 """Which rule of stopping a search follows where none is asked for."""
 
-import numpy as np
-
 from nas.search.search import SearchOptions
 from nas.space.budget import Budget
-from nas.space.draw import fit
+from nas.space.draw import default_within
 from nas.space.space import Space
 from nas.stopping.rules import DEFAULT_RULE, default_rule
 
@@ -23,6 +21,6 @@ def chosen_rule(asked: SearchOptions, space: Space, images: int) -> str:
     if asked.stop_threshold is not None or asked.audit is not None:
         return DEFAULT_RULE
     budget = Budget(max(asked.budgets), asked.max_macs)
-    cost = space.cost(fit(space, space.defaults, budget, np.random.default_rng(0)))
+    cost = space.cost(default_within(space, budget))
     assert cost is not None, "what was fitted has a cost"
     return default_rule(PASSES * cost.macs * images)

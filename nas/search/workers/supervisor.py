@@ -57,7 +57,7 @@ class Snapshot:
         """Networks of which something was told, those included whose stopped training has gone on since."""
         return sum(record.is_finished or record.resumed > 0 for record in self.records)
 
-    @property
+    @cached_property
     def is_complete(self) -> bool:
         """Whether every trial is told and no stopped training should go on."""
         if self.finished < self.total or len(self.records) > self.finished:

@@ -1,6 +1,6 @@
 """The card on the few networks that may be the best of each budget."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -26,7 +26,8 @@ def card(gathered: Gathered) -> Card:
         "<code>nas confirm</code> races these with fresh seeds and measures the winner against the space's default; "
         "margins seen in a search prove nothing."
     )
-    views = tuple(view for budget in gathered.search.budgets if (view := _view(gathered, budget)))
+    known = [merits(run.search, run.space, run.records) if run.space else {} for run in gathered.runs]
+    views = tuple(view for budget in gathered.search.budgets if (view := _view(gathered, known, budget)))
     if not views:
         trouble = gathered.runs[0].trouble
         why = "No searched network has been measured to its last epoch yet."
@@ -34,17 +35,16 @@ def card(gathered: Gathered) -> Card:
     return Card(name, heading, sentence, views)
 
 
-def _view(gathered: Gathered, budget: int) -> View | None:
-    rows = [row for run in gathered.runs for row in _rows(gathered, run, budget)]
+def _view(gathered: Gathered, known: Sequence[Mapping[str, Merit]], budget: int) -> View | None:
+    rows = [row for run, own in zip(gathered.runs, known, strict=True) for row in _rows(gathered, run, own, budget)]
     numbers: list[tuple[str, Kind]] = [(n, "n") for n in ("observed", "smoothed", "95 %", "above default, points")]
     columns: list[tuple[str, Kind]] = [("parameters", ""), *numbers, ("found by", ""), ("network", "words")]
     return View(html=table(columns, rows), label=f"{budget:,}") if rows else None
 
 
-def _rows(gathered: Gathered, run: Run, budget: int) -> Iterator[list[Any]]:
+def _rows(gathered: Gathered, run: Run, known: Mapping[str, Merit], budget: int) -> Iterator[list[Any]]:
     if run.space is None:
         return
-    known = merits(run.search, run.space, run.records)
     knobs = default_within(run.space, run.search.budget(budget))
     default = fingerprint(run.space.network(knobs), run.space.shape)
     by_network = {record.network: record for record in run.records if record.is_measured}
