@@ -19,7 +19,7 @@ from machine import Figures, parser, say, show, spread
 
 from nas.network.folds import macs, parameters
 from nas.network.layers import Layer
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
 from nas.space.space import Knobs, Space, bind, load_architecture, shipped_spaces

@@ -2,9 +2,10 @@
 
 Two kinds of blocks: every kind that spaces share x kernel x stride x width x resolution, and the parts (stem, stages,
 head) of networks drawn from every shipped space. A block's time is that of the fastest of some rounds, in which the
-ways take turns. "forms" are those of nas/network/kernels.py; "chosen" are the forms in the precision that the trainer
-takes on this device. `over` lists the blocks that are slower so than the fastest of the others by more than a tenth. On
-a GPU torch's own kernels are also timed on images that lie channel by channel ("NCHW"), which none of ours do.
+ways take turns. "forms" are those of nas/network/modules/kernels.py; "chosen" are the forms in the precision that the
+trainer takes on this device. `over` lists the blocks that are slower so than the fastest of the others by more than a
+tenth. On a GPU torch's own kernels are also timed on images that lie channel by channel ("NCHW"), which none of ours
+do.
 """
 
 import statistics
@@ -19,11 +20,11 @@ import numpy as np
 import torch
 from machine import Figures, parser, say, show
 
-from nas.network import kernels
 from nas.network.blocks import BLOCKS, stage
 from nas.network.folds import output_shape
 from nas.network.layers import Layer, Sequence, Shape
-from nas.network.module import to_module
+from nas.network.modules import kernels
+from nas.network.modules.module import to_module
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.space import bind, load_architecture, shipped_spaces
@@ -79,7 +80,7 @@ def no_forms(*_: object) -> kernels.Forms:
 
 @contextmanager
 def torchs_own() -> Iterator[None]:
-    """Without the forms of nas/network/kernels.py."""
+    """Without the forms of nas/network/modules/kernels.py."""
     with (
         mock.patch.object(kernels, "gradient_forms", no_forms),
         mock.patch.object(kernels, "positions_a_row", lambda _: 0),  # noqa: PT008 - a mock takes as long as a kernel

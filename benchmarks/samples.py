@@ -47,6 +47,10 @@ class Sample:
         """Of its row, None where it has none: that is no network."""
         return self.table.cost(knobs)
 
+    def settled(self, knobs: Knobs) -> dict[str, Value]:
+        """The same: every knob counts."""
+        return dict(knobs)
+
     def features(self, knobs: Knobs) -> tuple[float, ...]:
         """See `Table.features`."""
         return self.table.features(knobs)

@@ -42,6 +42,10 @@ class SpaceSurface:
         """Of the network."""
         return self.space.cost(settings)
 
+    def settled(self, settings: Knobs) -> dict[str, Value]:
+        """The same: every knob counts."""
+        return dict(settings)
+
     def features(self, settings: Knobs) -> tuple[float, ...]:
         """Of the network."""
         return self.space.features(settings)
@@ -88,6 +92,10 @@ class FileSurface:
     def cost(self, settings: Knobs) -> Cost | None:
         """The file's number of parameters; it knows no multiply-adds."""
         return Cost(self.count(settings), 0)
+
+    def settled(self, settings: Knobs) -> dict[str, Value]:
+        """The same: every knob counts."""
+        return dict(settings)
 
     def features(self, settings: Knobs) -> tuple[float, ...]:
         """The logarithm (base 2) of its parameters."""

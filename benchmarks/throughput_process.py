@@ -26,7 +26,7 @@ from nas.data.augment import DeviceData, DeviceSplit
 from nas.network import layers
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer
-from nas.network.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
+from nas.network.modules.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
 from nas.space.budget import Budget, parse_count
 from nas.space.draw import default_within
 from nas.training.recipe import Recipe

@@ -32,7 +32,7 @@ from nas.data import MANY_IMAGES
 from nas.data.load import SearchData, Split, load_search_data
 from nas.machine.process import listen, pick_device
 from nas.network.layers import Layer
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
 from nas.search.sampling.feasible import suggest
 from nas.space.space import Space
 

@@ -14,10 +14,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import BudgetError, DataError, RecipeError, RunError, SpaceError, UserError
-from nas.network.folds import macs, output_shape, parameters, peak_activation
+from nas.network.folds import macs, output_shape, parameters
 from nas.network.layers import (
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -26,11 +27,17 @@ from nas.network.layers import (
     Layer,
     Linear,
     Pool,
+    Product,
     Residual,
+    Scale,
     Sequence,
     Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Subsample,
+    Tied,
 )
 from nas.space.budget import Budget
 from nas.space.space import Architecture, knob, width_knob
@@ -39,11 +46,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas.api import Result, confirm, export, report, search, table, train
-    from nas.network.module import to_module
+    from nas.network.modules.module import to_module
     from nas.search.judging.pruner import CurvePruner
 
 _HEAVY = dict.fromkeys(("Result", "confirm", "export", "report", "table", "train"), "nas.api") | {
-    "to_module": "nas.network.module",
+    "to_module": "nas.network.modules.module",
     "CurvePruner": "nas.search.judging.pruner",
 }
 
@@ -53,6 +60,7 @@ __all__ = [
     "BatchNorm",
     "Budget",
     "BudgetError",
+    "Concat",
     "Conv",
     "CurvePruner",
     "DataError",
@@ -63,15 +71,21 @@ __all__ = [
     "Layer",
     "Linear",
     "Pool",
+    "Product",
     "RecipeError",
     "Residual",
     "Result",
     "RunError",
+    "Scale",
     "Sequence",
     "Shape",
+    "Shift",
+    "SignLinear",
+    "Slice",
     "SpaceError",
     "SqueezeExcitation",
     "Subsample",
+    "Tied",
     "UserError",
     "confirm",
     "export",

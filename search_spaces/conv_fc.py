@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import flat_classifier
-from nas.network.layers import Activation, BatchNorm, Conv, Layer, Pool, Residual, Sequence, Shape
+from nas.network.folds import output_shape
+from nas.network.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+    Pool,
+    Residual,
+    Sequence,
+    Shape,
+)
 from nas.space.space import Architecture, knob, width_knob
 
 WIDTHS = range(1, 513)
@@ -51,8 +62,8 @@ class ConvFC(Architecture):
             side = self._pooled(side) if has_pool else side
         if self.residual:
             layers.append(self._residual(inputs, side))
-        hidden = self.hidden if self.head == "hidden" else None
-        return Sequence((*layers, flat_classifier(Sequence(tuple(layers)), shape, classes, hidden)))
+        (features,) = output_shape(Sequence((*layers, Flatten())), shape)
+        return Sequence((*layers, self._head(features, classes)))
 
     def _conv(self, inputs: int, outputs: int, side: int) -> Conv:
         fits_unpadded = self.padding == "valid" and side >= self.kernel
@@ -70,6 +81,12 @@ class ConvFC(Architecture):
         conv, norm = Conv(width, width, self.kernel, bias=True), BatchNorm(width)
         body = Sequence((conv, norm, Activation("relu"), conv, norm))
         return Sequence((Residual(body), Activation("relu"), *self._pool(side)), "residual")
+
+    def _head(self, features: int, classes: int) -> Sequence:
+        if self.head == "linear":
+            return Sequence((Flatten(), Linear(features, classes)), "head")
+        between = (Linear(features, self.hidden), Activation("relu"))
+        return Sequence((Flatten(), *between, Linear(self.hidden, classes)), "head")
 
     def _pool(self, side: int) -> list[Layer]:
         return [Pool("max", self.pool)] if side >= self.pool else []

@@ -1,4 +1,4 @@
-"""Three stages, each of which chooses its kind of block: the default space."""
+"""Three or four stages, each of which chooses its kind of block: the default space."""
 
 from dataclasses import dataclass
 
@@ -6,53 +6,70 @@ from nas.network.blocks import BLOCKS, WIDTHS, Shortcut, classifier, stage, stem
 from nas.network.layers import Function, Layer, Sequence, Shape, Statistic
 from nas.space.space import Architecture, knob, width_knob
 
+BLOCKS_OF_A_STAGE = (1, 2, 3, 4, 6)
+EXPANSIONS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+EXCITATIONS = (0, 4, 8, 16)
+
 
 @dataclass(frozen=True)
 class Mixed(Architecture):
-    """A stem, three stages and a head.
+    """A stem, three stages or four, and a head.
 
-    `halve` names the parts that halve the resolution, so that every network ends at a quarter or an eighth of it.
-    `expansion` widens inverted and depthwise blocks and narrows bottlenecks; plain and basic blocks ignore it.
-    `rank` counts only with a low-rank head. The defaults are a good network of about 100,000 parameters for 32 x 32
-    images of 100 classes.
+    `halve` names the parts that halve the resolution. `expansion` widens the inside of inverted, depthwise, shift,
+    mixer and dense blocks and narrows bottlenecks; plain and basic blocks ignore it. `excitation` is how many channels
+    a hidden unit of the gate stands for, 0 no gate. With `shared` all blocks of a stage but its first have their 1x1
+    convolutions in common. `rank` counts only with a low-rank head. Stage 4 is there if `blocks4` is above 0. The
+    defaults are a good network of about 100,000 parameters for 32 x 32 images of 100 classes.
     """
 
     stem: int = width_knob(*WIDTHS[2:39], default=16)
-    halve: str = knob("2 3", "1 2", "1 3", "1 2 3", "stem 2", "stem 3", "stem 2 3")
+    halve: str = knob(
+        "2 3", "1 2", "1 3", "1 2 3", "stem 2", "stem 3", "stem 2 3", "2", "3", "2 4", "3 4", "2 3 4", "stem 2 3 4"
+    )
     activation: Function = knob("relu", "silu", "hardswish")
     shortcut: Shortcut = knob("projection", "pad", "none")
     kind1: str = knob(*BLOCKS, default="basic")
-    blocks1: int = knob(1, 2, 3, 4)
+    blocks1: int = knob(*BLOCKS_OF_A_STAGE)
     width1: int = width_knob(*WIDTHS[2:], default=16)
     kernel1: int = knob(3, 5, 7)
-    expansion1: int = knob(1, 2, 3, 4, 6)
-    excitation1: bool = knob(False, True)
+    expansion1: float = knob(*EXPANSIONS)
+    excitation1: int = knob(*EXCITATIONS)
+    shared1: bool = knob(False, True)
     kind2: str = knob(*BLOCKS, default="depthwise")
-    blocks2: int = knob(1, 2, 3, 4, default=3)
+    blocks2: int = knob(*BLOCKS_OF_A_STAGE, default=3)
     width2: int = width_knob(*WIDTHS[2:], default=32)
     kernel2: int = knob(3, 5, 7)
-    expansion2: int = knob(1, 2, 3, 4, 6, default=2)
-    excitation2: bool = knob(False, True)
+    expansion2: float = knob(*EXPANSIONS, default=2.0)
+    excitation2: int = knob(*EXCITATIONS)
+    shared2: bool = knob(False, True)
     kind3: str = knob(*BLOCKS, default="depthwise")
-    blocks3: int = knob(1, 2, 3, 4, default=3)
+    blocks3: int = knob(*BLOCKS_OF_A_STAGE, default=3)
     width3: int = width_knob(*WIDTHS[2:], default=60)
     kernel3: int = knob(3, 5, 7, default=5)
-    expansion3: int = knob(1, 2, 3, 4, 6, default=2)
-    excitation3: bool = knob(False, True)
+    expansion3: float = knob(*EXPANSIONS, default=2.0)
+    excitation3: int = knob(*EXCITATIONS)
+    shared3: bool = knob(False, True)
+    kind4: str = knob(*BLOCKS, default="depthwise")
+    blocks4: int = knob(0, *BLOCKS_OF_A_STAGE)
+    width4: int = width_knob(*WIDTHS[2:], default=96)
+    kernel4: int = knob(3, 5, 7)
+    expansion4: float = knob(*EXPANSIONS, default=2.0)
+    excitation4: int = knob(*EXCITATIONS)
+    shared4: bool = knob(False, True)
     pool: Statistic = knob("average", "max")
-    head: str = knob("linear", "low-rank")
+    head: str = knob("linear", "low-rank", "signs", "low-rank signs")
     rank: int = width_knob(*WIDTHS[1:39])
 
     def network(self, shape: Shape, classes: int) -> Layer:
-        """Stem, stages 1 to 3, head."""
+        """Stem, stages, head."""
         halved = self.halve.split()
         layers: list[Layer] = [stem(shape[0], self.stem, 2 if "stem" in halved else 1, self.activation)]
         width = self.stem
-        for s in ("1", "2", "3"):
+        for s in ("1", "2", "3", "4") if self.blocks4 else ("1", "2", "3"):
             layers.append(self._stage(s, width, 2 if s in halved else 1))
             width = getattr(self, f"width{s}")
-        rank = self.rank if self.head == "low-rank" else None
-        return Sequence((*layers, classifier(width, classes, pool=self.pool, rank=rank)))
+        rank = self.rank if "low-rank" in self.head else None
+        return Sequence((*layers, classifier(width, classes, pool=self.pool, rank=rank, signs="signs" in self.head)))
 
     def _stage(self, s: str, inputs: int, stride: int) -> Sequence:
         return stage(
@@ -66,5 +83,6 @@ class Mixed(Architecture):
             excitation=getattr(self, f"excitation{s}"),
             function=self.activation,
             transition=self.shortcut,
+            shared=getattr(self, f"shared{s}"),
             name=f"stage {s}",
         )

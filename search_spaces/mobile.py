@@ -49,7 +49,7 @@ class Mobile(Architecture):
                     kernel=getattr(self, f"kernel{s}"),
                     stride=2 if s in halved else 1,
                     expansion=getattr(self, f"expansion{s}"),
-                    excitation=getattr(self, f"excitation{s}"),
+                    excitation=4 if getattr(self, f"excitation{s}") else 0,
                     function=self.activation,
                     transition=self.shortcut,
                     name=f"stage {s}",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nas.network.layers import (
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -17,11 +18,17 @@ from nas.network.layers import (
     Layer,
     Linear,
     Pool,
+    Product,
     Residual,
+    Scale,
     Sequence,
     Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Subsample,
+    Tied,
 )
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
@@ -92,12 +99,21 @@ leaves: st.SearchStrategy[Layer] = st.one_of(
     st.builds(Identity),
     st.builds(Subsample, _counts, _counts, st.integers(1, 3)),
     st.builds(SqueezeExcitation, _counts, _counts),
+    st.builds(Slice, _counts, _counts, st.integers(0, 9)),
+    st.builds(Scale, _counts),
+    st.builds(Shift, _counts, st.integers(1, 7)),
+    st.builds(SignLinear, _counts, _counts, st.booleans()),
 )
 
 
 def _around(inner: st.SearchStrategy[Layer]) -> st.SearchStrategy[Layer]:
-    return st.builds(Sequence, st.lists(inner, max_size=4).map(tuple), st.text(max_size=8)) | st.builds(
-        Residual, inner, inner
+    several = st.lists(inner, max_size=4).map(tuple)
+    return st.one_of(
+        st.builds(Sequence, several, st.text(max_size=8)),
+        st.builds(Residual, inner, inner),
+        st.builds(Product, inner, inner),
+        st.builds(Concat, several),
+        st.builds(Tied, inner, st.integers(1, 4)),
     )
 
 

@@ -5,7 +5,7 @@ from torchvision.models import mobilenet_v2
 
 from nas.network.folds import macs, output_shape, parameters
 from nas.network.layers import Layer, Shape
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
 from nas.network.serial import from_json, to_json
 from nas.search.studies import BaselineSpace, feasible_baselines
 from nas.space.budget import Budget

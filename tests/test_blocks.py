@@ -11,11 +11,11 @@ from onnxruntime import InferenceSession
 from torch import nn
 
 from nas.errors import SpaceError
-from nas.network.blocks import BLOCKS, Block, Shortcut, stage
+from nas.network.blocks import BLOCKS, WHOLE_STAGES, Block, Shortcut, stage
 from nas.network.folds import output_shape, parameters
 from nas.network.layers import Function, Sequence
-from nas.network.module import to_module
-from nas.network.source import torch_source
+from nas.network.modules.module import to_module
+from nas.network.modules.source import torch_source
 from nas.results.export.formats.onnx import onnx_model
 
 blocks = st.builds(
@@ -24,13 +24,14 @@ blocks = st.builds(
     outputs=st.integers(1, 12),
     kernel=st.sampled_from([3, 5, 7]),
     stride=st.sampled_from([1, 2]),
-    expansion=st.integers(1, 6),
-    excitation=st.booleans(),
+    expansion=st.sampled_from([1, 1.5, 2, 2.5, 6]),
+    excitation=st.sampled_from([0, 2, 4, 16]),
     function=st.sampled_from(get_args(Function)),
     transition=st.sampled_from(get_args(Shortcut)),
+    length=st.integers(1, 4),
 )
 
-MANY_FACED = Block(3, 4, 5, 2, 3, True, "silu", "pad")
+MANY_FACED = Block(3, 9, 5, 2, 2.5, 2, "silu", "pad", 3)
 """A block in which as much as possible is asked for."""
 
 
@@ -75,6 +76,9 @@ def test_a_block_computes_the_same_in_onnx(kind: str) -> None:
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_the_first_block_of_a_stage_changes_width_and_resolution_and_the_others_are_one_object(kind: str) -> None:
     made = stage(kind, 3, 4, 6, kernel=3, stride=2, expansion=2, name="stage 1")
+    if kind in WHOLE_STAGES:
+        assert made == BLOCKS[kind](Block(4, 6, 3, 2, 2, length=3))
+        return
     first, rest = BLOCKS[kind](Block(4, 6, 3, 2, 2)), BLOCKS[kind](Block(6, 6, 3, 1, 2))
     assert made == Sequence((*first.layers, *rest.layers, *rest.layers))
     assert BLOCKS[kind](Block(4, 6, 3, 2, 2)) is first

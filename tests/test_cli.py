@@ -154,7 +154,7 @@ def test_nas_runs_as_a_program() -> None:
         ("search --budget 1K --dataset digits --validation-share 0.9", "--validation-share is 0.9; it must be above 0"),
         (
             "search --budget 10 --dataset digits",
-            "no network of space 'mixed' has at most 10 parameters; its smallest has 144 parameters. "
+            "no network of space 'mixed' has at most 10 parameters; its smallest has 118 parameters. "
             "Raise --budget or choose another --space.",
         ),
         ("search --budget 1K,10 --dataset digits", "no network of space 'mixed' has at most 10 parameters"),
@@ -291,7 +291,7 @@ def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[st
     code, out, err = run(["count", "mixed", "kind2=depthwise", "width2=32", "--classes", "10", "--json"], capsys)
     assert (code, err) == (0, "")
     content = json.loads(out)
-    assert set(content) == {"parameters", "macs", "peak_activation", "rows"}
+    assert set(content) == {"parameters", "macs", "peak_activation", "generated", "rows"}
     assert content["parameters"] == sum(row["parameters"] for row in content["rows"])
     assert content["macs"] == sum(row["macs"] for row in content["rows"])
     assert content["rows"][0]["layer"] == {

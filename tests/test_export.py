@@ -31,11 +31,12 @@ from nas.data.arrays import centre_square
 from nas.data.augment import DeviceData, normalised
 from nas.data.load import load_search_data
 from nas.errors import BudgetError, UserError
-from nas.network.folds import parameters
+from nas.network.folds import children, parameters
 from nas.network.layers import (
     KINDS,
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -44,16 +45,22 @@ from nas.network.layers import (
     Layer,
     Linear,
     Pool,
+    Product,
     Residual,
+    Scale,
     Sequence,
     Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Subsample,
+    Tied,
 )
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
+from nas.network.modules.source import torch_source
 from nas.network.serial import fingerprint, from_json
-from nas.network.source import torch_source
-from nas.results.export.card import Measured, ModelCard, Preprocessing
+from nas.results.export.card import Measured, ModelCard, Preprocessing, card_text
 from nas.results.export.difference import MismatchError, difference
 from nas.results.export.export import export_network
 from nas.results.export.formats import FORMATS, Contents
@@ -79,6 +86,7 @@ FITTED = Budget(8_000)
 
 BLOCK = Residual(Sequence((Conv(8, 8, 3), BatchNorm(8), SqueezeExcitation(8, 3))))
 
+GATED = Product(Scale(6), Sequence((Activation("silu"), SqueezeExcitation(6, 2))))
 EVERY: Layer = Sequence(
     (
         Sequence((Conv(2, 8, 5, dilation=2, bias=True), BatchNorm(8), Activation("silu")), 'stem\nimport """nothing'),
@@ -92,20 +100,21 @@ EVERY: Layer = Sequence(
         Conv(10, 6, 7, stride=3),
         Pool("average", 2, 1, 1),
         Activation("hardswish"),
+        Tied(Sequence((Concat((Slice(6, 4), Slice(6, 2, 4))), Shift(6), GATED, Conv(6, 6, 1), BatchNorm(6))), 3),
+        Concat((Identity(), Sequence((Slice(6, 3, 2), Conv(3, 2, 1))))),
         Residual(GlobalPool("max"), GlobalPool("average")),
         Flatten(),
         Dropout(0.2),
-        Linear(6, 7, bias=False),
-        Linear(7, 4),
+        Linear(8, 7, bias=False),
+        SignLinear(7, 5),
+        Linear(5, 4),
     )
 )
 """A network for images 2 x 16 x 14 with every kind of layer, and blocks that repeat."""
 
 
 def every_kind(layer: Layer) -> set[str]:
-    inside = {Sequence: lambda: layer.layers, Residual: lambda: (layer.body, layer.shortcut)}  # type: ignore[union-attr]
-    inner = inside.get(type(layer), lambda: ())()  # type: ignore[no-untyped-call]
-    return {type(layer).__name__}.union(*map(every_kind, inner))
+    return {type(layer).__name__}.union(*map(every_kind, children(layer)))
 
 
 def ready(network: Layer, seed: int = 0) -> nn.Module:
@@ -167,8 +176,16 @@ def test_a_network_of_one_layer_has_a_source() -> None:
 def test_a_helper_class_is_written_only_where_it_is_needed() -> None:
     assert re.findall(r"class (\w+)", torch_source(EVERY, (2, 16, 14))) == [
         "Residual",
+        "Product",
+        "Concat",
+        "Slice",
+        "Scale",
+        "Shift",
         "SqueezeExcitation",
         "Subsample",
+        "Again",
+        "Tied",
+        "SignLinear",
     ]
     assert "class" not in torch_source(Linear(3, 2), (3,)).partition("import json")[2]
 
@@ -290,6 +307,12 @@ def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: P
     assert "| validation | 0.5000 | 1 | standard error 0.0500, of 100 images; between seeds unknown |" in card
     assert "| test | 0.7000 | 3 | standard deviation 0.1000 |" in card
     assert "| size of the parameters | 0.1 kB in fp32, 0.0 kB in int8 |" in card
+
+
+def test_the_card_says_which_numbers_are_no_parameters() -> None:
+    assert "Not counted" not in card_text(SMALL, CARD, {})
+    told = card_text(Sequence((Flatten(), SignLinear(16, 2))), CARD, {})
+    assert "Not counted are 32 fixed signs of the classifier, which follow from a formula: `model.py` computes" in told
 
 
 @pytest.fixture(scope="module")

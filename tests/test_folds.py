@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from torch import nn
 
 from nas.network.blocks import classifier, stage, stem
-from nas.network.folds import Cost, ShapeError, cost, macs, output_shape, parameters, peak_activation, rows
+from nas.network.folds import Cost, ShapeError, cost, depth, macs, output_shape, parameters, rows
 from nas.network.layers import (
     KINDS,
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -24,13 +25,23 @@ from nas.network.layers import (
     Layer,
     Linear,
     Pool,
+    Product,
     Residual,
+    Scale,
     Sequence,
     Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Subsample,
+    Tied,
 )
-from nas.network.module import to_module
+from nas.network.memory import peak_activation
+from nas.network.modules.module import to_module
+from nas.network.modules.parts import SignLinear as SignLinearModule
+
+TIED = Sequence((Conv(4, 4, 1), Conv(4, 4, 3, groups=4), BatchNorm(4), SqueezeExcitation(4, 1)))
 
 EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     # layer, input, parameters, multiply-adds, output, peak activation
@@ -62,6 +73,17 @@ EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     (Residual(Activation()), (4, 8, 8), 0, 0, (4, 8, 8), 512),
     (Residual(Sequence((Conv(4, 4, 1), Conv(4, 4, 1)))), (4, 8, 8), 32, 2_048, (4, 8, 8), 768),
     (Residual(Conv(4, 8, 3, 2), Conv(4, 8, 1, 2)), (4, 8, 8), 320, 5_120, (8, 4, 4), 512),
+    (Slice(6, 4, 1), (6, 5, 5), 0, 0, (4, 5, 5), 250),
+    # the input, which is a branch, the other branch's result, and both in one
+    (Concat((Identity(), Conv(4, 2, 3))), (4, 8, 8), 72, 4_608, (6, 8, 8), 768),
+    (Concat((Slice(4, 1), Slice(4, 3, 1))), (4, 8, 8), 0, 0, (4, 8, 8), 512),
+    (Product(Conv(4, 4, 1), Activation()), (4, 8, 8), 16, 1_024, (4, 8, 8), 512),
+    (Scale(8), (8, 4, 4), 8, 0, (8, 4, 4), 128),
+    (Shift(8, 5), (8, 4, 4), 0, 0, (8, 4, 4), 256),
+    # 16 + 13 once, 36 + 8 three times
+    (Tied(TIED, 3), (4, 8, 8), 161, 10_008, (4, 8, 8), 512),
+    (SignLinear(16, 10), (16,), 20, 160, (10,), 26),
+    (SignLinear(16, 10, bias=False), (16,), 10, 160, (10,), 26),
 ]
 
 
@@ -131,6 +153,12 @@ def test_rows_list_the_body_of_a_residual_before_its_shortcut() -> None:
     ]
 
 
+def test_rows_of_tied_blocks_have_what_is_theirs_alone() -> None:
+    listed = list(rows(Tied(TIED, 3), (4, 8, 8)))
+    assert [row.parameters for row in listed] == [16, 36, 8, 13, 0, 36, 8, 0, 0, 36, 8, 0]
+    assert depth(Tied(TIED, 3)) == 6
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "words"),
     [
@@ -150,6 +178,16 @@ def test_rows_list_the_body_of_a_residual_before_its_shortcut() -> None:
         (Linear(8, 10), (9,), "needs the shape (8,) but gets (9,)"),
         (Linear(8, 10), (8, 1, 1), "needs the shape (8,) but gets (8, 1, 1)"),
         (Residual(Conv(4, 8, 3)), (4, 8, 8), "body gives (8, 8, 8) but its shortcut (4, 8, 8)"),
+        (Product(Conv(4, 8, 3), Identity()), (4, 8, 8), "body gives (8, 8, 8) but its gate (4, 8, 8)"),
+        (Concat((Identity(), Conv(4, 8, 3, 2))), (4, 8, 8), "to be concatenated give (4, 8, 8) and (8, 4, 4)"),
+        (Concat((Identity(), Flatten())), (4, 8, 8), "needs (channels, height, width) but gets (256,)"),
+        (Concat(()), (4, 8, 8), "has nothing to concatenate"),
+        (Slice(4, 2), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
+        (Slice(4, 2, 3), (4, 8, 8), "reaches beyond the last of its 4 channels"),
+        (Scale(4), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
+        (Shift(4), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
+        (Tied(Conv(4, 8, 3), 2), (4, 8, 8), "must keep the shape (4, 8, 8) but gives (8, 8, 8)"),
+        (SignLinear(8, 10), (9,), "needs the shape (8,) but gets (9,)"),
     ],
     ids=title,
 )
@@ -192,6 +230,8 @@ def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(dra
                 inner.register_forward_hook(
                     lambda m, _, output: counted.append(m.weight.numel() * prod(output.shape[2:]))
                 )
+            elif isinstance(inner, SignLinearModule):
+                inner.register_forward_hook(lambda m, *_: counted.append(m.signs.numel()))
         with mock.patch.object(nn.BatchNorm2d, "forward", lambda _, images: images):  # slow without data, and as large
             scores = module(torch.empty(2, *drawn.shape))
     assert parameters(drawn.network) == sum(p.numel() for p in module.parameters())

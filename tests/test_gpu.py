@@ -17,7 +17,7 @@ from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
 from nas.training.graphs import WARM_UP, RecordedGradients
 from nas.training.recipe import Optimiser, Recipe
 from nas.training.train import train
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 NETWORK: Layer = Sequence(
     (
         stem(1, 8),
-        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=True),
+        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=4),
         stage("depthwise", 1, 12, 12, kernel=5, stride=1, expansion=2),
         classifier(12, 10),
     )

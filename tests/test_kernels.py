@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.network.kernels import (
+from nas.network.modules.kernels import (
     batch_norm,
     conv2d,
     gradient_forms,

@@ -46,6 +46,7 @@ def test_every_kind_of_layer_is_known_by_its_name() -> None:
     assert sorted(KINDS) == [
         "Activation",
         "BatchNorm",
+        "Concat",
         "Conv",
         "Dropout",
         "Flatten",
@@ -53,9 +54,15 @@ def test_every_kind_of_layer_is_known_by_its_name() -> None:
         "Identity",
         "Linear",
         "Pool",
+        "Product",
         "Residual",
+        "Scale",
         "Sequence",
+        "Shift",
+        "SignLinear",
+        "Slice",
         "SqueezeExcitation",
         "Subsample",
+        "Tied",
     ]
     assert KINDS["Conv"] is Conv

@@ -11,8 +11,8 @@ from torch import nn
 from torchvision import models
 
 from nas.errors import SpaceError, UserError
-from nas.network.blocks import classifier, flat_classifier, stage, stem
-from nas.network.folds import ShapeError, depth, macs, output_shape, parameters
+from nas.network.blocks import classifier, stage, stem
+from nas.network.folds import depth, macs, output_shape, parameters
 from nas.network.layers import (
     Activation,
     BatchNorm,
@@ -29,8 +29,8 @@ from nas.network.layers import (
     Shape,
     Subsample,
 )
-from nas.network.module import to_module
-from nas.network.vision import count_module, torchvision_model
+from nas.network.modules.module import to_module
+from nas.network.modules.vision import count_module, torchvision_model
 from nas.space.models import MODELS, Model, TorchvisionModel, model_network
 from nas.space.space import Knobs
 
@@ -284,13 +284,6 @@ def test_convolutions_with_too_little_to_pool_keep_what_they_have() -> None:
         Flatten(),
         Linear(4, 10),
     ]
-
-
-def test_a_head_behind_a_trunk_that_does_not_fit_leaves_the_refusal_to_the_folds() -> None:
-    trunk = Conv(3, 4, 9, padding=0)
-    head = flat_classifier(trunk, (3, 8, 8), 10)
-    with pytest.raises(ShapeError, match=r"Conv\(inputs=3, outputs=4, kernel=9"):
-        output_shape(Sequence((trunk, head)), (3, 8, 8))
 
 
 # Other images

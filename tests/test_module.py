@@ -7,9 +7,11 @@ import torch
 from drawn import shipped
 from torch import Tensor, nn
 
+from nas.network.folds import parameters
 from nas.network.layers import (
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -18,13 +20,20 @@ from nas.network.layers import (
     Layer,
     Linear,
     Pool,
+    Product,
     Residual,
     Sequence,
     Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Subsample,
+    Tied,
 )
-from nas.network.module import LeanConv2d, ResidualModule, SubsampleModule, lean, to_module
+from nas.network.modules.module import LeanConv2d, LeanResidual, LeanSubsample, lean, to_module
+from nas.network.modules.parts import signs
+from nas.network.modules.source import torch_source
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
 from nas.space.space import shipped_spaces
@@ -194,14 +203,14 @@ def test_taps_that_never_meet_the_image_have_no_gradient() -> None:
 
 def test_a_subsampling_shortcut_takes_every_other_position_and_appends_zero_channels() -> None:
     images = torch.arange(1.0, 19.0).reshape(1, 2, 3, 3)
-    assert SubsampleModule(2, 3, 2)(images).tolist() == [
+    assert LeanSubsample(2, 3, 2)(images).tolist() == [
         [[[1, 3], [7, 9]], [[10, 12], [16, 18]], [[0, 0], [0, 0]]],
     ]
 
 
 def test_a_subsampling_shortcut_cuts_channels_where_fewer_are_wanted() -> None:
     images = torch.arange(1.0, 19.0).reshape(1, 2, 3, 3)
-    assert torch.equal(SubsampleModule(2, 1, 1)(images), images[:, :1])
+    assert torch.equal(LeanSubsample(2, 1, 1)(images), images[:, :1])
 
 
 def test_a_squeeze_excitation_multiplies_each_channel_by_its_gate() -> None:
@@ -217,6 +226,104 @@ def test_a_squeeze_excitation_multiplies_each_channel_by_its_gate() -> None:
 def test_a_residual_adds_its_shortcut_to_its_body() -> None:
     module = to_module(Residual(Activation("relu"), Identity()))
     assert module(torch.tensor([-1.0, 2.0])).tolist() == [-1.0, 4.0]
+
+
+def test_a_product_multiplies_its_body_by_its_gate() -> None:
+    module = to_module(Product(Slice(2, 1, 1), Sequence((Slice(2, 1), Activation("relu")))))
+    assert module(torch.tensor([[[[-1.0, 3.0]], [[5.0, 7.0]]]])).tolist() == [[[[0.0, 21.0]]]]
+
+
+def test_a_shift_moves_each_share_of_the_channels_its_own_way() -> None:
+    picture = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    moved = to_module(Shift(9))(picture.expand(1, 9, 3, 3))[0]
+    assert moved[0].tolist() == [[0, 0, 0], [0, 1, 2], [0, 4, 5]], "down and to the right"
+    assert moved[4].tolist() == picture.tolist()
+    assert moved[7].tolist() == [[4, 5, 6], [7, 8, 9], [0, 0, 0]], "up"
+    two = to_module(Shift(2))(picture.expand(1, 2, 3, 3))[0]
+    assert [two[0].tolist(), two[1].tolist()] == [picture.tolist(), [[5, 6, 0], [8, 9, 0], [0, 0, 0]]]
+
+
+def branches_with_slices(*sizes: int) -> tuple[Layer, ...]:
+    firsts = [sum(sizes[:i]) for i in range(len(sizes))]
+    pieces = [Slice(sum(sizes), size, first) for size, first in zip(sizes, firsts, strict=True)]
+    return (pieces[0], *(Sequence((piece, Conv(piece.outputs, 3, 3))) for piece in pieces[1:]))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Concat(branches_with_slices(2, 1, 3)),
+        Concat((Slice(6, 2), Slice(6, 3, 3))),
+        Concat((Slice(6, 3, 3), Slice(6, 3))),
+        Concat((Identity(), Conv(6, 2, 1))),
+        Product(Slice(6, 3), Sequence((Slice(6, 3, 3), Activation("silu")))),
+    ],
+)
+def test_branches_over_slices_have_the_results_and_gradients_of_their_plain_source(layer: Layer) -> None:
+    names: dict[str, Any] = {"__file__": "model.py"}
+    exec(torch_source(Sequence((layer, Flatten())), (6, 4, 5)), names)
+    ours, plain = to_module(Sequence((layer, Flatten()))), names["network"]()
+    plain.load_state_dict(ours.state_dict())
+    images = random_images(2, 6, 4, 5)
+    for mine, theirs in zip(results(ours, images), results(plain, images), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+TIED = Tied(Residual(Sequence((Conv(4, 4, 1), Conv(4, 4, 3, groups=4), BatchNorm(4), SqueezeExcitation(4, 2)))), 3)
+
+
+def test_tied_blocks_learn_with_one_set_of_pointwise_weights_and_norms_of_their_own() -> None:
+    module = to_module(TIED)
+    names = list(module.state_dict())
+    assert [name for name in names if ".0.weight" in name or "squeeze.weight" in name] == [
+        "0.body.0.weight",
+        "0.body.3.squeeze.weight",
+    ]
+    assert len([name for name in names if name.endswith("running_mean")]) == 3
+    images = random_images(2, 4, 5, 5)
+    module(images).square().sum().backward()
+    shared = module.get_parameter("0.body.0.weight")
+    assert shared.grad is not None
+    untied = nn.Sequential(*(to_module(TIED.block) for _ in range(3)))
+    for number in range(3):
+        every = module.state_dict().items()
+        first, own = ({name[2:]: value for name, value in every if name[0] == block} for block in ("0", f"{number}"))
+        untied[number].load_state_dict(first | own)
+    untied(images).square().sum().backward()
+    each = [untied.get_parameter(f"{number}.body.0.weight").grad for number in range(3)]
+    torch.testing.assert_close(shared.grad, sum(gradient for gradient in each if gradient is not None))
+
+
+def test_a_copy_of_tied_blocks_is_tied_to_itself() -> None:
+    module = to_module(Tied(TIED, 2))
+    copied = copy.deepcopy(module).to(torch.float64)
+    images = random_images(2, 4, 5, 5).double()
+    before = copied.eval()(images)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    assert torch.equal(copied(images), before)
+    with torch.no_grad():
+        copied.get_parameter("0.0.body.0.weight").zero_()
+    assert not torch.equal(copied(images), before)
+    assert parameters(Tied(TIED, 2)) == sum(p.numel() for p in copied.parameters())
+
+
+def test_the_signs_of_a_classifier_follow_from_its_size_alone_and_are_neither_trained_nor_stored() -> None:
+    module = to_module(SignLinear(6, 3))
+    assert {name: tuple(value.shape) for name, value in module.state_dict().items()} == {"scale": (3,), "bias": (3,)}
+    assert signs(6, 3).tolist() == [[-1, 1, 1, 1, -1, -1], [1, 1, 1, 1, 1, -1], [1, 1, -1, -1, -1, 1]]
+    scores = module(torch.eye(6))
+    torch.testing.assert_close(scores, signs(6, 3).T / 6**0.5)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(32, 100), (64, 10), (40, 1000)])
+def test_the_signs_of_different_classes_are_as_unlike_as_drawn_ones(inputs: int, outputs: int) -> None:
+    rows = signs(inputs, outputs)
+    assert len({tuple(row) for row in rows.tolist()}) == outputs, "no two classes are alike"
+    alike = (rows @ rows.T / inputs)[~torch.eye(outputs, dtype=torch.bool)]
+    assert alike.std().item() == pytest.approx(inputs**-0.5, rel=0.1)
+    assert abs(rows.mean().item()) < 3 / (inputs * outputs) ** 0.5
 
 
 IMAGES = torch.arange(18.0).reshape(1, 2, 3, 3) - 4
@@ -310,7 +417,7 @@ def test_working_in_place_changes_neither_scores_nor_gradients(name: str) -> Non
             if isinstance(part, nn.ReLU):
                 in_place += part.inplace
                 part.inplace = False
-            elif isinstance(part, ResidualModule):
+            elif isinstance(part, LeanResidual):
                 in_place += part.overwrites
                 part.overwrites = False
         found = []
@@ -332,7 +439,7 @@ def test_what_a_backward_pass_or_a_shortcut_still_reads_is_not_overwritten() -> 
     kept = images.clone()
     module(images).sum().backward()
     assert torch.equal(images, kept)
-    assert not any(part.overwrites for part in module.modules() if isinstance(part, ResidualModule))
+    assert not any(part.overwrites for part in module.modules() if isinstance(part, LeanResidual))
     assert [part.inplace for part in module.modules() if isinstance(part, nn.ReLU)] == [False, True]
 
 

@@ -11,8 +11,9 @@ from jsonschema import Draft202012Validator
 from records import PLAN, SPACE, record
 
 from nas.errors import RunError
-from nas.network.folds import cost, output_shape, peak_activation
+from nas.network.folds import cost, output_shape
 from nas.network.layers import KINDS, Function, Identity, Layer, Statistic
+from nas.network.memory import peak_activation
 from nas.network.serial import fingerprint, from_json, to_json
 from nas.search.front import (
     Baseline,
@@ -202,7 +203,8 @@ def test_a_layer_with_a_field_more_or_less_is_not_as_the_schema_says(name: str) 
 
 def example(kind: Any) -> Layer:
     """A layer of the kind, whatever has a default left at it."""
-    special = {"statistic": "max", "rate": 0.5, "layers": (), "body": Identity()}
+    special: dict[str, Any] = {"statistic": "max", "rate": 0.5, "layers": (), "branches": ()}
+    special |= dict.fromkeys(("body", "gate", "block"), Identity())
     layer: Layer = kind(**{f.name: special.get(f.name, 3) for f in fields(kind) if f.default is MISSING})
     return layer
 

@@ -2,13 +2,17 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from drawn import IMAGES, shipped, shipped_class
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nas.errors import SpaceError
 from nas.network.folds import Cost, output_shape
 from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.space.budget import Budget
+from nas.space.draw import draw
 from nas.space.space import (
     Architecture,
     Knob,
@@ -268,6 +272,49 @@ def test_a_shipped_space_says_what_it_is(name: str) -> None:
 
 def test_knobs_are_completed_with_defaults() -> None:
     assert Space(Tiny, (3, 8, 8), 10).check({"deep": True}) == {"width": 2, "deep": True, "function": "relu"}
+
+
+@dataclass(frozen=True)
+class Widened(Architecture):
+    """A knob of fractions."""
+
+    expansion: float = knob(1.0, 1.5, 2.0)
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        return Sequence((Flatten(), Linear(shape[0] * shape[1] * shape[2], classes)))
+
+
+def test_a_whole_number_stands_for_an_equal_fraction() -> None:
+    space = Space(Widened, (3, 8, 8), 10)
+    assert [space.check({"expansion": given})["expansion"] for given in (2, 2.0, 1.5)] == [2.0, 2.0, 1.5]
+    assert isinstance(space.check({"expansion": 2})["expansion"], float)
+    written = [parse_knobs(space.knobs, [f"expansion={text}"])["expansion"] for text in ("2", "2.0", "1.5", "1")]
+    assert written == [2.0, 2.0, 1.5, 1.0]
+    assert refusal(space.check, {"expansion": True}) == "knob 'expansion' must be one of 1.0, 1.5, 2.0 but got True"
+    assert refusal(parse_knobs, space.knobs, ["expansion=3"]) == (
+        "knob 'expansion' must be one of 1.0, 1.5, 2.0 but got '3'"
+    )
+
+
+def test_knobs_that_do_nothing_are_settled_at_their_defaults() -> None:
+    space = Space(Tiny, (3, 8, 8), 10)
+    assert space.settled({"width": 4, "deep": False, "function": "silu"})["function"] == "relu"
+    assert space.settled({"width": 4, "deep": True, "function": "silu"})["function"] == "silu"
+
+
+@pytest.mark.parametrize("name", SPACES)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_assignments_that_differ_in_a_knob_that_does_nothing_settle_alike(name: str, seed: int) -> None:
+    space, rng = shipped(name, (3, 32, 32), 100), np.random.default_rng(seed)
+    knobs = draw(space, rng)
+    settled, network = space.settled(knobs), space.network(knobs)
+    assert space.network(settled) == network
+    assert space.settled(settled) == settled
+    for decision in space.knobs:
+        other = settled | {decision.name: decision.options[rng.integers(len(decision.options))]}
+        does_nothing = settled[decision.name] == space.defaults[decision.name] and space.network(other) == network
+        assert space.settled(other) == settled or not does_nothing
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from nas.training.train import DivergenceError, Epoch, _resized, best_precision,
 NETWORK: Layer = Sequence(
     (
         stem(1, 8),
-        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=True),
+        stage("basic", 1, 8, 12, kernel=3, stride=2, excitation=4),
         Dropout(0.1),
         stage("depthwise", 1, 12, 12, kernel=3, stride=1, expansion=2),
         classifier(12, 10),

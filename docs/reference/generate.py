@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.data.sets import DATA_SETS
 from nas.machine.options import Option, bounds, described, text
 from nas.network.blocks import BLOCKS
+from nas.network.layers import KINDS
 from nas.results.export.formats import FORMATS
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.report.cards import CARDS
@@ -81,7 +82,8 @@ def registries() -> str:
 
 def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequence[str]]]]:
     """Title, how its entries are chosen, columns; and the lines."""
-    kinds = "Names for the knobs `kind1` to `kind3` of the space `mixed`"
+    kinds = "Names for the knobs `kind1` to `kind4` of the space `mixed`"
+    layers = "What `network()` of a space is made of: `from nas import Conv`"
     spaces = "Names for `--space`; `nas space NAME` shows the knobs"
     designs = "Names for `scaled:NAME@PARAMETERS`; a search trains them as baselines"
     augmentations = "Names for `--augment` and `--set augmentation=NAME,NAME`"
@@ -93,6 +95,7 @@ def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequenc
         ("Kinds of block", kinds, ("name", "block")),
         _blocks(),
     )
+    yield ("Layers", layers, ("name", "arguments", "what it computes")), _layers()
     yield ("Search spaces", spaces, ("name", "knobs", "networks")), _spaces()
     yield ("Scaled designs", designs, ("name", "design")), _designs()
     yield ("Data sets", "Names for `--dataset`", ("name", "images", "augmentation that suits")), _data_sets()
@@ -129,6 +132,10 @@ def _rules() -> Iterable[Sequence[str]]:
 
 def _blocks() -> Iterable[Sequence[str]]:
     return ((f"`{name}`", said(builder)) for name, builder in BLOCKS.items())
+
+
+def _layers() -> Iterable[Sequence[str]]:
+    return ((f"`{name}`", _code(f.name for f in fields(kind)) or "none", said(kind)) for name, kind in KINDS.items())
 
 
 def _spaces() -> Iterable[Sequence[str]]:

@@ -27,7 +27,7 @@ from nas.results.words import (
 )
 
 if TYPE_CHECKING:
-    from nas.network.vision import ModuleCost
+    from nas.network.modules.vision import ModuleCost
     from nas.results.table import Line
     from nas.space.space import Knob
     from nas.space.survey import Survey

@@ -6,13 +6,15 @@ arguments give the same object.
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from nas.errors import SpaceError
-from nas.network.folds import ShapeError, output_shape
+from nas.network.folds import parameters
 from nas.network.layers import (
     Activation,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
     Flatten,
@@ -21,12 +23,18 @@ from nas.network.layers import (
     Identity,
     Layer,
     Linear,
+    Pool,
+    Product,
     Residual,
+    Scale,
     Sequence,
-    Shape,
+    Shift,
+    SignLinear,
+    Slice,
     SqueezeExcitation,
     Statistic,
     Subsample,
+    Tied,
     sequence,
 )
 
@@ -55,18 +63,25 @@ class Block(NamedTuple):
     outputs: int
     kernel: int
     stride: int = 1
-    expansion: int = 1
-    excitation: bool = False
+    expansion: float = 1
+    excitation: int = 0
+    """How many channels a unit of the gate's hidden layer stands for; 0: no gate."""
     function: Function = "relu"
     transition: Shortcut = "projection"
+    length: int = 1
+    """Layers of a kind that makes a whole stage (`WHOLE_STAGES`)."""
+
+    def wide(self, channels: int) -> int:
+        """The channels times the expansion, rounded."""
+        return max(1, round(channels * self.expansion))
 
     def norm(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Sequence:
         """`conv_norm` with the block's activation."""
         return conv_norm(inputs, outputs, kernel, stride, groups, self.function)
 
     def gate(self, channels: int) -> list[Layer]:
-        """A squeeze-excitation gate at a quarter of the channels where one is asked for, else nothing."""
-        return [SqueezeExcitation(channels, max(1, channels // 4))] if self.excitation else []
+        """A squeeze-excitation gate where one is asked for, else nothing."""
+        return [SqueezeExcitation(channels, max(1, channels // self.excitation))] if self.excitation else []
 
     def around(self, body: Sequence) -> Layer:
         """The body with a shortcut: identity where the shape stays, else the transition ("none": no shortcut)."""
@@ -75,6 +90,11 @@ class Block(NamedTuple):
         if self.transition == "projection":
             return Residual(body, conv_norm(self.inputs, self.outputs, 1, self.stride))
         return Residual(body, Subsample(self.inputs, self.outputs, self.stride)) if self.transition == "pad" else body
+
+    def into(self, outputs: int) -> list[Layer]:
+        """Mean over windows at the block's stride, 1x1 to so many channels and norm; nothing where all that is so."""
+        pool: list[Layer] = [Pool("average", 3, self.stride, 1)] if self.stride > 1 else []
+        return [*pool, conv_norm(self.inputs, outputs, 1)] if pool or self.inputs != outputs else []
 
 
 Builder = Callable[[Block], Sequence]
@@ -109,7 +129,7 @@ def basic(block: Block) -> Sequence:
 @kind_of_block
 def bottleneck(block: Block) -> Sequence:
     """1x1 down to outputs / expansion, k x k, 1x1 up, around a shortcut (He et al. 2015)."""
-    inner = max(1, block.outputs // block.expansion)
+    inner = max(1, int(block.outputs / block.expansion))
     body = [
         block.norm(block.inputs, inner),
         block.norm(inner, inner, block.kernel, block.stride),
@@ -125,7 +145,7 @@ def inverted(block: Block) -> Sequence:
 
     At expansion 1 the first 1x1 is left out: a depthwise-separable convolution.
     """
-    inner = block.inputs * block.expansion
+    inner = block.wide(block.inputs)
     body = [
         *([block.norm(block.inputs, inner)] if block.expansion > 1 else []),
         block.norm(inner, inner, block.kernel, block.stride, inner),
@@ -141,16 +161,76 @@ def depthwise(block: Block) -> Sequence:
 
     At expansion 1 only one 1x1 follows the depthwise convolution.
     """
-    wide = block.outputs * block.expansion
+    spatial = conv_norm(block.inputs, block.inputs, block.kernel, block.stride, block.inputs)
+    return sequence([block.around(sequence([spatial, *_up_and_down(block)]))])
+
+
+@kind_of_block
+def shift(block: Block) -> Sequence:
+    """As `depthwise`, but the channels are shifted within a k x k window, without parameters (Wu et al. 2018)."""
+    return sequence([block.around(sequence([Shift(block.inputs, block.kernel), *_up_and_down(block, block.stride)]))])
+
+
+def _up_and_down(block: Block, stride: int = 1) -> list[Layer]:
+    """1x1 up by the expansion, activation, gate, 1x1 down; the second 1x1 only above an expansion of 1."""
+    wide = block.wide(block.outputs)
+    down = [conv_norm(wide, block.outputs, 1)] if block.expansion > 1 else []
+    return [block.norm(block.inputs, wide, 1, stride), *block.gate(wide), *down]
+
+
+@kind_of_block
+def mixer(block: Block) -> Sequence:
+    """Quarters of the channels through nothing, depthwise 3x3, depthwise k x k, and a 3x3 mean and a depthwise k x k
+    dilated by 3; 1x1 to twice the expansion, one half times the activated other, 1x1 back; around a shortcut with a
+    learned factor a channel.
+
+    After the 97,530-parameter network of 94.4 % on CIFAR-10; a mean and a 1x1 change width and resolution before it.
+    """
+    channels, ends = block.outputs, [block.outputs * quarter // 4 for quarter in range(5)]
+    quarters: list[Layer] = []
+    for number, (first, end) in enumerate(pairwise(ends)):
+        size = end - first
+        if size:
+            spatial: tuple[list[Layer], ...] = (
+                [],
+                [Conv(size, size, 3, groups=size)],
+                [Conv(size, size, block.kernel, groups=size)],
+                [Pool("average", 3, 1, 1), Conv(size, size, block.kernel, dilation=3, groups=size)],
+            )
+            piece = Slice(channels, size, first)
+            quarters.append(sequence([piece, *spatial[number]]) if spatial[number] else piece)
+    wide = block.wide(channels)
     body = [
-        conv_norm(block.inputs, block.inputs, block.kernel, block.stride, block.inputs),
-        block.norm(block.inputs, wide),
+        Concat(tuple(quarters)),
+        BatchNorm(channels),
+        Conv(channels, 2 * wide, 1, bias=True),
+        Product(Slice(2 * wide, wide), Sequence((Slice(2 * wide, wide, wide), Activation(block.function)))),
         *block.gate(wide),
-        *([conv_norm(wide, block.outputs, 1)] if block.expansion > 1 else []),
+        conv_norm(wide, channels, 1),
     ]
-    return sequence([block.around(sequence(body))])
+    return sequence([*block.into(channels), Residual(sequence(body), Scale(channels))])
 
 
+@kind_of_block
+def dense(block: Block) -> Sequence:
+    """A whole stage: 1x1 to half of the outputs, then layers of 1x1 to the expansion times their growth and k x k to
+    the growth, concatenated to all before (Huang et al. 2017, "DenseNet-BC"; here norm and activation follow)."""
+    width = -(-block.outputs // 2)
+    ends = [width + (block.outputs - width) * layer // block.length for layer in range(block.length + 1)]
+    layers = block.into(width)
+    for first, end in pairwise(ends):
+        if growth := end - first:
+            inner = block.wide(growth)
+            body = [block.norm(first, inner), block.norm(inner, growth, block.kernel), *block.gate(growth)]
+            layers.append(Concat((Identity(), sequence(body))))
+    return sequence(layers)
+
+
+WHOLE_STAGES = frozenset({"dense"})
+"""Kinds that make a whole stage of `Block.length` layers at once."""
+
+
+@lru_cache(maxsize=100_000)
 def stage(
     kind: str,
     blocks: int,
@@ -159,20 +239,26 @@ def stage(
     *,
     kernel: int,
     stride: int,
-    expansion: int = 1,
-    excitation: bool = False,
+    expansion: float = 1,
+    excitation: int = 0,
     function: Function = "relu",
     transition: Shortcut = "projection",
+    shared: bool = False,
     name: str = "",
 ) -> Sequence:
-    """`blocks` blocks of one kind, the first of which changes width and resolution. Raises SpaceError for a kind that
-    is none of `BLOCKS`."""
+    """`blocks` blocks of one kind, the first of which changes width and resolution; with `shared`, those behind it have
+    their 1x1 convolutions and gates in common. Raises SpaceError for a kind that is none of `BLOCKS`."""
     if kind not in BLOCKS:
         raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
-    first = Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition)
-    again = Block(outputs, outputs, kernel, 1, expansion, excitation, function, transition)
-    rest = [BLOCKS[kind](again)] * (blocks - 1) if blocks > 1 else []
-    return sequence([BLOCKS[kind](first), *rest], name)
+    is_whole = kind in WHOLE_STAGES
+    length = blocks if is_whole else 1
+    first = BLOCKS[kind](Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition, length))
+    if is_whole or blocks == 1:
+        return sequence([first], name)
+    again = BLOCKS[kind](Block(outputs, outputs, kernel, 1, expansion, excitation, function, transition))
+    tied = Tied(again, blocks - 1)
+    saves = shared and blocks > 2 and parameters(tied) < (blocks - 1) * parameters(again)
+    return sequence([first, *([tied] if saves else [again] * (blocks - 1))], name)
 
 
 def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu") -> Sequence:
@@ -181,25 +267,21 @@ def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu"
 
 
 def classifier(
-    inputs: int, classes: int, *, pool: Statistic = "average", rank: int | None = None, dropout: float = 0.0
+    inputs: int,
+    classes: int,
+    *,
+    pool: Statistic = "average",
+    rank: int | None = None,
+    signs: bool = False,
+    dropout: float = 0.0,
 ) -> Sequence:
-    """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes."""
-    linear = [Linear(inputs, classes)] if rank is None else [Linear(inputs, rank, bias=False), Linear(rank, classes)]
-    return Sequence((GlobalPool(pool), Flatten(), *([Dropout(dropout)] if dropout else []), *linear), "head")
-
-
-def flat_classifier(trunk: Layer, shape: Shape, classes: int, hidden: int | None = None) -> Sequence:
-    """Flatten and a linear classifier for what the trunk leaves of images of `shape`; with `hidden`, a linear layer of
-    that width and a ReLU between.
-
-    Where the trunk does not fit the images, the head is that of one value: every fold over both says what does not fit.
-    """
-    try:
-        (inputs,) = output_shape(Flatten(), output_shape(trunk, shape))
-    except ShapeError:
-        inputs = 1
-    between: list[Layer] = [] if hidden is None else [Linear(inputs, hidden), Activation("relu")]
-    return Sequence((Flatten(), *between, Linear(hidden or inputs, classes)), "head")
+    """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes. With
+    `signs` the matrix of the classes is fixed and takes no parameters (`SignLinear`)."""
+    last = (SignLinear if signs else Linear)(inputs if rank is None else rank, classes)
+    before: list[Layer] = [Dropout(dropout)] if dropout else []
+    if rank is not None:
+        before.append(Linear(inputs, rank, bias=False))
+    return Sequence((GlobalPool(pool), Flatten(), *before, last), "head")
 
 
 WIDTHS: tuple[int, ...] = (

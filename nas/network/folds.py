@@ -4,7 +4,7 @@ Each function is a fold over the layer tree. A kind of layer that a fold does no
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import assert_never
 
@@ -35,16 +35,69 @@ def parameters(layer: Layer) -> int:
             return sum(counted[id(inner)] for inner in layer.layers)
         case layers.Activation() | layers.Identity() | layers.Subsample() | layers.Dropout():
             return 0
-        case layers.Pool() | layers.GlobalPool() | layers.Flatten():
+        case layers.Pool() | layers.GlobalPool() | layers.Flatten() | layers.Slice() | layers.Shift():
             return 0
-        case layers.Residual():
-            return parameters(layer.body) + parameters(layer.shortcut)
+        case layers.Residual() | layers.Product() | layers.Concat():
+            return sum(map(parameters, branches(layer)))
+        case layers.Tied():
+            return layer.times * parameters(layer.block) - (layer.times - 1) * _tied_parameters(layer.block)
+        case layers.Scale():
+            return layer.channels
+        case layers.SignLinear():
+            return layer.outputs * (1 + layer.bias)
         case layers.SqueezeExcitation():
             return 2 * layer.channels * layer.squeezed + layer.squeezed + layer.channels
         case layers.Linear():
             return layer.outputs * (layer.inputs + layer.bias)
         case _:
             assert_never(layer)
+
+
+def generated(layer: Layer) -> int:
+    """Fixed numbers that follow from a formula, so that no file need hold them and they are no parameters: the signs of
+    `SignLinear`.
+
+    >>> generated(layers.SignLinear(24, 100))
+    2400
+    """
+    if isinstance(layer, layers.SignLinear):
+        return layer.inputs * layer.outputs
+    return sum(map(generated, children(layer)))
+
+
+def branches(layer: layers.Residual | layers.Product | layers.Concat) -> tuple[Layer, ...]:
+    """What the layer's input goes through side by side, in the order of computation."""
+    match layer:
+        case layers.Residual():
+            return layer.body, layer.shortcut
+        case layers.Product():
+            return layer.body, layer.gate
+        case layers.Concat():
+            return layer.branches
+
+
+def children(layer: Layer) -> tuple[Layer, ...]:
+    """The layers that the layer consists of; of a leaf, none."""
+    match layer:
+        case layers.Sequence():
+            return layer.layers
+        case layers.Tied():
+            return (layer.block,)
+        case layers.Residual() | layers.Product() | layers.Concat():
+            return branches(layer)
+        case _:
+            return ()
+
+
+def is_tied(layer: Layer) -> bool:
+    """Whether blocks that are `Tied` have the layer's weights in common."""
+    return isinstance(layer, layers.SqueezeExcitation) or (
+        isinstance(layer, layers.Conv) and layer.kernel == layer.groups == 1
+    )
+
+
+def _tied_parameters(layer: Layer) -> int:
+    return parameters(layer) if is_tied(layer) else sum(map(_tied_parameters, children(layer)))
 
 
 def output_shape(layer: Layer, shape: Shape) -> Shape:
@@ -63,9 +116,9 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
         case layers.Conv():
             after = layer.outputs, *_window(layer, shape, layer.dilation * (layer.kernel - 1) + 1)
             return prod(after) * (layer.inputs // layer.groups) * layer.kernel * layer.kernel, after
-        case layers.BatchNorm():
+        case layers.BatchNorm() | layers.Scale() | layers.Shift() | layers.SqueezeExcitation():
             _expect_image(layer, shape, layer.channels)
-            return 0, shape
+            return 2 * layer.channels * layer.squeezed if isinstance(layer, layers.SqueezeExcitation) else 0, shape
         case layers.Activation() | layers.Identity() | layers.Dropout():
             return 0, shape
         case layers.Sequence():
@@ -78,15 +131,19 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
                 part, shape = known[key]
                 total += part
             return total, shape
-        case layers.Residual():
-            body, after_body = _forward(layer.body, shape)
-            shortcut, after_shortcut = _forward(layer.shortcut, shape)
-            if after_body != after_shortcut:
-                raise ShapeError(f"a residual's body gives {after_body} but its shortcut {after_shortcut}: {layer}")
-            return body + shortcut, after_body
-        case layers.SqueezeExcitation():
-            _expect_image(layer, shape, layer.channels)
-            return 2 * layer.channels * layer.squeezed, shape
+        case layers.Tied():
+            block, behind = _forward(layer.block, shape)
+            if behind != shape:
+                raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
+            return layer.times * block, shape
+        case layers.Residual() | layers.Product() | layers.Concat():
+            every = [_forward(branch, shape) for branch in branches(layer)]
+            return sum(count for count, _ in every), _joined(layer, [after for _, after in every])
+        case layers.Slice():
+            _expect_image(layer, shape, layer.inputs)
+            if layer.first + layer.outputs > layer.inputs:
+                raise ShapeError(f"{layer} reaches beyond the last of its {layer.inputs} channels")
+            return 0, (layer.outputs, *shape[1:])
         case layers.Subsample():
             _expect_image(layer, shape, layer.inputs)
             return 0, (layer.outputs, -(-shape[1] // layer.stride), -(-shape[2] // layer.stride))
@@ -97,12 +154,29 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return 0, (shape[0], 1, 1)
         case layers.Flatten():
             return 0, (prod(shape),)
-        case layers.Linear():
+        case layers.Linear() | layers.SignLinear():
             if shape != (layer.inputs,):
                 raise ShapeError(f"{layer} needs the shape ({layer.inputs},) but gets {shape}")
             return layer.inputs * layer.outputs, (layer.outputs,)
         case _:
             assert_never(layer)
+
+
+def _joined(layer: layers.Residual | layers.Product | layers.Concat, shapes: list[Shape]) -> Shape:
+    """Shape of what the branches give together."""
+    if not shapes:
+        raise ShapeError(f"{layer} has nothing to concatenate")
+    first = shapes[0]
+    if isinstance(layer, layers.Concat):
+        for shape in shapes:
+            _expect_image(layer, shape)
+            if shape[1:] != first[1:]:
+                raise ShapeError(f"branches to be concatenated give {first} and {shape}: {layer}")
+        return sum(shape[0] for shape in shapes), *first[1:]
+    if shapes[1] != first:
+        body, other = ("residual's", "shortcut") if isinstance(layer, layers.Residual) else ("product's", "gate")
+        raise ShapeError(f"a {body} body gives {first} but its {other} {shapes[1]}: {layer}")
+    return first
 
 
 def _expect_image(layer: Layer, shape: Shape, channels: int | None = None) -> None:
@@ -148,10 +222,17 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
             for inner in layer.layers:
                 yield from rows(inner, shape, inside)
                 shape = output_shape(inner, shape)
-        case layers.Residual():
+        case layers.Tied():
             output_shape(layer, shape)
-            yield from rows(layer.body, shape, path)
-            yield from rows(layer.shortcut, shape, (*path, "shortcut"))
+            block = tuple(rows(layer.block, shape, path))
+            yield from block
+            for row in block * (layer.times - 1):
+                yield replace(row, parameters=0) if is_tied(row.layer) else row
+        case layers.Residual() | layers.Product() | layers.Concat():
+            output_shape(layer, shape)
+            for number, branch in enumerate(branches(layer)):
+                is_shortcut = isinstance(layer, layers.Residual) and number == 1
+                yield from rows(branch, shape, (*path, "shortcut") if is_shortcut else path)
         case _:
             count, after = _forward(layer, shape)
             yield Row(path, layer, shape, after, parameters(layer), count)
@@ -166,45 +247,14 @@ def depth(layer: Layer) -> int:
     match layer:
         case layers.Sequence():
             return sum(map(depth, layer.layers))
-        case layers.Residual():
-            return max(depth(layer.body), depth(layer.shortcut))
-        case layers.Conv() | layers.Linear():
+        case layers.Tied():
+            return layer.times * depth(layer.block)
+        case layers.Residual() | layers.Product() | layers.Concat():
+            return max(map(depth, branches(layer)))
+        case layers.Conv() | layers.Linear() | layers.SignLinear():
             return 1
         case _:
             return 0
-
-
-def peak_activation(layer: Layer, shape: Shape) -> int:
-    """The most values alive at once in inference on one image (4 bytes each in fp32).
-
-    Each layer holds its input and its output, except that element-wise layers work in place unless their input is
-    still wanted by a residual sum around them. A residual holds its input until its shortcut has used it.
-    """
-    return _peak(layer, shape, kept=0, wanted=False)
-
-
-def _peak(layer: Layer, shape: Shape, kept: int, wanted: bool) -> int:
-    """`kept`: values alive besides the input; `wanted`: the input must outlive this layer."""
-    size = prod(shape)
-    match layer:
-        case layers.Sequence():
-            peak = kept + size
-            for inner in layer.layers:
-                peak = max(peak, _peak(inner, shape, kept, wanted))
-                shape = output_shape(inner, shape)
-                if wanted:
-                    kept, wanted = kept + size, False
-            return peak
-        case layers.Residual():
-            after = prod(output_shape(layer.body, shape))
-            body = _peak(layer.body, shape, kept, wanted=True)
-            return max(body, _peak(layer.shortcut, shape, kept + after, wanted))
-        case layers.Identity() | layers.Flatten():
-            return kept + size
-        case layers.Activation() | layers.BatchNorm() | layers.Dropout() | layers.SqueezeExcitation():
-            return kept + size * (2 if wanted else 1)
-        case _:
-            return kept + size + prod(output_shape(layer, shape))
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,73 @@ class Residual:
     shortcut: "Layer" = Identity()
 
 
+@dataclass(frozen=True)
+class Slice:
+    """`outputs` of the `inputs` channels, from channel `first` on."""
+
+    inputs: int
+    outputs: int
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The results of all branches, each of which gets the whole input, one behind another along the channels."""
+
+    branches: "tuple[Layer, ...]"
+
+
+@dataclass(frozen=True)
+class Product:
+    """body(x) * gate(x), value by value."""
+
+    body: "Layer"
+    gate: "Layer"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A learned factor a channel, 1 at first."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Moves channels by whole positions, zeros where nothing comes in: parameter-free (Wu et al. 2018, "Shift").
+
+    The channels are divided as evenly as may be among the `kernel` x `kernel` moves of a window, row by row.
+    """
+
+    channels: int
+    kernel: int = 3
+
+
+@dataclass(frozen=True)
+class Tied:
+    """`block` `times` times one after another, with one set of weights for all of its 1 x 1 convolutions of a single
+    group and its gates (`SqueezeExcitation`); other convolutions, norms and scales each block has for itself.
+
+    The block must keep the shape of its input.
+    """
+
+    block: "Layer"
+    times: int
+
+
+@dataclass(frozen=True)
+class SignLinear:
+    """A classifier whose matrix is fixed: each class has a vector of signs that follow from a formula, times a learned
+    factor; and a learned bias a class (Hoffer et al. 2018, "Fix your classifier").
+
+    The signs are those of `nas.network.modules.parts.signs`: no file need hold them, so they are no parameters.
+    """
+
+    inputs: int
+    outputs: int
+    bias: bool = True
+
+
 Layer = (
     Conv
     | BatchNorm
@@ -145,6 +212,13 @@ Layer = (
     | Flatten
     | Linear
     | Dropout
+    | Slice
+    | Concat
+    | Product
+    | Scale
+    | Shift
+    | Tied
+    | SignLinear
 )
 
 KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in Layer.__args__}
@@ -164,7 +238,7 @@ def sequence(layers: Iterable[Layer], name: str = "") -> Sequence:
 def with_dropout(network: Layer, rate: float) -> Layer:
     """The network with a dropout before its last linear layer; itself at rate 0 or without a linear layer."""
     match network:
-        case Linear() if rate > 0:
+        case Linear() | SignLinear() if rate > 0:
             return Sequence((Dropout(rate), network))
         case Sequence(layers=layers):
             for i, layer in reversed(list(enumerate(layers))):

@@ -49,18 +49,18 @@ def from_json(tree: Any) -> Layer:
 
 def _value_from_json(tree: dict[str, Any], name: str, hint: Any) -> Any:
     value = tree[name]
-    if name == "layers":
+    if hint == tuple[Layer, ...]:
         if not isinstance(value, list):
-            raise LayerJSONError(f"Sequence.layers must be a list, but the JSON has {value!r:.80}")
+            raise LayerJSONError(f"{tree['layer']}.{name} must be a list, but the JSON has {value!r:.80}")
         return tuple(from_json(inner) for inner in value)
-    if name in ("body", "shortcut"):
+    if hint == Layer:
         return from_json(value)
     if hint in _CHOICES:
         valid = value in _CHOICES[hint]
     elif hint is float:
         valid = type(value) in (int, float) and 0 <= value < 1
     elif hint is int:
-        valid = type(value) is int and value >= (0 if name == "padding" else 1)
+        valid = type(value) is int and value >= (0 if name in ("padding", "first") else 1)
     else:
         valid = type(value) is hint
     if not valid:

@@ -56,7 +56,7 @@ def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> 
     whole = not isinstance(space, Listed) and all(knob.role == "choice" for knob in space.knobs)
     for _ in range(DRAWS if whole else 0):
         if (cost := space.cost(knobs)) and budget.covers(cost):
-            return knobs
+            return space.settled(knobs)
         knobs = draw(space, rng)
     return fit(space, knobs, budget, rng)
 
@@ -73,8 +73,8 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
 def fit(
     space: Searchable, knobs: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
 ) -> dict[str, Value]:
-    """Knobs near the given ones whose network is within budget and uses as much of it as can be found, or at least
-    a share `goal` of its parameters.
+    """Knobs near the given ones, settled, whose network is within budget and uses as much of it as can be found, or at
+    least a share `goal` of its parameters.
 
     Raises BudgetError if the space has no network within budget.
     """
@@ -87,7 +87,7 @@ def fit(
         if fitting.use(best) >= ENOUGH or fitting.has_counted_enough or not fitting.can_change:
             break
         best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
-    return fitting.knobs(best)
+    return space.settled(fitting.knobs(best))
 
 
 def default_within(space: Searchable, budget: Budget) -> dict[str, Value]:
@@ -219,10 +219,11 @@ class _Fitting:
     def fill(self, indices: Indices) -> Indices:
         """The widths scaled to use the budget, then mended one notch up, or one up and another down, at a time."""
         current = self._rescale(indices)
+        counted = [i for i in self.widths if self._counts(i, current)] if self.use(current) < self.goal else []
         improved = True
         while improved and self.use(current) < self.goal and not self.has_counted_enough:
             improved = False
-            for candidate in self._notches(current):
+            for candidate in self._notches(current, counted):
                 if self.use(candidate) > self.use(current):
                     current, improved = candidate, True
                     break
@@ -253,9 +254,14 @@ class _Fitting:
         scaled = {i: self.decisions[i].nearest(v * factor) for i, v in zip(self.widths, values, strict=True)}
         return self._replace(indices, scaled)
 
-    def _notches(self, indices: Indices) -> Iterator[Indices]:
-        up = [i for i in self.widths if indices[i] + 1 < len(self.decisions[i].options)]
-        down = [i for i in self.widths if indices[i] > 0]
+    def _counts(self, i: int, indices: Indices) -> bool:
+        """Whether the network has any use for that width: one of a stage that it lacks has none."""
+        other = indices[i] + 1 if indices[i] + 1 < len(self.decisions[i].options) else indices[i] - 1
+        return other >= 0 and self.cost(self._replace(indices, {i: other})) != self.cost(indices)
+
+    def _notches(self, indices: Indices, widths: list[int]) -> Iterator[Indices]:
+        up = [i for i in widths if indices[i] + 1 < len(self.decisions[i].options)]
+        down = [i for i in widths if indices[i] > 0]
         for i in self.rng.permutation(up):
             yield self._replace(indices, {int(i): indices[i] + 1})
         pairs = [(i, j) for i in up for j in down if i != j]

@@ -138,7 +138,7 @@ def from_stored(stored: dict[str, Any]) -> Layer | Torchvision:
 def size(network: Layer | Torchvision, shape: Shape, classes: int) -> tuple[int, int]:
     """(parameters, multiply-adds of a forward pass on one image of the shape). Raises SpaceError if it does not fit."""
     if isinstance(network, Torchvision):
-        from nas.network.vision import count_module, torchvision_model
+        from nas.network.modules.vision import count_module, torchvision_model
 
         name = network.name
         found = count_module(lambda: torchvision_model(name, classes, channels=shape[0]), shape)

@@ -107,6 +107,9 @@ class Searchable(Protocol):
     def identity(self, knobs: Knobs) -> str:
         """Equal for two assignments exactly if they stand for the same network."""
 
+    def settled(self, knobs: Knobs) -> dict[str, Value]:
+        """The same network with each knob that does nothing for it at its default; of assignments with a cost."""
+
     def features(self, knobs: Knobs) -> tuple[float, ...]:
         """Numbers that describe the network beside its knobs, as many for every network; of assignments with a cost."""
 
@@ -135,22 +138,29 @@ class Space:
         return {k.name: k.options[k.start] for k in self.knobs}
 
     def check(self, knobs: Knobs) -> dict[str, Value]:
-        """The knobs completed with defaults. Raises SpaceError for a knob or an option that the space lacks."""
+        """The knobs completed with defaults; a whole number stands for an equal fraction (2 for 2.0). Raises SpaceError
+        for a knob or an option that the space lacks."""
         options = {k.name: k.options for k in self.knobs}
+        checked = self.defaults
         for name, value in knobs.items():
             if name not in options:
                 raise SpaceError(f"space {self.name!r} has no knob {name!r}; its knobs are {', '.join(options)}")
-            if not any(value == option and type(value) is type(option) for option in options[name]):
+            meant = [option for option in options[name] if value == option and type(option) in (type(value), float)]
+            if not meant or (isinstance(value, bool) and not isinstance(meant[0], bool)):
                 raise SpaceError(f"knob {name!r} must be one of {_brief(options[name])} but got {value!r}")
-        return self.defaults | dict(knobs)
+            checked[name] = meant[0]
+        return checked
 
     def network(self, knobs: Knobs) -> Layer:
         """The layer tree of the knobs. Raises SpaceError if the space's own code fails."""
-        what = f"network() of space {self.name!r} failed for {dict(knobs)}"
+
+        def what() -> str:
+            return f"network() of space {self.name!r} failed for {dict(knobs)}"
+
         architecture = self.architecture(**knobs)
         network = _run_foreign_code(what, lambda: architecture.network(self.shape, self.classes))
         if not isinstance(network, Layer):
-            raise SpaceError(f"{what}: it must return a layer but returned {type(network).__name__}")
+            raise SpaceError(f"{what()}: it must return a layer but returned {type(network).__name__}")
         return network
 
     def cost(self, knobs: Knobs) -> Cost | None:
@@ -163,6 +173,14 @@ class Space:
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
         return fingerprint(self.network(knobs), self.shape)
+
+    def settled(self, knobs: Knobs) -> dict[str, Value]:
+        """The same network with each knob that does nothing for it at its default."""
+        network, settled = self.network(knobs), dict(knobs)
+        for name, default in self.defaults.items():
+            if settled[name] != default and self.network(other := settled | {name: default}) == network:
+                settled = other
+        return settled
 
     def features(self, knobs: Knobs) -> tuple[float, ...]:
         """See `nas.space.features.features`. Raises ShapeError where the network does not fit the data's shape."""
@@ -194,17 +212,24 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
 
 
 def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
-    """Knobs written as "knob=value", each value one of the knob's options as Python prints it."""
-    options = {knob.name: {str(option).lower(): option for option in knob.options} for knob in decisions}
+    """Knobs written as "knob=value", each value one of the knob's options as Python prints it; a fraction that is whole
+    also without its point."""
+    options = {knob.name: {text: option for option in knob.options for text in _written(option)} for knob in decisions}
     knobs: dict[str, Value] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or name not in options:
             raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
         if text.lower() not in options[name]:
-            raise SpaceError(f"knob {name!r} must be one of {_brief(tuple(options[name].values()))} but got {text!r}")
+            known = tuple(dict.fromkeys(options[name].values()))
+            raise SpaceError(f"knob {name!r} must be one of {_brief(known)} but got {text!r}")
         knobs[name] = options[name][text.lower()]
     return knobs
+
+
+def _written(option: Value) -> tuple[str, ...]:
+    is_whole = isinstance(option, float) and option.is_integer()
+    return (str(option).lower(), str(int(option))) if is_whole else (str(option).lower(),)
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -254,18 +279,18 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     loader = spec.loader
-    _run_foreign_code(f"space file {path} cannot be imported", lambda: loader.exec_module(module))
+    _run_foreign_code(lambda: f"space file {path} cannot be imported", lambda: loader.exec_module(module))
     return module
 
 
-def _run_foreign_code(what: str, code: Callable[[], T]) -> T:
+def _run_foreign_code(what: Callable[[], str], code: Callable[[], T]) -> T:
     """The result of code that others wrote; whatever it raises becomes one line that says where."""
     try:
         return code()
     except SpaceError as error:
-        raise SpaceError(f"{what}: {error}") from error
+        raise SpaceError(f"{what()}: {error}") from error
     except Exception as error:
-        raise SpaceError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise SpaceError(f"{what()}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _brief(options: tuple[Value, ...]) -> str:

@@ -17,7 +17,7 @@ from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normali
 from nas.machine.checkpoint import Tensors, read_checkpoint, write_checkpoint
 from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
-from nas.network.module import lean, to_module
+from nas.network.modules.module import lean, to_module
 from nas.seeds import derive_seed
 from nas.training.graphs import Gradients, RecordedGradients
 from nas.training.recipe import Recipe

@@ -22,7 +22,7 @@ from nas.data.load import SearchData, load_search_data
 from nas.errors import DataError, RunError
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import Shape
-from nas.network.vision import torchvision_model
+from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
 from nas.training.recipe import Recipe, changed, recipe_values
 from nas.training.train import Epoch, Network

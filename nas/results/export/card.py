@@ -7,8 +7,9 @@ from math import sqrt
 from typing import Any, Literal
 
 from nas.machine.options import text
-from nas.network.folds import macs, parameters, peak_activation
+from nas.network.folds import generated, macs, parameters
 from nas.network.layers import Layer, Shape
+from nas.network.memory import peak_activation
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> s
     parts = [
         f"# Image classifier of {count:,} parameters, {card.dataset}",
         _table(("", ""), sizes),
+        *_generated(network),
         "Weights are stored in fp32. Sizes in int8 are a byte a value: what a quantised network would take.",
         "## Accuracy",
         _table(("split", "accuracy", "n", "spread"), map(_measured_row, card.measured)),
@@ -94,6 +96,16 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> s
         "`model.py` needs torch alone: `load()` is the trained network.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _generated(network: Layer) -> list[str]:
+    """Which numbers are no parameters, for that can be disputed."""
+    if not (signs := generated(network)):
+        return []
+    return [
+        f"Not counted are {signs:,} fixed signs of the classifier, which follow from a formula: `model.py` computes "
+        "them and `weights.safetensors` does not hold them; `model.onnx`, which has no formula for them, does."
+    ]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

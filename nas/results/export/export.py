@@ -15,7 +15,7 @@ from nas import __version__
 from nas.errors import UserError
 from nas.network.folds import parameters
 from nas.network.layers import Layer
-from nas.network.source import torch_source
+from nas.network.modules.source import torch_source
 from nas.results.export.card import ModelCard
 from nas.results.export.formats import FORMATS, Contents
 
@@ -33,7 +33,7 @@ class Exported:
 def export_network(network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
-    `weights` is a state_dict of `nas.network.module.to_module(network)`. An earlier export is replaced. Raises
+    `weights` is a state_dict of `nas.network.modules.module.to_module(network)`. An earlier export is replaced. Raises
     UserError for a package that is missing or a place that cannot be used, MismatchError if a program in the folder is
     wrong.
     """

@@ -39,8 +39,8 @@ from nas.training.training import (
 
 @dataclass(frozen=True, eq=False)
 class Exportable:
-    """A network, its trained weights, a state_dict of `nas.network.module.to_module(network)`, and what is known of it.
-    `origin` says in words where the weights come from."""
+    """A network, its trained weights, a state_dict of `nas.network.modules.module.to_module(network)`, and what is
+    known of it. `origin` says in words where the weights come from."""
 
     network: Layer
     weights: dict[str, Tensor]

@@ -38,17 +38,19 @@ def run(flags: argparse.Namespace) -> int:
 
 def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     from nas.cli.network_tables import layer_table
-    from nas.network.folds import peak_activation, rows
+    from nas.network.folds import generated, rows
+    from nas.network.memory import peak_activation
     from nas.network.serial import to_json
 
     listed = list(rows(network, named.shape))
-    peak = peak_activation(network, named.shape)
+    peak, signs = peak_activation(network, named.shape), generated(network)
     if json:
         print_json(
             {
                 "parameters": sum(row.parameters for row in listed),
                 "macs": sum(row.macs for row in listed),
                 "peak_activation": peak,
+                "generated": signs,
                 "rows": [asdict(row) | {"layer": to_json(row.layer)} for row in listed],
             }
         )
@@ -57,12 +59,14 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     console.print(f"images {'×'.join(map(str, named.shape))}, {named.classes} classes", highlight=False)
     console.print(layer_table(listed))
     console.print(f"peak activation: {peak:,} values ({4 * peak / 1024:,.0f} KiB in fp32) an image", highlight=False)
+    if signs:
+        console.print(f"not counted: {signs:,} signs that follow from a formula", highlight=False)
     return EXIT_DONE
 
 
 def _count_module(named: "Named", network: "Torchvision", *, json: bool) -> int:
     from nas.cli.network_tables import module_table
-    from nas.network.vision import count_module, torchvision_model
+    from nas.network.modules.vision import count_module, torchvision_model
 
     channels = named.shape[0]
     found = count_module(lambda: torchvision_model(network.name, named.classes, channels=channels), named.shape)

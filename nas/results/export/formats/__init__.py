@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What is exported: a network, its weights (a state_dict of `nas.network.module.to_module(network)`), what is known
-    of it, the network as torch source, and the versions of all that made the folder."""
+    """What is exported: a network, its weights (a state_dict of `nas.network.modules.module.to_module(network)`), what
+    is known of it, the network as torch source, and the versions of all that made the folder."""
 
     network: "Layer"
     weights: "dict[str, Tensor]"

@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from nas.network.module import to_module
+from nas.network.modules.module import to_module
 from nas.results.export.difference import difference
 from nas.results.export.formats import Contents, Format
 

@@ -8,33 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from nas.network import layers
-from nas.network.kernels import batch_norm, conv2d, judged_batch_norm, linear, subsampled
 from nas.network.layers import Function, Layer
+from nas.network.modules import parts
+from nas.network.modules.kernels import batch_norm, conv2d, judged_batch_norm, linear, subsampled
 
 _ACTIVATIONS: dict[Function, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "hardswish": nn.Hardswish}
 
 
-class ResidualModule(nn.Module):
-    """body(x) + shortcut(x), added into the body's result where `overwrites` says that nobody else reads it."""
+class LeanResidual(parts.Residual):
+    """Adds the shortcut's result into the body's where `overwrites` says that nobody else reads it."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module, *, overwrites: bool) -> None:
-        super().__init__()
-        self.body = body
-        self.shortcut = shortcut
+        super().__init__(body, shortcut)
         self.overwrites = overwrites
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C', H', W']."""
+        if not self.overwrites:
+            return super().forward(x)
         result: Tensor = self.body(x)
-        return result.add_(self.shortcut(x)) if self.overwrites else result + self.shortcut(x)
+        return result.add_(self.shortcut(x))
 
 
-class SubsampleModule(nn.Module):
-    """Every `stride`-th position, channels padded with zeros or cut to `outputs`."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.inputs, self.outputs, self.stride = inputs, outputs, stride
+class LeanSubsample(parts.Subsample):
+    """Its gradient has the layout of the images."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
@@ -42,18 +39,42 @@ class SubsampleModule(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, 0, 0, max(0, self.outputs - self.inputs)))
 
 
-class SqueezeExcitationModule(nn.Module):
-    """x times a gate a channel."""
-
-    def __init__(self, channels: int, squeezed: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
+class LeanConcat(parts.Concat):
+    """Branches that begin with slices of all channels in turn have them from one split, whose gradient is one
+    concatenation: each slice's own would fill a tensor of all channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to the same shape."""
-        gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
-        return x * nn.functional.hardsigmoid(self.excite(gate))
+        """[N, C, H, W] to [N, C', H', W'], C' the sum of the branches'."""
+        return torch.cat(_of_each(tuple(self.branches), x), 1)
+
+
+class LeanProduct(parts.Product):
+    """See `LeanConcat`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C', H', W']."""
+        body, gate = _of_each((self.body, self.gate), x)
+        return body * gate
+
+
+def _of_each(branches: tuple[nn.Module, ...], x: Tensor) -> list[Tensor]:
+    """The results of all branches."""
+    slices = [branch[0] if isinstance(branch, nn.Sequential) and len(branch) else branch for branch in branches]
+    sizes, reached = [], 0
+    for piece in slices:
+        if not isinstance(piece, parts.Slice) or piece.first != reached:
+            return [branch(x) for branch in branches]
+        sizes.append(piece.outputs)
+        reached += piece.outputs
+    if reached != x.shape[1]:
+        return [branch(x) for branch in branches]
+    return [_behind_slice(branch, piece) for branch, piece in zip(branches, torch.split(x, sizes, 1), strict=True)]
+
+
+def _behind_slice(branch: nn.Module, x: Tensor) -> Tensor:
+    for module in list(branch)[1:] if isinstance(branch, nn.Sequential) else ():
+        x = module(x)
+    return x
 
 
 def _keep_layout_of_gradient(x: Tensor) -> None:
@@ -183,13 +204,25 @@ def to_module(layer: Layer) -> nn.Module:
             return nn.Sequential(*map(_element, layer.layers, (None, *layer.layers)))
         case layers.Residual():
             overwrites = _may_be_overwritten(layer.body)
-            return ResidualModule(to_module(layer.body), to_module(layer.shortcut), overwrites=overwrites)
+            return LeanResidual(to_module(layer.body), to_module(layer.shortcut), overwrites=overwrites)
+        case layers.Product():
+            return LeanProduct(to_module(layer.body), to_module(layer.gate))
+        case layers.Concat():
+            return LeanConcat(*map(to_module, layer.branches))
+        case layers.Tied():
+            return parts.Tied(*(to_module(layer.block) for _ in range(layer.times)))
         case layers.SqueezeExcitation():
-            return SqueezeExcitationModule(layer.channels, layer.squeezed)
+            return parts.SqueezeExcitation(layer.channels, layer.squeezed)
+        case layers.Slice():
+            return parts.Slice(layer.outputs, layer.first)
+        case layers.Scale():
+            return parts.Scale(layer.channels)
+        case layers.Shift():
+            return parts.Shift(layer.channels, layer.kernel)
         case layers.Identity():
             return nn.Identity()
         case layers.Subsample():
-            return SubsampleModule(layer.inputs, layer.outputs, layer.stride)
+            return LeanSubsample(layer.inputs, layer.outputs, layer.stride)
         case layers.Pool():
             pool = nn.MaxPool2d if layer.statistic == "max" else nn.AvgPool2d
             return pool(layer.size, layer.stride, layer.padding)
@@ -199,6 +232,8 @@ def to_module(layer: Layer) -> nn.Module:
             return nn.Flatten()
         case layers.Linear():
             return LeanLinear(layer.inputs, layer.outputs, bias=layer.bias)
+        case layers.SignLinear():
+            return parts.SignLinear(layer.inputs, layer.outputs, layer.bias)
         case layers.Dropout():
             return nn.Dropout(layer.rate)
         case _:
@@ -218,4 +253,6 @@ def _may_be_overwritten(layer: Layer) -> bool:
     """
     if isinstance(layer, layers.Sequence):
         return bool(layer.layers) and _may_be_overwritten(layer.layers[-1])
-    return isinstance(layer, layers.BatchNorm | layers.Residual)
+    if isinstance(layer, layers.Tied):
+        return _may_be_overwritten(layer.block)
+    return isinstance(layer, layers.BatchNorm | layers.Residual | layers.Product | layers.Concat)

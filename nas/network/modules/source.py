@@ -1,13 +1,15 @@
 """The torch source of a layer tree: a plain file that builds the network and reads its weights, without nas."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from string import Template
-from typing import assert_never
+from typing import Any, assert_never
 
 from nas.network import layers
-from nas.network.folds import macs, output_shape, parameters
+from nas.network.folds import branches, children, macs, output_shape, parameters
 from nas.network.layers import Function, Layer, Shape
+from nas.network.modules import parts
 
 WIDTH = 120
 """Columns of a line, its comment included; a comment that does not fit has a line of its own."""
@@ -17,7 +19,15 @@ INDENT = 4
 LONGEST_PERIOD = 4
 """Layers of a repeated block at most."""
 
-_KEEP_SHAPE = layers.BatchNorm | layers.Activation | layers.Dropout | layers.Identity | layers.SqueezeExcitation
+_KEEP_SHAPE = (
+    layers.BatchNorm
+    | layers.Activation
+    | layers.Dropout
+    | layers.Identity
+    | layers.SqueezeExcitation
+    | layers.Scale
+    | layers.Shift
+)
 
 _ACTIVATIONS: dict[Function, str] = {"relu": "nn.ReLU()", "silu": "nn.SiLU()", "hardswish": "nn.Hardswish()"}
 
@@ -69,49 +79,19 @@ if __name__ == "__main__":
     print(sum(p.numel() for p in network().parameters()))
 ''')
 
-_PARTS: dict[type[Layer], str] = {
-    layers.Residual: '''
-class Residual(nn.Module):
-    """body(x) + shortcut(x)."""
-
-    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C', H', W']."""
-        return self.body(x) + self.shortcut(x)
-''',
-    layers.SqueezeExcitation: '''
-class SqueezeExcitation(nn.Module):
-    """x times a gate a channel (Hu et al. 2018)."""
-
-    def __init__(self, channels: int, squeezed: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to the same shape."""
-        gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
-        return x * nn.functional.hardsigmoid(self.excite(gate))
-''',
-    layers.Subsample: '''
-class Subsample(nn.Module):
-    """Every `stride`-th position; channels padded with zeros, or cut, to `outputs` (He et al. 2015, option A)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.inputs, self.outputs, self.stride = inputs, outputs, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
-        x = x[:, : self.outputs, :: self.stride, :: self.stride]
-        return nn.functional.pad(x, (0, 0, 0, 0, 0, max(0, self.outputs - self.inputs)))
-''',
+_PARTS: dict[type[Layer], tuple[Any, ...]] = {
+    layers.Residual: (parts.Residual,),
+    layers.Product: (parts.Product,),
+    layers.Concat: (parts.Concat,),
+    layers.Slice: (parts.Slice,),
+    layers.Scale: (parts.Scale,),
+    layers.Shift: (parts.Shift,),
+    layers.SqueezeExcitation: (parts.SqueezeExcitation,),
+    layers.Subsample: (parts.Subsample,),
+    layers.Tied: (parts.SqueezeExcitation, parts.Again, parts.Tied),
+    layers.SignLinear: (parts.signs, parts.SignLinear),
 }
-"""Classes of the layers that torch has none for, written where the network needs them."""
+"""Classes and functions of the layers that torch has none for, written where the network needs them."""
 
 
 @dataclass(frozen=True)
@@ -134,31 +114,26 @@ class _Line:
 
 def torch_source(network: Layer, shape: Shape) -> str:
     """A Python file whose `network()` has the parameters, the state_dict keys and the outputs of
-    `nas.network.module.to_module(network)`, and whose `load()` reads them from a safetensors file.
+    `nas.network.modules.module.to_module(network)`, and whose `load()` reads them from a safetensors file.
 
     Formatted as `ruff format` does at WIDTH. Raises ShapeError where the network does not fit images of the shape.
     """
     lines = _expression(network, shape)
     lines[0] = replace(lines[0], code=f"return {lines[0].code}")
     kinds = _kinds(network)
+    needed = dict.fromkeys(part for kind, every in _PARTS.items() if kind in kinds for part in every)
     return _FILE.substitute(
         parameters=f"{parameters(network):,}",
         macs=f"{macs(network, shape):,}",
         input=", ".join(map(str, shape)),
         classes=output_shape(network, shape)[0],
-        parts="".join(f"{part}\n" for kind, part in _PARTS.items() if kind in kinds),
+        parts="".join(f"\n{inspect.getsource(part)}\n" for part in needed),
         body="\n".join(replace(line, depth=line.depth + 1).text for line in lines),
     )
 
 
 def _kinds(layer: Layer) -> set[type[Layer]]:
-    match layer:
-        case layers.Sequence():
-            return {layers.Sequence}.union(*map(_kinds, layer.layers))
-        case layers.Residual():
-            return {layers.Residual} | _kinds(layer.body) | _kinds(layer.shortcut)
-        case _:
-            return {type(layer)}
+    return {type(layer)}.union(*map(_kinds, children(layer)))
 
 
 def _expression(layer: Layer, shape: Shape) -> list[_Line]:
@@ -168,9 +143,12 @@ def _expression(layer: Layer, shape: Shape) -> list[_Line]:
             return [_Line(0, "nn.Sequential()")]
         case layers.Sequence():
             return _call("nn.Sequential", _elements(layer, shape))
-        case layers.Residual():
-            inner = (layer.body, layer.shortcut)
-            return _call("Residual", (line for each in inner for line in _argument(_expression(each, shape))))
+        case layers.Residual() | layers.Product() | layers.Concat():
+            inner = (line for branch in branches(layer) for line in _argument(_expression(branch, shape)))
+            return _call(type(layer).__name__, inner)
+        case layers.Tied():
+            block = list(_argument(_expression(layer.block, shape)))
+            return _call("Tied", iter(_comprehension(block, 1, layer.times)))
         case _:
             after = output_shape(layer, shape)
             return [_Line(0, _leaf(layer), "" if isinstance(layer, _KEEP_SHAPE) else " x ".join(map(str, after)))]
@@ -256,7 +234,15 @@ def _leaf(layer: Layer) -> str:
             return f"nn.Linear({layer.inputs}, {layer.outputs}{_keywords(layer, bias=True)})"
         case layers.Dropout():
             return f"nn.Dropout({layer.rate})"
-        case layers.Sequence() | layers.Residual():
+        case layers.Slice():
+            return f"Slice({layer.outputs}, {layer.first})"
+        case layers.Scale():
+            return f"Scale({layer.channels})"
+        case layers.Shift():
+            return f"Shift({layer.channels}, {layer.kernel})"
+        case layers.SignLinear():
+            return f"SignLinear({layer.inputs}, {layer.outputs}, {layer.bias})"
+        case layers.Sequence() | layers.Residual() | layers.Product() | layers.Concat() | layers.Tied():
             raise AssertionError(f"{type(layer).__name__} is no leaf")
         case _:
             assert_never(layer)
