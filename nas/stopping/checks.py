@@ -26,7 +26,7 @@ STEEPEST = -0.95
 """Least slope of gains against last values: final values rise with the last."""
 LEVELS = (0.5, 0.8, 0.95)
 """Intervals that are made to hold."""
-CHOSEN = 1.7
+CHOSEN = 3.0
 """Intervals are wider by this over the number of trainings: what was learnt from these was chosen to suit them."""
 DOUBT = 4.0
 """Trainings that the claim that predictions are as wide as they should be is worth."""
