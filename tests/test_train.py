@@ -19,7 +19,7 @@ from nas.seeds import derive_seed
 from nas.training.recipe import Recipe, changed
 from nas.training.recipes import RECIPES, recipe_for
 from nas.training.schedule import best_epoch
-from nas.training.train import DivergenceError, Epoch, _resized, best_precision, build, evaluate, train, trained_weights
+from nas.training.train import DivergenceError, Epoch, best_precision, build, evaluate, resized, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (
@@ -380,8 +380,8 @@ def test_batches_are_resized_for_training_and_for_validation(coloured: SearchDat
 
 def test_images_as_wide_as_asked_for_but_not_as_high_are_resized() -> None:
     images = torch.zeros(1, 3, 16, 8)
-    assert _resized(images, 8).shape == (1, 3, 8, 8)
-    assert _resized(images, 0) is images
+    assert resized(images, 8).shape == (1, 3, 8, 8)
+    assert resized(images, 0) is images
 
 
 def kinds(module: nn.Module) -> list[str]:

@@ -210,6 +210,8 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
         f"read {times(content['test_reads'])} by this run"
     )
     table = plain_table(*names, rows=rows, left=("network",), wraps="network")
+    teachers = dict.fromkeys(entry["teacher"] for entry in content["networks"] if entry.get("teacher"))
+    told = "\n".join([told, *teachers])
     return Group(table, Text(told, style="dim"), "", *map(Text, verdict_lines(content)))
 
 

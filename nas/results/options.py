@@ -63,6 +63,9 @@ class RecipeOptions:
         gathers="words",
     )
     epochs: int | None = option("the same as --set epochs=N", default=None)
+    teacher: str | Path | None = option(
+        "folder of a finished training whose network teaches (knowledge distillation)", default=None, metavar="DIR"
+    )
     device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
 
     def __post_init__(self) -> None:
@@ -156,6 +159,12 @@ class ConfirmOptions(RecipeOptions):
     )
     baselines: bool = option("a ResNet, a MobileNetV2 and a VGG scaled to each budget too", default=True)
     seeds: int = option("trainings of the winner and of the default after the race", default=5, least=1)
+    teacher: str | Path | None = option(
+        "who teaches all of them (knowledge distillation): the folder of a finished training, or a budget of the run "
+        "that is confirmed",
+        default=None,
+        metavar="DIR|N",
+    )
     workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
 
 

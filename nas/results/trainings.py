@@ -14,6 +14,7 @@ from nas.machine.process import pick_device
 from nas.results.networks import find_network, is_stored, stored_data
 from nas.results.options import TrainingOptions, TrainOptions
 from nas.space.named import is_known, to_stored
+from nas.training.distillation.teaching import teacher_in
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
@@ -132,7 +133,7 @@ def decided(
         seed=seed,
     )
     check(training, data)
-    return training
+    return replace(training, teacher=teacher_in(Path(asked.teacher), training)) if asked.teacher else training
 
 
 def test(folders: Sequence[WorkFolder[Training]], device: str) -> None:
@@ -165,6 +166,7 @@ def training_command(training: Training, images: int) -> str:
         seed=training.seed,
         recipe="search",
         changes=recipe_changes(named_recipe("search", images), training.recipe),
+        teacher=training.teacher.folder if training.teacher else None,
     )
     return shlex.join(["nas", "train", *words(asked)])
 

@@ -9,6 +9,7 @@ from nas.errors import RecipeError
 from nas.machine.options import check, is_listed, option
 
 Optimiser = Literal["nesterov", "sgd", "adam", "adamw"]
+Distillation = Literal["kd", "dkd"]
 Schedule = Literal["constant", "multi-step", "plateau", "one-cycle", "cosine"]
 
 
@@ -52,6 +53,13 @@ class Recipe:
     restarts: int = option("times that training goes on at another rate", default=0, least=0)
     restart_epochs: int = option("epochs of each restart", default=0, least=0)
     restart_rate: float = option("learning rate of restarts", default=0.0, least=0)
+    distillation: Distillation = option(
+        "with a teacher: its scores as a whole, or those of the label and of the others apart",
+        default="kd",
+        choices=get_args(Distillation),
+    )
+    temperature: float = option("with a teacher: by what scores are divided", default=4.0, above=0)
+    teacher_weight: float = option("with a teacher: its share of the loss", default=0.9, least=0, most=1)
     input_size: int = option("side to which batches are resized, in pixels; 0: not", default=0, least=0)
 
     def __post_init__(self) -> None:
@@ -92,6 +100,8 @@ def _check_together(recipe: Recipe) -> None:
             "restarts, restart_epochs and restart_rate go together; got "
             f"{recipe.restarts}, {recipe.restart_epochs} and {recipe.restart_rate:g}"
         )
+    if recipe.distillation == "dkd" and (recipe.mixup or recipe.cutmix):
+        raise conflict("distillation dkd needs one label an image; set mixup and cutmix to 0, or distillation=kd")
     if recipe.augmentation is not None and len(set(recipe.augmentation)) < len(recipe.augmentation):
         raise conflict(f"augmentation names one twice: {', '.join(recipe.augmentation)}")
 

@@ -19,6 +19,7 @@ from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
 from nas.seeds import derive_seed
+from nas.training.distillation.loss import distillation_loss
 from nas.training.graphs import Gradients, RecordedGradients
 from nas.training.recipe import Recipe
 from nas.training.schedule import best_epoch, gives_up, learning_rate
@@ -56,6 +57,9 @@ def best_precision(device: torch.device) -> Precision:
 Network = Layer | Callable[[], nn.Module]
 """A layer tree, or what builds a module (a published model that is no tree) freshly initialised."""
 
+Scores = Callable[[Tensor], Tensor]
+"""Images [N, C, H, W] to scores [N, classes]."""
+
 
 def train(
     network: Network,
@@ -63,6 +67,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    teacher: Scores | None = None,
     checkpoint: Path | None = None,
     pulse: Callable[[int, int], None] = lambda epoch, step: None,
     begin: Callable[[Activity], None] = lambda activity: None,
@@ -72,11 +77,12 @@ def train(
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
+    A teacher gives its scores of each batch, augmented as the network gets it; the recipe says how much they count.
     `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
     equal initial weights, batches and augmentation. Raises DivergenceError.
     """
     begin("build")
-    run = _Training(network, data, recipe, seed)
+    run = _Training(network, data, recipe, seed, teacher)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
     yield from done[: recipe.all_epochs]
     while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
@@ -116,27 +122,31 @@ def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size
     batch_size = max(64, min(1024, JUDGED_PIXELS // math.prod(split.images.shape[1:3])))
     batches = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
     for images, labels in batches:
-        with _autocast(device):
-            scores = module(_resized(normalised(images, data), input_size))
+        with autocast(device):
+            scores = module(resized(normalised(images, data), input_size))
         loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
         correct += (scores.argmax(1) == labels).sum()
     return loss.item() / len(split.labels), correct.item() / len(split.labels)
 
 
-def _resized(images: Tensor, side: int) -> Tensor:
+def resized(images: Tensor, side: int) -> Tensor:
+    """The images [N, C, H, W] scaled bilinearly to that side; at 0 as they are."""
     if side == 0 or images.shape[-2:] == (side, side):
         return images
     return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
-def _autocast(device: torch.device) -> AbstractContextManager[object]:
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 where `best_precision` says so."""
     return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
 
 
 class _Training:
     """The mutable state of one training: weights, their average, the optimiser's moments, the best weights."""
 
-    def __init__(self, network: Network, data: DeviceData, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, network: Network, data: DeviceData, recipe: Recipe, seed: int, teacher: Scores | None = None
+    ) -> None:
         torch.manual_seed(derive_seed(seed, "weights"))
         device = data.mean.device
         self.data, self.recipe, self.seed = data, recipe, seed
@@ -149,7 +159,7 @@ class _Training:
         self.steps = 0
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
         self.optimiser = _optimiser(self.module, recipe)
-        self._gradients: Gradients = partial(_gradients, self.module, recipe)
+        self._gradients: Gradients = partial(_gradients, self.module, recipe, teacher)
         if device.type == "cuda" and isinstance(network, Layer):  # other modules may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
 
@@ -246,11 +256,15 @@ class _Training:
         return [Epoch(**epoch) for epoch in values["epochs"]]
 
 
-def _gradients(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Tensor:
+def _gradients(module: nn.Module, recipe: Recipe, teacher: Scores | None, images: Tensor, labels: Tensor) -> Tensor:
     """The loss of a batch; its gradients are left in the parameters."""
-    with _autocast(images.device):
-        scores = module(_resized(images, recipe.input_size))
+    with autocast(images.device):
+        scores = module(resized(images, recipe.input_size))
     loss = nn.functional.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+    if teacher:
+        kind, temperature = recipe.distillation, recipe.temperature
+        apart = distillation_loss(scores.float(), teacher(images), labels, distillation=kind, temperature=temperature)
+        loss = (1 - recipe.teacher_weight) * loss + recipe.teacher_weight * apart
     module.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()

@@ -24,6 +24,7 @@ from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
+from nas.training.distillation.teacher import Teacher
 from nas.training.recipe import Recipe, changed, recipe_values
 from nas.training.train import Epoch, Network
 
@@ -48,16 +49,24 @@ class Training:
     images: int | None
     recipe: Recipe
     seed: int
+    teacher: Teacher | None = field(default=None, metadata={"changed": "another teacher"})
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON values."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"recipe": recipe_values(self.recipe)}
+        teacher = self.teacher and asdict(self.teacher)
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "recipe": recipe_values(self.recipe),
+            "teacher": teacher,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls)}
-        return cls(**values | {"recipe": changed(Recipe(), values["recipe"])})
+        values = {f.name: content[f.name] for f in fields(cls) if f.name != "teacher"} | {
+            "teacher": content.get("teacher")
+        }
+        teacher = values["teacher"] and Teacher(**values["teacher"])
+        return cls(**values | {"recipe": changed(Recipe(), values["recipe"]), "teacher": teacher})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, Run
 from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
+from nas.training.distillation.teaching import taught
 from nas.training.schedule import best_epoch
 from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
 from nas.training.training import (
@@ -78,13 +79,15 @@ def _train(
         return Metrics(training.model, parameters, macs, tuple(epochs), finished, accuracy, loss, **tested)
 
     network = network_of(training, data)
-    for epoch in train(network, on_device, recipe, seed=training.seed, checkpoint=state_file(folder)):
+    teacher = taught(training.teacher, data, device) if training.teacher else None
+    state = state_file(folder)
+    for epoch in train(network, on_device, recipe, seed=training.seed, teacher=teacher, checkpoint=state):
         epochs.append(epoch)
         write_metrics(folder, metrics(finished=False))
         on_epoch(metrics(finished=False))
     weights = weights_file(folder)
     partial = weights.with_suffix(".partial")
-    torch.save(trained_weights(state_file(folder)), partial)
+    torch.save(trained_weights(state), partial)
     os.replace(partial, weights)
     write_metrics(folder, metrics(finished=True))
     return metrics(finished=True)
@@ -158,8 +161,8 @@ class DataOnce:
 
 
 def _on_same_data(one: Training, other: Training) -> bool:
-    """Whether two trainings differ in their networks and recipes at most."""
-    return replace(one, model=other.model, network=other.network, recipe=other.recipe) == other
+    """Whether two trainings differ in their networks, recipes and teachers at most."""
+    return replace(one, model=other.model, network=other.network, recipe=other.recipe, teacher=other.teacher) == other
 
 
 def _attempt(folder: WorkFolder[Training], device: torch.device, load: Callable[[Training], SearchData]) -> int:

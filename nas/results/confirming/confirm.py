@@ -28,6 +28,7 @@ from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of, space_of
 from nas.seeds import derive_seed
+from nas.training.distillation.teaching import teacher_in
 from nas.training.recipe import Recipe, changed
 from nas.training.several import Trainers
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
@@ -186,7 +187,7 @@ def _failed(entrant: Entrant, stage: Stage, reason: str) -> Entrant:
 def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, seed: int) -> Training:
     """With a seed that decides training and validation split and that the search has not used."""
     search = confirmation.search
-    return Training(
+    training = Training(
         model=candidate.label,
         network=to_json(candidate.network),
         dataset=search.dataset,
@@ -197,6 +198,8 @@ def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, se
         recipe=confirmation.recipe,
         seed=derive_seed(search.seed, "confirm", stage, seed),
     )
+    teacher = confirmation.teacher
+    return replace(training, teacher=teacher_in(teacher, training)) if teacher else training
 
 
 def _tested(confirmation: Confirmation, entrants: Sequence[Entrant], command: str, data: SearchData) -> list[Entrant]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.errors import RunError
+from nas.errors import RunError, UserError
 from nas.machine.folders import WorkFolder, slug, write_atomically
 from nas.machine.options import words
 from nas.network.serial import to_json
@@ -18,6 +18,7 @@ from nas.results.confirming.racing import Entrant, winner
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import recipe_changes
 from nas.search.search import Search
+from nas.space.budget import parse_count
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.training import Metrics, Training, training_folder
@@ -45,6 +46,25 @@ class Confirmation:
     def result(self) -> Path:
         """The file confirmed.json."""
         return self.run / "confirmed.json"
+
+    @property
+    def teacher(self) -> Path | None:
+        """The folder of the training that teaches: as asked, or the best of a budget that is confirmed. Raises
+        UserError for what is neither."""
+        asked = self.asked.teacher
+        if asked is None or Path(asked).is_dir():
+            return asked if asked is None else Path(asked)
+        try:
+            budget = parse_count(str(asked))
+        except UserError as error:
+            raise UserError(f"the teacher must be the folder of a training or a budget but is {asked!r}") from error
+        best = best_confirmed(read_confirmed(self.run) or {"networks": []}, budget)
+        if best is None:
+            raise UserError(
+                f"the teacher is to be that of {budget:,} parameters, and {self.run} has none that is confirmed; "
+                f"confirm it first: nas confirm {self.run} --budget {budget}"
+            )
+        return self.run / str(best["best"])
 
     def command(self, images: int) -> str:
         """The command that does this, of a search with that many training images."""
@@ -75,6 +95,16 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
     return content
 
 
+def best_confirmed(confirmed: Mapping[str, Any], budget: int) -> dict[str, Any] | None:
+    """The entry of the network within the budget with the lowest mean log-loss, baselines and dropped ones aside."""
+    within: list[dict[str, Any]] = [
+        entry
+        for entry in confirmed["networks"]
+        if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
+    ]
+    return min(within, key=lambda entry: entry["validation_loss"], default=None)
+
+
 def write_confirmed(
     confirmation: Confirmation, entrants: Sequence[Entrant], command: str, reads: int | None = None
 ) -> dict[str, Any]:
@@ -98,6 +128,12 @@ def write_confirmed(
     }
     write_atomically(confirmation.result, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
+
+
+def _taught_by(path: Path | None) -> str | None:
+    """Who taught the network of a training, in words."""
+    teacher = None if path is None else training_folder(path).read().teacher
+    return teacher.in_words if teacher else None
 
 
 def _in_order(entrants: Sequence[Entrant]) -> list[Entrant]:
@@ -137,6 +173,7 @@ def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
         "dropped": entrant.dropped or None,
         "failures": list(entrant.failures),
         "best": None if path is None else str(path.relative_to(confirmation.run)),
+        "teacher": _taught_by(path),
     }
 
 

@@ -49,7 +49,7 @@ class Measured:
 class ModelCard:
     """All that is known of a network besides its layers and weights. `class_names` are in the order of its scores,
     `recipe` is what `nas.training.recipe.recipe_values` gives, `commands` lead from the data set to the exported
-    folder."""
+    folder, `teacher` says who taught it, if anyone did."""
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
@@ -58,6 +58,7 @@ class ModelCard:
     measured: tuple[Measured, ...]
     recipe: dict[str, Any]
     commands: tuple[str, ...]
+    teacher: str = ""
 
 
 def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> str:
@@ -88,6 +89,7 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> s
             f"{name} {text(value, unset='as suits the data set', between=', ')}" for name, value in card.recipe.items()
         )
         + ".",
+        *([card.teacher] if card.teacher else []),
         "## How it came to be",
         "\n".join(f"    {command}" for command in card.commands),
         "Exported with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",

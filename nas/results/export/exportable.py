@@ -15,7 +15,7 @@ from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
-from nas.results.confirming.confirmed import read_confirmed
+from nas.results.confirming.confirmed import best_confirmed, read_confirmed
 from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command
@@ -89,7 +89,7 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     result: dict[str, Exportable] = {}
     found: dict[int, FrontNetwork] = {}
     for budget in budgets or _own_budgets(source, front):
-        if confirmed and (entry := _best_confirmed(confirmed, budget)):
+        if confirmed and (entry := best_confirmed(confirmed, budget)):
             result[str(budget)] = _of_confirmed(folder, search, confirmed, entry, budget)
         else:
             found[budget] = _best(source, front, budget)
@@ -106,15 +106,6 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
         origin = f"weights of the search, {search.epochs} epochs; `nas confirm` trains it in full"
         result[str(budget)] = Exportable(best.layers, weights[best.network], card, origin)
     return result
-
-
-def _best_confirmed(confirmed: dict[str, Any], budget: int) -> dict[str, Any] | None:
-    within: list[dict[str, Any]] = [
-        entry
-        for entry in confirmed["networks"]
-        if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
-    ]
-    return min(within, key=lambda entry: entry["validation_loss"], default=None)
 
 
 def _of_confirmed(
@@ -184,6 +175,7 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
     commands = training_command(training, len(data.train.labels)), _command(folder.path)
     card = _card(data, recipe, recipe.input_size, measured, commands)
+    card = replace(card, teacher=training.teacher.in_words if training.teacher else "")
     return Exportable(with_dropout(network, recipe.dropout), read_weights(folder), card, f"weights of {folder.path}")
 
 

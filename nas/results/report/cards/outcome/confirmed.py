@@ -59,6 +59,7 @@ def _row(row: dict[str, Any]) -> list[Any]:
 
 
 def _who(row: dict[str, Any]) -> Html:
-    """The network, and why it was not tested."""
+    """The network, why it was not tested, and who taught it."""
     why = row.get("dropped") or ("" if row.get("test") else "not tested")
-    return Html(escape(row["label"]) + (f"<br><span class=quiet>{escape(why)}</span>" if why else ""))
+    notes = [note for note in (why, row.get("teacher")) if note]
+    return Html(escape(row["label"]) + "".join(f"<br><span class=quiet>{escape(note)}</span>" for note in notes))
