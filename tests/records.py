@@ -26,8 +26,8 @@ from nas.training.recipes import recipe_for
 
 
 @dataclass(frozen=True)
-class EveryKind(Architecture):
-    """A network with every kind of layer in it."""
+class ManyKinds(Architecture):
+    """A network with many kinds of layer in it."""
 
     width: int = width_knob(4, 8, 16)
     kernel: int = knob(3, 5)
@@ -47,7 +47,7 @@ class EveryKind(Architecture):
         )
 
 
-SPACE: Space = bind(EveryKind, (1, 8, 8), 10)
+SPACE: Space = bind(ManyKinds, (1, 8, 8), 10)
 
 PLAN = Search(
     dataset="digits",
@@ -56,7 +56,7 @@ PLAN = Search(
     validation_share=None,
     augmentation=(),
     space="my_space.py",
-    space_class="EveryKind",
+    space_class="ManyKinds",
     space_checksum="1" * 64,
     budgets=(1_000, 10_000),
     max_macs=None,

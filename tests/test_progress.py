@@ -19,6 +19,7 @@ from nas.api import run_search
 from nas.cli.live import QUIET_SECONDS, LiveView, PlainView
 from nas.cli.run_tables import progress_words
 from nas.machine.folders import WorkFolder
+from nas.results.words import describe
 from nas.search.records import Record, State
 from nas.search.search import BASELINES, Search, SearchOptions, run_folder
 from nas.search.workers.progress import Outlook, Progress
@@ -194,3 +195,10 @@ def test_the_view_in_a_terminal_shows_the_same(tmp_path: Path, monkeypatch: pyte
     assert "18 %" in said.getvalue()
     assert "2/12 networks" in said.getvalue()
     assert "about 1 min left" in said.getvalue()
+
+
+def test_a_network_is_described_by_the_stages_that_it_has() -> None:
+    small = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
+    assert describe(small) == "width=4 kernel=3 gate=False"
+    knobs = {"kind1": "basic", "width1": 8, "blocks1": 2, "kind2": "mixer", "width2": 16, "blocks2": 0, "width3": 4}
+    assert describe(replace(small, knobs=knobs)) == "basic 8×2 · 4×1"

@@ -114,6 +114,7 @@ def describe(record: "Record") -> str:
     stages = sorted(name[5:] for name in knobs if name.startswith("width") and name[5:].isdigit())
     if not stages:
         return " ".join(f"{name}={value}" for name, value in knobs.items())
+    stages = [s for s in stages if knobs.get("blocks" + s, 1)]
     parts = [f"{knobs.get('kind' + s, '')} {knobs['width' + s]}×{knobs.get('blocks' + s, 1)}".strip() for s in stages]
     return " · ".join(parts)
 
