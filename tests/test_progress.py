@@ -24,6 +24,7 @@ from nas.search.records import Record, State
 from nas.search.search import BASELINES, Search, SearchOptions, run_folder
 from nas.search.workers.progress import Outlook, Progress
 from nas.search.workers.supervisor import Snapshot
+from nas.space.space import Value
 
 EPOCHS = 8
 ONE = replace(PLAN, budgets=(10_000,), strategies=("random",), trials=12, epochs=EPOCHS)
@@ -200,5 +201,13 @@ def test_the_view_in_a_terminal_shows_the_same(tmp_path: Path, monkeypatch: pyte
 def test_a_network_is_described_by_the_stages_that_it_has() -> None:
     small = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
     assert describe(small) == "width=4 kernel=3 gate=False"
-    knobs = {"kind1": "basic", "width1": 8, "blocks1": 2, "kind2": "mixer", "width2": 16, "blocks2": 0, "width3": 4}
+    knobs: dict[str, Value] = {
+        "kind1": "basic",
+        "width1": 8,
+        "blocks1": 2,
+        "kind2": "mixer",
+        "width2": 16,
+        "blocks2": 0,
+        "width3": 4,
+    }
     assert describe(replace(small, knobs=knobs)) == "basic 8×2 · 4×1"
