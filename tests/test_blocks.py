@@ -88,4 +88,6 @@ def test_a_kind_that_is_none_is_refused_with_those_that_are() -> None:
     with pytest.raises(SpaceError) as caught:
         stage("conve", 1, 3, 8, kernel=3, stride=1)
     assert str(caught.value) == f"a kind of block must be one of {', '.join(BLOCKS)} but is 'conve'"
+    with pytest.raises(SpaceError, match="excitation must be a ratio, 4 or so, or 0 for no gate, but is True"):
+        stage("conv", 1, 3, 8, kernel=3, stride=1, excitation=True)
     assert list(BLOCKS)[:5] == ["conv", "basic", "bottleneck", "inverted", "depthwise"], "as golden files know it"

@@ -76,6 +76,8 @@ EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     (Slice(6, 4, 1), (6, 5, 5), 0, 0, (4, 5, 5), 250),
     # the input, which is a branch, the other branch's result, and both in one
     (Concat((Identity(), Conv(4, 2, 3))), (4, 8, 8), 72, 4_608, (6, 8, 8), 768),
+    # the input is read once more after the second branch, which holds 4 * 9 channels at most
+    (Concat((Identity(), Sequence((Conv(4, 9, 1), Conv(9, 1, 1))))), (4, 8, 8), 45, 2_880, (5, 8, 8), 896),
     (Concat((Slice(4, 1), Slice(4, 3, 1))), (4, 8, 8), 0, 0, (4, 8, 8), 512),
     (Product(Conv(4, 4, 1), Activation()), (4, 8, 8), 16, 1_024, (4, 8, 8), 512),
     (Scale(8), (8, 4, 4), 8, 0, (8, 4, 4), 128),
@@ -183,7 +185,9 @@ def test_rows_of_tied_blocks_have_what_is_theirs_alone() -> None:
         (Concat((Identity(), Flatten())), (4, 8, 8), "needs (channels, height, width) but gets (256,)"),
         (Concat(()), (4, 8, 8), "has nothing to concatenate"),
         (Slice(4, 2), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
-        (Slice(4, 2, 3), (4, 8, 8), "reaches beyond the last of its 4 channels"),
+        (Slice(4, 2, 3), (4, 8, 8), "reaches beyond its 4 channels"),
+        (Slice(4, 2, -1), (4, 8, 8), "reaches beyond its 4 channels"),
+        (Tied(Conv(4, 4, 1), 0), (4, 8, 8), "needs a block at least"),
         (Scale(4), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
         (Shift(4), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
         (Tied(Conv(4, 8, 3), 2), (4, 8, 8), "must keep the shape (4, 8, 8) but gives (8, 8, 8)"),

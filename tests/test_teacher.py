@@ -1,9 +1,11 @@
 """A trained network that teaches another: what it says, what it costs, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,23 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import kl_div, log_softmax
 
+from nas.api import search
 from nas.cli.main import main
 from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
 from nas.errors import RecipeError, RunError, UserError
 from nas.network.blocks import classifier, stem
 from nas.network.layers import Sequence
-from nas.results.confirming.confirmed import Confirmation
+from nas.results.confirming.confirm import confirm
 from nas.results.options import ConfirmOptions
 from nas.training.distillation.loss import distillation_loss
+from nas.training.distillation.teacher import Teacher, teachers_in_words
 from nas.training.distillation.teaching import taught
-from nas.training.recipe import Recipe
+from nas.training.recipe import Distillation, Recipe
 from nas.training.train import train
 from nas.training.training import read_metrics, training_folder, weights_file
 
 COMMON = ["--dataset", "digits", "--images", "200", "--device", "cpu", "--recipe", "search", "--epochs", "2"]
 TEACHER = ["train", "cifar_resnet", "blocks=1", "width=4", *COMMON]
 PUPIL = ["train", "cifar_resnet", "blocks=1", "width=2", *COMMON]
+KINDS: tuple[Distillation, ...] = ("kd", "dkd")
 SMALL = Sequence((stem(1, 4), classifier(4, 10)))
 
 
@@ -62,7 +67,7 @@ def scores_and_labels(seed: int, classes: int = 5) -> tuple[torch.Tensor, torch.
 @given(st.integers(0, 1000), st.sampled_from([1.0, 4.0]))
 def test_the_loss_is_nothing_where_both_say_the_same_and_above_it_elsewhere(seed: int, temperature: float) -> None:
     ours, theirs, labels = scores_and_labels(seed)
-    for kind in ("kd", "dkd"):
+    for kind in KINDS:
         same = distillation_loss(ours, ours + 1, labels, distillation=kind, temperature=temperature)
         other = distillation_loss(ours, theirs, labels, distillation=kind, temperature=temperature)
         assert same.item() == pytest.approx(0, abs=1e-5)
@@ -205,7 +210,106 @@ def test_the_card_of_an_exported_pupil_says_who_taught_it(teacher: Path, tmp_pat
     assert "Taught by" in json.loads((exported / "architecture.json").read_text())["teacher"]
 
 
-def test_a_teacher_that_a_confirmation_does_not_have_is_refused() -> None:
-    confirmation = Confirmation(ConfirmOptions("run", teacher="nobody"), None, Recipe())  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="teacher must be the folder of a training or a budget but is 'nobody'"):
-        _ = confirmation.teacher
+def test_the_loss_is_computed_without_a_look_at_the_values_as_a_recorded_step_must() -> None:
+    scores, labels = torch.empty(7, 5, device="meta"), torch.empty(7, dtype=torch.int64, device="meta")
+    for kind in KINDS:
+        assert distillation_loss(scores, scores, labels, distillation=kind, temperature=4.0).shape == ()
+
+
+def test_options_that_count_with_a_teacher_alone_are_refused_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*PUPIL, "--set", "temperature=9", "--out", str(tmp_path / "pupil")]) == 2
+    assert "count with a teacher alone; give --teacher or leave them out" in capsys.readouterr().err.replace("\n", " ")
+    assert main([*PUPIL, "--teacher", "", "--out", str(tmp_path / "pupil")]) == 2
+    assert "is no folder of a training" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_table_names_the_teacher_of_each_line(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pupil"
+    assert main([*PUPIL, "--teacher", str(teacher), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["table", str(out), str(teacher), "--json", "--markdown", str(tmp_path / "table.md")]) == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert [bool(line["teacher"]) for line in lines] == [True, False]
+    assert (tmp_path / "table.md").read_text().count("Taught by cifar_resnet blocks=1 width=4") == 1
+
+
+def test_one_teacher_that_knows_the_images_of_one_of_several_pupils_is_told_as_one_that_knows() -> None:
+    fair = Teacher("of", "large", 100, 200, "a", knows=False)
+    knowing = replace(fair, folder="moved", knows=True)
+    assert teachers_in_words([None, fair, fair]) == "Taught by large (100 parameters, 200 multiply-adds an image)."
+    assert "flattered" in teachers_in_words([fair, knowing, fair])
+    assert teachers_in_words([None]) == ""
+
+
+def test_who_was_taught_by_one_that_knows_knows_too(teacher: Path, tmp_path: Path) -> None:
+    between, last = tmp_path / "between", tmp_path / "last"
+    assert main([*PUPIL, "--teacher", str(teacher), "--seed", "1", "--out", str(between)]) == 0
+    assert main([*PUPIL, "--teacher", str(between), "--seed", "1", "--out", str(last)]) == 0
+    kept = training_folder(last).read().teacher
+    assert kept is not None
+    assert kept.knows
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of two budgets, the larger of which is confirmed."""
+    run = tmp_path_factory.mktemp("search") / "run"
+    search(
+        dataset="digits",
+        budget=(1_000, 4_000),
+        trials=2,
+        epochs=1,
+        strategies=("random",),
+        stop="none",
+        workers=1,
+        device="cpu",
+        out=run,
+    )
+    confirmed(run, budget=4_000)
+    return run
+
+
+def confirmed(run: Path, **options: Any) -> dict[str, Any]:
+    asked: dict[str, Any] = {"changes": {"epochs": 1}, "device": "cpu", "seeds": 1, "top": 1, "baselines": False}
+    return confirm(ConfirmOptions(run, **asked | options))
+
+
+def test_the_best_of_one_budget_teaches_those_of_the_others(searched: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched, run)
+    untaught = confirmed(run, budget=1_000)
+    assert not any(entry["teacher"] for entry in untaught["networks"])
+    content = confirmed(run, teacher="4000", changes={"epochs": 1, "temperature": 2.0})
+    taught_ones = [entry for entry in content["networks"] if entry["teacher"]]
+    assert taught_ones
+    assert all(entry["budgets"] == [1_000] for entry in taught_ones), "nobody teaches its own budget"
+    kept_untaught = {entry["network"] for entry in content["networks"] if not entry["teacher"]}
+    assert {entry["network"] for entry in untaught["networks"]} <= kept_untaught
+    folder = run / taught_ones[0]["best"]
+    kept = training_folder(folder).read().teacher
+    assert kept is not None
+    assert kept.folder == str((run / content["teachers"]["4000"]).resolve())
+    again = confirmed(run, teacher="4K", changes={"epochs": 1, "temperature": 2.0})
+    assert again["networks"] == content["networks"]
+    assert again["test_reads"] == content["test_reads"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"teacher": "4K", "budget": 4_000}, "the best network within 4,000 is the teacher; give --budget others"),
+        ({"teacher": "1K"}, "the budget of the teacher, 1,000, is not confirmed; first do that: nas confirm"),
+        ({"teacher": "3000"}, "the teacher must be a folder or a budget of .*: 1,000, 4,000; 3,000 is none of them"),
+        ({"teacher": "nobody"}, "the teacher nobody is no folder of a training"),
+        ({"changes": {"epochs": 1, "temperature": 2.0}}, "count with a teacher alone; give --teacher"),
+    ],
+)
+def test_a_teacher_that_a_confirmation_does_not_have_is_refused(
+    searched: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        confirmed(searched, **options)

@@ -132,6 +132,8 @@ def training_summary(metrics: "Metrics") -> str:
         lines.append(
             f"test accuracy {100 * metrics.test_accuracy:.2f} % (the test split was read {times(metrics.test_reads)})"
         )
+    if metrics.teacher:
+        lines.append(metrics.teacher.in_words)
     return "\n".join(lines)
 
 

@@ -247,9 +247,12 @@ def stage(
     name: str = "",
 ) -> Sequence:
     """`blocks` blocks of one kind, the first of which changes width and resolution; with `shared`, those behind it have
-    their 1x1 convolutions and gates in common. Raises SpaceError for a kind that is none of `BLOCKS`."""
+    their 1x1 convolutions and gates in common. Raises SpaceError for a kind that is none of `BLOCKS`, and for an
+    excitation that is no ratio."""
     if kind not in BLOCKS:
         raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
+    if isinstance(excitation, bool):
+        raise SpaceError(f"excitation must be a ratio, 4 or so, or 0 for no gate, but is {excitation}")
     is_whole = kind in WHOLE_STAGES
     length = blocks if is_whole else 1
     first = BLOCKS[kind](Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition, length))

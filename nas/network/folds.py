@@ -133,6 +133,8 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return total, shape
         case layers.Tied():
             block, behind = _forward(layer.block, shape)
+            if layer.times < 1:
+                raise ShapeError(f"{layer} needs a block at least")
             if behind != shape:
                 raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
             return layer.times * block, shape
@@ -141,8 +143,8 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return sum(count for count, _ in every), _joined(layer, [after for _, after in every])
         case layers.Slice():
             _expect_image(layer, shape, layer.inputs)
-            if layer.first + layer.outputs > layer.inputs:
-                raise ShapeError(f"{layer} reaches beyond the last of its {layer.inputs} channels")
+            if not 0 <= layer.first <= layer.inputs - layer.outputs:
+                raise ShapeError(f"{layer} reaches beyond its {layer.inputs} channels")
             return 0, (layer.outputs, *shape[1:])
         case layers.Subsample():
             _expect_image(layer, shape, layer.inputs)

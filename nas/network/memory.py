@@ -45,15 +45,13 @@ def _peak_of_branches(
     layer: layers.Residual | layers.Product | layers.Concat, shape: Shape, kept: int, wanted: bool
 ) -> int:
     every, peak, held = branches(layer), 0, kept
+    is_read_last = wanted or any(isinstance(branch, layers.Identity) for branch in every)
     for number, branch in enumerate(every, start=1):
-        peak = max(peak, _peak(branch, shape, held, wanted or number < len(every)))
-        held += 0 if _is_its_input(layer, branch) else prod(output_shape(branch, shape))
+        if isinstance(branch, layers.Identity):  # its result is the input, where that lies
+            peak = max(peak, held + prod(shape))
+            continue
+        peak = max(peak, _peak(branch, shape, held, is_read_last or number < len(every)))
+        held += prod(output_shape(branch, shape))
     if isinstance(layer, layers.Concat):
-        is_input_read = wanted or any(_is_its_input(layer, branch) for branch in every)
-        peak = max(peak, held + (prod(shape) if is_input_read else 0) + prod(output_shape(layer, shape)))
+        peak = max(peak, held + (prod(shape) if is_read_last else 0) + prod(output_shape(layer, shape)))
     return peak
-
-
-def _is_its_input(layer: Layer, branch: Layer) -> bool:
-    """Whether a concatenation reads the branch's result where the layer's input lies."""
-    return isinstance(layer, layers.Concat) and isinstance(branch, layers.Identity)

@@ -160,8 +160,8 @@ class ConfirmOptions(RecipeOptions):
     baselines: bool = option("a ResNet, a MobileNetV2 and a VGG scaled to each budget too", default=True)
     seeds: int = option("trainings of the winner and of the default after the race", default=5, least=1)
     teacher: str | Path | None = option(
-        "who teaches all of them (knowledge distillation): the folder of a finished training, or a budget of the run "
-        "that is confirmed",
+        "who teaches the others (knowledge distillation): a budget of the run that is confirmed, or the folder of a "
+        "finished training",
         default=None,
         metavar="DIR|N",
     )

@@ -21,6 +21,7 @@ from nas.results.options import TableOptions
 from nas.results.trainings import OnEpoch, decided, load, test, with_data
 from nas.results.words import with_spread
 from nas.space.models import MODELS
+from nas.training.distillation.teacher import teachers_in_words
 from nas.training.several import train_all
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 
@@ -41,6 +42,11 @@ class Line:
         """What was reported for the model, if it was for this data set."""
         known = MODELS.get(self.trainings[0].model) if self.trainings else None
         return known.published_accuracy if known and known.dataset == Path(self.dataset).stem else None
+
+    @property
+    def teacher(self) -> str:
+        """Who taught the trainings, in words; empty where nobody did."""
+        return teachers_in_words(metrics.teacher for metrics in self.trainings)
 
     def mean(self, name: str) -> float | None:
         """Mean over the seeds, None where no training has the value."""
@@ -171,6 +177,7 @@ def line_values(line: Line) -> dict[str, Any]:
     for name in MEASURES:
         content[name] = line.mean(name)
         content[f"{name}_deviation"] = line.deviation(name)
+    content["teacher"] = line.teacher or None
     content["published_accuracy"] = line.published_accuracy
     content["failures"] = list(line.failures)
     return content
@@ -198,6 +205,8 @@ def line_cells(line: Line) -> list[str]:
         with_spread(found["published_accuracy"], None),
         f"{found['seconds']:,.0f} s",
     ]
+    if line.teacher:
+        cells[0] += f". {line.teacher}"
     if line.failures:
         cells[0] += f" ({len(line.failures)} of {len(line.failures) + len(line.trainings)} failed)"
     return cells

@@ -15,7 +15,7 @@ from nas.results.networks import find_network, is_stored, stored_data
 from nas.results.options import TrainingOptions, TrainOptions
 from nas.space.named import is_known, to_stored
 from nas.training.distillation.teaching import teacher_in
-from nas.training.recipe import Recipe, recipe_values
+from nas.training.recipe import Recipe, check_teaching, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
 from nas.training.training import Metrics, Training, check, input_shape, load_data, read_metrics, training_folder
@@ -133,7 +133,10 @@ def decided(
         seed=seed,
     )
     check(training, data)
-    return replace(training, teacher=teacher_in(Path(asked.teacher), training)) if asked.teacher else training
+    check_teaching(recipe, is_taught=asked.teacher is not None)
+    return (
+        training if asked.teacher is None else replace(training, teacher=teacher_in(Path(str(asked.teacher)), training))
+    )
 
 
 def test(folders: Sequence[WorkFolder[Training]], device: str) -> None:

@@ -72,6 +72,25 @@ class Recipe:
         return self.epochs + self.restarts * self.restart_epochs
 
 
+def untaught(recipe: Recipe) -> Recipe:
+    """The recipe with the options that count with a teacher alone at their defaults."""
+    plain = Recipe()
+    return replace(
+        recipe,
+        distillation=plain.distillation,
+        temperature=plain.temperature,
+        teacher_weight=plain.teacher_weight,
+    )
+
+
+def check_teaching(recipe: Recipe, *, is_taught: bool) -> None:
+    """Raises RecipeError where options that count with a teacher alone are changed and there is none."""
+    if not is_taught and recipe != untaught(recipe):
+        raise RecipeError(
+            "distillation, temperature and teacher_weight count with a teacher alone; give --teacher or leave them out"
+        )
+
+
 _TYPES = {f.name: f.type for f in fields(Recipe)}
 
 LISTS = tuple(name for name, kind in _TYPES.items() if is_listed(kind))

@@ -84,6 +84,7 @@ class Metrics:
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_reads: int = 0
+    teacher: Teacher | None = None
 
     @property
     def megabytes(self) -> float:
@@ -142,7 +143,8 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
     try:
         stored = json.loads(file.read_text())
         epochs = tuple(Epoch(**epoch) for epoch in stored.pop("epochs"))
-        return Metrics(epochs=epochs, **stored)
+        teacher = stored.pop("teacher", None)
+        return Metrics(epochs=epochs, teacher=Teacher(**teacher) if teacher else None, **stored)
     except FileNotFoundError as error:
         raise RunError(f"{folder.path} holds no finished epoch yet; train it first") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

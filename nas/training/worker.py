@@ -76,7 +76,8 @@ def _train(
         losses = [epoch.validation_loss for epoch in epochs]
         kept = epochs[best_epoch(losses) if recipe.stop_patience else -1]
         accuracy, loss = kept.validation_accuracy, kept.validation_loss
-        return Metrics(training.model, parameters, macs, tuple(epochs), finished, accuracy, loss, **tested)
+        known = {"teacher": training.teacher, **tested}
+        return Metrics(training.model, parameters, macs, tuple(epochs), finished, accuracy, loss, **known)
 
     network = network_of(training, data)
     teacher = taught(training.teacher, data, device) if training.teacher else None

@@ -22,6 +22,7 @@ from nas.network.serial import to_json
 from nas.results.confirming.candidates import Candidate, candidates
 from nas.results.confirming.confirmed import Confirmation, Stage, read_confirmed, reads_of_test, write_confirmed
 from nas.results.confirming.racing import Entrant, decided, dropped, racers
+from nas.results.confirming.teaching import teaching
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
 from nas.search.records import read_run
@@ -29,7 +30,7 @@ from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of, space_of
 from nas.seeds import derive_seed
 from nas.training.distillation.teaching import teacher_in
-from nas.training.recipe import Recipe, changed
+from nas.training.recipe import Recipe, changed, check_teaching, untaught
 from nas.training.several import Trainers
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 from nas.training.worker import read_test, run_test
@@ -68,7 +69,11 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
     recipe = asked.decided(len(data.train.labels))
     if recipe.augmentation is None:
         recipe = replace(recipe, augmentation=search.augmentation)
-    confirmation = Confirmation(asked, search, recipe)
+    teacher = teaching(asked, search)
+    check_teaching(recipe, is_taught=teacher is not None)
+    if teacher and teacher.budget:
+        budgets = _besides(budgets, teacher.budget, asked)
+    confirmation = Confirmation(asked, search, recipe, teacher)
     _check_recipe(confirmation)
     space = space_of(search, data.shape, data.classes)
     chosen = candidates(search, records, space, budgets, top=asked.top, front=asked.front, baselines=asked.baselines)
@@ -87,6 +92,14 @@ def _budgets(asked: ConfirmOptions, search: Search) -> tuple[int, ...]:
             f"{', '.join(f'{b:,}' for b in search.budgets)}"
         )
     return budgets or search.budgets
+
+
+def _besides(budgets: tuple[int, ...], taught_by: int, asked: ConfirmOptions) -> tuple[int, ...]:
+    """The budgets whose networks the teacher teaches. Raises UserError where its own is asked for, or no other is."""
+    others = tuple(budget for budget in budgets if budget != taught_by)
+    if not others or (asked.budget and others != budgets):
+        raise UserError(f"the best network within {taught_by:,} is the teacher; give --budget others for it to teach")
+    return others
 
 
 def _raced(
@@ -116,7 +129,8 @@ def _goes_on(entrant: Entrant, seed: int) -> bool:
 
 def _check_recipe(confirmation: Confirmation) -> None:
     stored = read_confirmed(confirmation.run)
-    if stored and (found := differences(changed(Recipe(), stored["recipe"]), confirmation.recipe)):
+    earlier = changed(Recipe(), stored["recipe"]) if stored else confirmation.recipe
+    if found := differences(untaught(earlier), untaught(confirmation.recipe)):
         raise RunError(
             f"{confirmation.run} was confirmed with another recipe: {'; '.join(found)}. Repeat its own command, or "
             "confirm a copy of the run."
@@ -199,7 +213,7 @@ def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, se
         seed=derive_seed(search.seed, "confirm", stage, seed),
     )
     teacher = confirmation.teacher
-    return replace(training, teacher=teacher_in(teacher, training)) if teacher else training
+    return replace(training, teacher=teacher_in(teacher.folder, training)) if teacher else training
 
 
 def _tested(confirmation: Confirmation, entrants: Sequence[Entrant], command: str, data: SearchData) -> list[Entrant]:

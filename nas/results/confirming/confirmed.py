@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.errors import RunError, UserError
+from nas.errors import RunError
 from nas.machine.folders import WorkFolder, slug, write_atomically
 from nas.machine.options import words
 from nas.network.serial import to_json
@@ -18,7 +18,7 @@ from nas.results.confirming.racing import Entrant, winner
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import recipe_changes
 from nas.search.search import Search
-from nas.space.budget import parse_count
+from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.training import Metrics, Training, training_folder
@@ -30,12 +30,22 @@ Stage = Literal["race", "seed"]
 
 
 @dataclass(frozen=True)
+class Teaching:
+    """The folder of the training that teaches, and the budget of the run that it is the best of, if it was asked for
+    so: that budget is then not taught."""
+
+    folder: Path
+    budget: int | None = None
+
+
+@dataclass(frozen=True)
 class Confirmation:
-    """What is confirmed of a run, and how: what is asked, the search, and the recipe for its images."""
+    """What is confirmed of a run, and how: what is asked, the search, the recipe for its images, and who teaches."""
 
     asked: ConfirmOptions
     search: Search
     recipe: Recipe
+    teacher: Teaching | None = None
 
     @property
     def run(self) -> Path:
@@ -47,25 +57,6 @@ class Confirmation:
         """The file confirmed.json."""
         return self.run / "confirmed.json"
 
-    @property
-    def teacher(self) -> Path | None:
-        """The folder of the training that teaches: as asked, or the best of a budget that is confirmed. Raises
-        UserError for what is neither."""
-        asked = self.asked.teacher
-        if asked is None or Path(asked).is_dir():
-            return asked if asked is None else Path(asked)
-        try:
-            budget = parse_count(str(asked))
-        except UserError as error:
-            raise UserError(f"the teacher must be the folder of a training or a budget but is {asked!r}") from error
-        best = best_confirmed(read_confirmed(self.run) or {"networks": []}, budget)
-        if best is None:
-            raise UserError(
-                f"the teacher is to be that of {budget:,} parameters, and {self.run} has none that is confirmed; "
-                f"confirm it first: nas confirm {self.run} --budget {budget}"
-            )
-        return self.run / str(best["best"])
-
     def command(self, images: int) -> str:
         """The command that does this, of a search with that many training images."""
         changes = recipe_changes(named_recipe("final", images), self.recipe)
@@ -75,7 +66,8 @@ class Confirmation:
 
     def folder(self, candidate: Candidate, seed: int, stage: Stage = "seed") -> WorkFolder[Training]:
         """The folder of one training, in the race or after it."""
-        return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}-{stage}{seed}")
+        taught = "-taught" if self.teacher else ""
+        return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}{taught}-{stage}{seed}")
 
 
 def read_confirmed(run: Path) -> dict[str, Any] | None:
@@ -110,6 +102,9 @@ def write_confirmed(
 ) -> dict[str, Any]:
     """What an earlier call confirmed besides stays."""
     earlier = read_confirmed(confirmation.run) or {"commands": [], "networks": [], "verdicts": [], "seeds": 0}
+    teacher, teachers = confirmation.teacher, dict(earlier.get("teachers", {}))
+    if teacher and teacher.budget:
+        teachers[str(teacher.budget)] = str(teacher.folder.relative_to(confirmation.run))
     ours = {entrant.candidate.fingerprint for entrant in entrants}
     verdicts = {each["budget"]: each for each in earlier["verdicts"]}
     verdicts |= {budget: found for budget in confirmation.search.budgets if (found := verdict(budget, entrants))}
@@ -120,20 +115,25 @@ def write_confirmed(
         "commands": list(dict.fromkeys([*earlier["commands"], command])),
         "seeds": max(confirmation.asked.seeds, earlier["seeds"]),
         "test_reads": reads_of_test(confirmation) if reads is None else reads,
+        "teachers": teachers,
         "verdicts": [verdicts[budget] for budget in sorted(verdicts)],
         "networks": [
             *(_entry(confirmation, entrant) for entrant in _in_order(entrants)),
-            *(entry for entry in earlier["networks"] if entry["network"] not in ours),
+            *(
+                entry
+                for entry in earlier["networks"]
+                if entry["network"] not in ours or bool(entry.get("teacher")) != bool(teacher)
+            ),
         ],
     }
     write_atomically(confirmation.result, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
 
-def _taught_by(path: Path | None) -> str | None:
-    """Who taught the network of a training, in words."""
-    teacher = None if path is None else training_folder(path).read().teacher
-    return teacher.in_words if teacher else None
+def _taught_by(entrant: Entrant) -> str | None:
+    """Who taught the network, in words."""
+    every = (*entrant.race.values(), *entrant.trainings.values())
+    return teachers_in_words(metrics.teacher for metrics in every) or None
 
 
 def _in_order(entrants: Sequence[Entrant]) -> list[Entrant]:
@@ -173,7 +173,7 @@ def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
         "dropped": entrant.dropped or None,
         "failures": list(entrant.failures),
         "best": None if path is None else str(path.relative_to(confirmation.run)),
-        "teacher": _taught_by(path),
+        "teacher": _taught_by(entrant),
     }
 
 

@@ -24,6 +24,7 @@ from nas.search.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
+from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import trained_weights
 from nas.training.training import (
@@ -122,7 +123,7 @@ def _of_confirmed(
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
     commands = (search.command(folder.path), *confirmed["commands"], _command(folder.path, budget))
-    card = replace(training.card, measured=tuple(measured), commands=commands)
+    card = replace(training.card, measured=tuple(measured), commands=commands, teacher=entry.get("teacher") or "")
     return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
 
 
@@ -175,7 +176,7 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))
     commands = training_command(training, len(data.train.labels)), _command(folder.path)
     card = _card(data, recipe, recipe.input_size, measured, commands)
-    card = replace(card, teacher=training.teacher.in_words if training.teacher else "")
+    card = replace(card, teacher=teachers_in_words([training.teacher]))
     return Exportable(with_dropout(network, recipe.dropout), read_weights(folder), card, f"weights of {folder.path}")
 
 

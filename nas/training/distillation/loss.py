@@ -22,9 +22,8 @@ def distillation_loss(
     ours, theirs = log_softmax(scores / temperature, 1), log_softmax(told / temperature, 1)
     if distillation == "kd":
         return _divergence(ours, theirs) * temperature**2
-    is_label = torch.nn.functional.one_hot(labels, scores.shape[1]).bool()
-    parts = TARGET * _divergence(_of_label(ours, is_label), _of_label(theirs, is_label))
-    parts = parts + OTHERS * _divergence(_among_others(ours, is_label), _among_others(theirs, is_label))
+    parts = TARGET * _divergence(_of_label(ours, labels), _of_label(theirs, labels))
+    parts = parts + OTHERS * _divergence(_among_others(ours, labels), _among_others(theirs, labels))
     return parts * temperature**2
 
 
@@ -32,13 +31,18 @@ def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
     return kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
-def _of_label(logarithms: Tensor, is_label: Tensor) -> Tensor:
+def _of_label(logarithms: Tensor, labels: Tensor) -> Tensor:
     """Logarithms of the probabilities of the label and of all others together [N, 2]."""
-    others = torch.logsumexp(logarithms.masked_fill(is_label, -torch.inf), 1)
-    return torch.stack([logarithms[is_label], others], 1)
+    label = logarithms.gather(1, labels[:, None])
+    return torch.cat([label, torch.logsumexp(_others(logarithms, labels), 1, keepdim=True)], 1)
 
 
-def _among_others(logarithms: Tensor, is_label: Tensor) -> Tensor:
-    """Logarithms of the probabilities of the other classes, were it none but those [N, classes - 1]."""
-    others = logarithms[~is_label].view(len(logarithms), -1)
-    return log_softmax(others, 1)
+def _among_others(logarithms: Tensor, labels: Tensor) -> Tensor:
+    """Logarithms of the probabilities of the other classes, were there none but those [N, classes - 1]."""
+    return log_softmax(_others(logarithms, labels), 1)
+
+
+def _others(logarithms: Tensor, labels: Tensor) -> Tensor:
+    """The columns of the other classes [N, classes - 1]; by numbers, since a mask would be looked at on the host."""
+    columns = torch.arange(logarithms.shape[1] - 1, device=logarithms.device)[None]
+    return logarithms.gather(1, columns + (columns >= labels[:, None]))

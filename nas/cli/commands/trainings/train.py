@@ -35,9 +35,6 @@ def run(flags: argparse.Namespace) -> int:
         return EXIT_NO_ANSWER
     if flags.json:
         print_json(asdict(trained.metrics))
-    folder = training_folder(trained.folder)
     say(console, training_summary(trained.metrics))
-    if teacher := folder.read().teacher:
-        say(console, teacher.in_words)
-    say(console, f"weights: {weights_file(folder)}")
+    say(console, f"weights: {weights_file(training_folder(trained.folder))}")
     return EXIT_DONE
