@@ -19,7 +19,7 @@ from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.modules.module import to_module
 from nas.training.graphs import WARM_UP, RecordedGradients
-from nas.training.recipe import Optimiser, Recipe
+from nas.training.recipe import Distillation, Optimiser, Recipe
 from nas.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -132,6 +132,13 @@ def test_a_training_that_was_abandoned_goes_on_on_a_gpu(digits: DeviceData, tmp_
 
 def test_labels_that_are_mixed_are_recorded_too(digits: DeviceData) -> None:
     assert list(train(NETWORK, digits, replace(RECIPE, mixup=0.2), seed=0))[-1].validation_accuracy > 0.7
+
+
+@pytest.mark.parametrize("distillation", get_args(Distillation))
+def test_what_a_teacher_says_is_recorded_too(digits: DeviceData, distillation: Distillation) -> None:
+    says = to_module(NETWORK).cuda().to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    recipe = replace(RECIPE, distillation=distillation, teacher_weight=0.1)
+    assert list(train(NETWORK, digits, recipe, seed=0, teacher=says))[-1].validation_accuracy > 0.5
 
 
 def test_workers_of_a_search_share_a_gpu(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def train(
     *,
     seed: int,
     teacher: Scores | None = None,
+    records: bool = True,
     checkpoint: Path | None = None,
     pulse: Callable[[int, int], None] = lambda epoch, step: None,
     begin: Callable[[Activity], None] = lambda activity: None,
@@ -78,11 +79,12 @@ def train(
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
     A teacher gives its scores of each batch, augmented as the network gets it; the recipe says how much they count.
+    A GPU records the steps of a layer tree unless `records` is false, as it must be for a teacher that is no layer tree.
     `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
     equal initial weights, batches and augmentation. Raises DivergenceError.
     """
     begin("build")
-    run = _Training(network, data, recipe, seed, teacher)
+    run = _Training(network, data, recipe, seed, teacher, records=records)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
     yield from done[: recipe.all_epochs]
     while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
@@ -145,7 +147,14 @@ class _Training:
     """The mutable state of one training: weights, their average, the optimiser's moments, the best weights."""
 
     def __init__(
-        self, network: Network, data: DeviceData, recipe: Recipe, seed: int, teacher: Scores | None = None
+        self,
+        network: Network,
+        data: DeviceData,
+        recipe: Recipe,
+        seed: int,
+        teacher: Scores | None = None,
+        *,
+        records: bool = True,
     ) -> None:
         torch.manual_seed(derive_seed(seed, "weights"))
         device = data.mean.device
@@ -160,7 +169,9 @@ class _Training:
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
         self.optimiser = _optimiser(self.module, recipe)
         self._gradients: Gradients = partial(_gradients, self.module, recipe, teacher)
-        if device.type == "cuda" and isinstance(network, Layer):  # other modules may look at values on the host
+        if (
+            device.type == "cuda" and records and isinstance(network, Layer)
+        ):  # other modules may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
 
     def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None], begin: Callable[[Activity], None]) -> Epoch:

@@ -18,7 +18,7 @@ from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, Run
 from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
-from nas.training.distillation.teaching import taught
+from nas.training.distillation.teaching import is_layer_tree, taught
 from nas.training.schedule import best_epoch
 from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
 from nas.training.training import (
@@ -81,8 +81,12 @@ def _train(
 
     network = network_of(training, data)
     teacher = taught(training.teacher, data, device) if training.teacher else None
+    records = training.teacher is None or is_layer_tree(training.teacher)
     state = state_file(folder)
-    for epoch in train(network, on_device, recipe, seed=training.seed, teacher=teacher, checkpoint=state):
+    epochs_of = train(
+        network, on_device, recipe, seed=training.seed, teacher=teacher, records=records, checkpoint=state
+    )
+    for epoch in epochs_of:
         epochs.append(epoch)
         write_metrics(folder, metrics(finished=False))
         on_epoch(metrics(finished=False))

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from nas.data.load import SearchData
 from nas.errors import RunError, UserError
+from nas.network.layers import Layer
+from nas.space.named import from_stored
 from nas.training.distillation.teacher import Teacher
 from nas.training.train import autocast, build, resized
 from nas.training.training import (
@@ -58,6 +60,11 @@ def taught(teacher: Teacher, data: SearchData, device: torch.device) -> Callable
         return told.float()
 
     return scores
+
+
+def is_layer_tree(teacher: Teacher) -> bool:
+    """Whether the teacher's network is a layer tree, which looks at no values on the host."""
+    return isinstance(from_stored(training_folder(Path(teacher.folder)).read().network), Layer)
 
 
 def _checksum(file: Path) -> str:
