@@ -79,7 +79,7 @@ def train(
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
     from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
     A teacher gives its scores of each batch, augmented as the network gets it; the recipe says how much they count.
-    A GPU records the steps of a layer tree unless `records` is false, as it must be for a teacher that is no layer tree.
+    A GPU records the steps of a layer tree unless `records` is false, as it must be for a teacher that is none.
     `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
     equal initial weights, batches and augmentation. Raises DivergenceError.
     """
