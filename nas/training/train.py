@@ -169,9 +169,7 @@ class _Training:
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
         self.optimiser = _optimiser(self.module, recipe)
         self._gradients: Gradients = partial(_gradients, self.module, recipe, teacher)
-        if (
-            device.type == "cuda" and records and isinstance(network, Layer)
-        ):  # other modules may look at values on the host
+        if device.type == "cuda" and records and isinstance(network, Layer):  # others may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
 
     def epoch(self, done: list[Epoch], pulse: Callable[[int, int], None], begin: Callable[[Activity], None]) -> Epoch:
