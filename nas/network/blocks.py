@@ -230,7 +230,7 @@ WHOLE_STAGES = frozenset({"dense"})
 """Kinds that make a whole stage of `Block.length` layers at once."""
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def stage(
     kind: str,
     blocks: int,
