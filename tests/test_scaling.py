@@ -113,7 +113,7 @@ def test_a_warm_start_takes_the_nearest_budget_that_is_not_larger_or_the_smalles
 def test_a_warm_start_needs_measured_networks_of_the_same_space() -> None:
     with pytest.raises(RunError, match="no measured network to begin from"):
         warm_starts([], (1_000,), SPACE)
-    with pytest.raises(RunError, match="of another space than 'everykind'"):
+    with pytest.raises(RunError, match="of another space than 'manykinds'"):
         warm_starts([replace(record(NARROW, 0.5), knobs={"width": 4})], (1_000,), SPACE)
 
 

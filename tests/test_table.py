@@ -119,6 +119,7 @@ def test_the_same_table_again_trains_nothing_and_goes_to_stdout_as_json(
             "test_accuracy_deviation": None,
             "seconds": found["epochs"][0]["seconds"],
             "seconds_deviation": None,
+            "teacher": None,
             "published_accuracy": None,
             "failures": [],
         }

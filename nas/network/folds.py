@@ -132,12 +132,7 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
                 total += part
             return total, shape
         case layers.Tied():
-            block, behind = _forward(layer.block, shape)
-            if layer.times < 1:
-                raise ShapeError(f"{layer} needs a block at least")
-            if behind != shape:
-                raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
-            return layer.times * block, shape
+            return _forward_tied(layer, shape), shape
         case layers.Residual() | layers.Product() | layers.Concat():
             every = [_forward(branch, shape) for branch in branches(layer)]
             return sum(count for count, _ in every), _joined(layer, [after for _, after in every])
@@ -162,6 +157,16 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return layer.inputs * layer.outputs, (layer.outputs,)
         case _:
             assert_never(layer)
+
+
+def _forward_tied(layer: layers.Tied, shape: Shape) -> int:
+    """Multiply-adds of all blocks."""
+    block, behind = _forward(layer.block, shape)
+    if layer.times < 1:
+        raise ShapeError(f"{layer} needs a block at least")
+    if behind != shape:
+        raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
+    return layer.times * block
 
 
 def _joined(layer: layers.Residual | layers.Product | layers.Concat, shapes: list[Shape]) -> Shape:
