@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.api import search
+
 SPACE = """
 from dataclasses import dataclass
 from nas import Architecture, Layer, Sequence, Shape, knob, width_knob
@@ -62,6 +64,22 @@ def command(folder: Path, out: Path, *flags: str, trials: int = 6, epochs: int =
     budget = [] if "--budget" in flags else ["--budget", "2000"]
     strategies = [] if "--strategies" in flags else ["--strategies", "tpe"]
     return [sys.executable, "-m", "nas.cli", "search", *settings, *counts, *budget, *strategies, *flags]
+
+
+def digits_searched(out: Path, *budgets: int) -> Path:
+    """A finished search on the digits: two trainings of one epoch for each budget."""
+    search(
+        dataset="digits",
+        budget=budgets,
+        trials=2,
+        epochs=1,
+        strategies=("random",),
+        stop="none",
+        workers=1,
+        device="cpu",
+        out=out,
+    )
+    return out
 
 
 def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from PIL import Image
 from safetensors.torch import load_file
+from searching import digits_searched
 from torch import Tensor, nn
 
 import nas.results.export.predict
-from nas.api import search
 from nas.cli.flags import read_options
 from nas.cli.main import build_parser, main
 from nas.data.arrays import centre_square
@@ -318,19 +318,7 @@ def test_the_card_says_which_numbers_are_no_parameters() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search on the digits with two budgets."""
-    folder = tmp_path_factory.mktemp("search") / "run"
-    search(
-        dataset="digits",
-        budget=(2_000, 4_000),
-        trials=2,
-        epochs=1,
-        strategies=("random",),
-        stop="none",
-        workers=1,
-        device="cpu",
-        out=folder,
-    )
-    return folder
+    return digits_searched(tmp_path_factory.mktemp("search") / "run", 2_000, 4_000)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from searching import digits_searched
 from torch.nn.functional import kl_div, log_softmax
 
-from nas.api import search
 from nas.cli.main import main
 from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
@@ -257,18 +257,7 @@ def test_who_was_taught_by_one_that_knows_knows_too(teacher: Path, tmp_path: Pat
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of two budgets, the larger of which is confirmed."""
-    run = tmp_path_factory.mktemp("search") / "run"
-    search(
-        dataset="digits",
-        budget=(1_000, 4_000),
-        trials=2,
-        epochs=1,
-        strategies=("random",),
-        stop="none",
-        workers=1,
-        device="cpu",
-        out=run,
-    )
+    run = digits_searched(tmp_path_factory.mktemp("search") / "run", 1_000, 4_000)
     confirmed(run, budget=4_000)
     return run
 

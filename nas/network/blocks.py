@@ -109,6 +109,15 @@ def kind_of_block(builder: Builder) -> Builder:
     return BLOCKS.setdefault(builder.__name__, lru_cache(maxsize=100_000)(builder))
 
 
+WHOLE_STAGES: set[str] = set()
+
+
+def kind_of_stage(builder: Builder) -> Builder:
+    """Marks a kind that makes a whole stage of `Block.length` layers at once."""
+    WHOLE_STAGES.add(builder.__name__)
+    return kind_of_block(builder)
+
+
 @kind_of_block
 def conv(block: Block) -> Sequence:
     """k x k convolution, norm, activation, optional gate; no shortcut."""
@@ -189,8 +198,7 @@ def mixer(block: Block) -> Sequence:
     channels, ends = block.outputs, [block.outputs * quarter // 4 for quarter in range(5)]
     quarters: list[Layer] = []
     for number, (first, end) in enumerate(pairwise(ends)):
-        size = end - first
-        if size:
+        if size := end - first:
             spatial: tuple[list[Layer], ...] = (
                 [],
                 [Conv(size, size, 3, groups=size)],
@@ -211,7 +219,7 @@ def mixer(block: Block) -> Sequence:
     return sequence([*block.into(channels), Residual(sequence(body), Scale(channels))])
 
 
-@kind_of_block
+@kind_of_stage
 def dense(block: Block) -> Sequence:
     """A whole stage: 1x1 to half of the outputs, then layers of 1x1 to the expansion times their growth and k x k to
     the growth, concatenated to all before (Huang et al. 2017, "DenseNet-BC"; here norm and activation follow)."""
@@ -224,10 +232,6 @@ def dense(block: Block) -> Sequence:
             body = [block.norm(first, inner), block.norm(inner, growth, block.kernel), *block.gate(growth)]
             layers.append(Concat((Identity(), sequence(body))))
     return sequence(layers)
-
-
-WHOLE_STAGES = frozenset({"dense"})
-"""Kinds that make a whole stage of `Block.length` layers at once."""
 
 
 @lru_cache(maxsize=10_000)
@@ -246,17 +250,15 @@ def stage(
     shared: bool = False,
     name: str = "",
 ) -> Sequence:
-    """`blocks` blocks of one kind, the first of which changes width and resolution; with `shared`, those behind it have
-    their 1x1 convolutions and gates in common. Raises SpaceError for a kind that is none of `BLOCKS`, and for an
-    excitation that is no ratio."""
+    """`blocks` blocks of one kind, the first of which changes width and resolution; if `shared`, those behind it have
+    1x1 convolutions and gates in common. Raises SpaceError for an unknown kind, or an excitation that is no ratio."""
     if kind not in BLOCKS:
         raise SpaceError(f"a kind of block must be one of {', '.join(BLOCKS)} but is {kind!r}")
     if isinstance(excitation, bool):
         raise SpaceError(f"excitation must be a ratio, 4 or so, or 0 for no gate, but is {excitation}")
-    is_whole = kind in WHOLE_STAGES
-    length = blocks if is_whole else 1
+    length = blocks if kind in WHOLE_STAGES else 1
     first = BLOCKS[kind](Block(inputs, outputs, kernel, stride, expansion, excitation, function, transition, length))
-    if is_whole or blocks == 1:
+    if length == blocks:
         return sequence([first], name)
     again = BLOCKS[kind](Block(outputs, outputs, kernel, 1, expansion, excitation, function, transition))
     tied = Tied(again, blocks - 1)

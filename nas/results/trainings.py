@@ -134,9 +134,9 @@ def decided(
     )
     check(training, data)
     check_teaching(recipe, is_taught=asked.teacher is not None)
-    return (
-        training if asked.teacher is None else replace(training, teacher=teacher_in(Path(str(asked.teacher)), training))
-    )
+    if asked.teacher is None:
+        return training
+    return replace(training, teacher=teacher_in(Path(str(asked.teacher)), training))
 
 
 def test(folders: Sequence[WorkFolder[Training]], device: str) -> None:

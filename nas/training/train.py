@@ -152,9 +152,9 @@ class _Training:
         data: DeviceData,
         recipe: Recipe,
         seed: int,
-        teacher: Scores | None = None,
+        teacher: Scores | None,
         *,
-        records: bool = True,
+        records: bool,
     ) -> None:
         torch.manual_seed(derive_seed(seed, "weights"))
         device = data.mean.device

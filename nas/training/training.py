@@ -62,11 +62,9 @@ class Training:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls) if f.name != "teacher"} | {
-            "teacher": content.get("teacher")
-        }
-        teacher = values["teacher"] and Teacher(**values["teacher"])
-        return cls(**values | {"recipe": changed(Recipe(), values["recipe"]), "teacher": teacher})
+        values = {f.name: content[f.name] for f in fields(cls) if f.name != "teacher"}
+        recipe, teacher = changed(Recipe(), values["recipe"]), content.get("teacher")
+        return cls(**values | {"recipe": recipe, "teacher": Teacher(**teacher) if teacher else None})
 
 
 @dataclass(frozen=True)

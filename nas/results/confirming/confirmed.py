@@ -3,7 +3,7 @@
 import json
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -87,14 +87,10 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
     return content
 
 
-def best_confirmed(confirmed: Mapping[str, Any], budget: int) -> dict[str, Any] | None:
-    """The entry of the network within the budget with the lowest mean log-loss, baselines and dropped ones aside."""
-    within: list[dict[str, Any]] = [
-        entry
-        for entry in confirmed["networks"]
-        if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"] and entry["parameters"] <= budget
-    ]
-    return min(within, key=lambda entry: entry["validation_loss"], default=None)
+def best_confirmed(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry of confirmed.json with the lowest mean log-loss, baselines and dropped networks aside."""
+    able = [entry for entry in entries if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"]]
+    return min(able, key=lambda entry: entry["validation_loss"], default=None)
 
 
 def write_confirmed(

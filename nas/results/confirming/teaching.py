@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nas.errors import UserError
-from nas.results.confirming.confirmed import Teaching, read_confirmed
+from nas.results.confirming.confirmed import Teaching, best_confirmed, read_confirmed
 from nas.results.options import ConfirmOptions
 from nas.search.search import Search
 from nas.space.budget import parse_count
@@ -37,10 +37,6 @@ def _best_of(run: Path, budget: int) -> str | None:
         return None
     if found := stored.get("teachers", {}).get(str(budget)):
         return str(found)
-    own = [
-        entry
-        for entry in stored["networks"]
-        if budget in entry["budgets"] and entry["kind"] != "baseline" and entry["best"] and not entry["dropped"]
-    ]
-    untaught = [entry for entry in own if not entry.get("teacher")]
-    return min(untaught, key=lambda entry: entry["validation_loss"])["best"] if untaught else None
+    own = (e for e in stored["networks"] if budget in e["budgets"] and not e.get("teacher"))
+    best = best_confirmed(own)
+    return str(best["best"]) if best else None

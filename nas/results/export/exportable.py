@@ -90,7 +90,8 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     result: dict[str, Exportable] = {}
     found: dict[int, FrontNetwork] = {}
     for budget in budgets or _own_budgets(source, front):
-        if confirmed and (entry := best_confirmed(confirmed, budget)):
+        within = (e for e in confirmed["networks"] if e["parameters"] <= budget) if confirmed else ()
+        if confirmed and (entry := best_confirmed(within)):
             result[str(budget)] = _of_confirmed(folder, search, confirmed, entry, budget)
         else:
             found[budget] = _best(source, front, budget)
