@@ -21,8 +21,8 @@ from nas.space.budget import Budget, parse_count
 from nas.space.designs import scaled
 from nas.space.draw import default_within
 from nas.training import train
-from nas.training.graphs import Gradients, RecordedGradients
 from nas.training.recipe import Recipe
+from nas.training.steps.graphs import Gradients, RecordedGradients
 
 SHAPE, CLASSES, WARM_UP = (3, 32, 32), 100, 40
 

@@ -20,7 +20,7 @@ from nas.network.layers import Flatten, Linear
 from nas.network.layers import Sequence as Layers
 from nas.training.recipe import Optimiser, Recipe, Schedule, changed, parse_changes, recipe_values
 from nas.training.recipes import RECIPES, named_recipe, recipe_for
-from nas.training.schedule import best_epoch, gives_up, learning_rate
+from nas.training.steps.schedule import best_epoch, gives_up, learning_rate
 from nas.training.train import train
 
 

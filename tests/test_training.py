@@ -29,7 +29,7 @@ from nas.results.networks import find_network
 from nas.space.named import to_stored
 from nas.training.recipe import Recipe
 from nas.training.several import Failure, Trainers, train_all
-from nas.training.train import DivergenceError, build, evaluate
+from nas.training.train import DivergenceError, build, evaluate, validation_losses
 from nas.training.training import (
     Metrics,
     Training,
@@ -147,7 +147,7 @@ def test_a_training_that_stops_early_tells_what_its_best_epoch_came_to(tmp_path:
     )
     folder = begun(tmp_path, recipe)
     final = run_training(folder, CPU)
-    losses = [epoch.validation_loss for epoch in final.epochs]
+    losses = validation_losses(final.epochs)
     assert len(losses) == losses.index(min(losses)) + 3 < 30
     assert final.validation_loss == min(losses)
     assert final.accuracy == final.epochs[losses.index(min(losses))].validation_accuracy
@@ -595,7 +595,7 @@ def test_a_training_that_diverges_ends_with_one_line_and_exit_code_1(
     code, out, err = run([*TRAIN[:4], *flags, "schedule=constant", "optimiser=sgd", *TRAIN[4:]], capsys)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("the training failed: the loss became ")
-    assert " in validation, in epoch " in err.splitlines()[-1]
+    assert " in training, in epoch " in err.splitlines()[-1]
     assert "Traceback" not in err
 
 

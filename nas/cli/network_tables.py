@@ -108,11 +108,11 @@ def training_line(metrics: "Metrics", epochs: int) -> str:
     """An epoch in a line, with the time that those left will take, as long as the latest."""
     epoch = metrics.epochs[-1]
     left = (epochs - epoch.epoch) * statistics.median(each.seconds for each in metrics.epochs[-LATEST:])
-    return (
-        f"epoch {epoch.epoch}/{epochs}: training loss {_loss(epoch.train_loss)}, validation loss "
-        f"{_loss(epoch.validation_loss)}, accuracy {100 * epoch.validation_accuracy:.2f} %, {duration(epoch.seconds)}"
-        + (f", {about(left)} left" if left else "")
-    )
+    told = [f"epoch {epoch.epoch}/{epochs}: training loss {_loss(epoch.train_loss)}"]
+    if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
+        told += [f"validation loss {_loss(epoch.validation_loss)}", f"accuracy {100 * epoch.validation_accuracy:.2f} %"]
+    told += [duration(epoch.seconds), *([f"{about(left)} left"] if left else [])]
+    return ", ".join(told)
 
 
 def _loss(nats: float) -> str:
@@ -122,11 +122,14 @@ def _loss(nats: float) -> str:
 
 def training_summary(metrics: "Metrics") -> str:
     """What a training came to, in a few lines."""
+    from nas.training.train import validation_accuracies
+
     lines = [
         f"{metrics.model}: {metrics.parameters:,} parameters, {metrics.macs:,} multiply-adds, "
         f"{counted(len(metrics.epochs), 'epoch')} in {duration(metrics.seconds)}",
-        f"validation accuracy {100 * metrics.accuracy:.2f} % "
-        f"{sparkline([epoch.validation_accuracy for epoch in metrics.epochs])}",
+        "trained on all images, without validation"
+        if metrics.accuracy is None
+        else f"validation accuracy {100 * metrics.accuracy:.2f} % {sparkline(validation_accuracies(metrics.epochs))}",
     ]
     if metrics.test_accuracy is not None:
         lines.append(
@@ -206,6 +209,11 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
                 validation["n"] if validation else 0,
             )
         )
+        if whole := entry.get("all_images"):
+            test = whole["test"]
+            reach = interval_text(test["low"], test["high"]) if test else ""
+            sizes, n = (entry["budget"], entry["parameters"]), test["n"] if test else 0
+            rows.append((f"{entry['label']}, on all images", *sizes, "", "", "", mean_text(test), reach, n))
     names = ("network", "budget", "parameters", "searched", "race", "validation", "test", "95 % interval", "n")
     told = (
         "accuracies in per cent, in the race of the search's best and, of other seeds, after it; the test split was "

@@ -34,8 +34,8 @@ class DeviceSplit:
 
 @dataclass(frozen=True, eq=False)
 class DeviceData:
-    """Training and validation split on the device, the channel statistics [C] (of 0–255 values) of the former, and
-    the names of the augmentations to use, of `AUGMENTATIONS`."""
+    """Training and validation split (empty where all images train) on the device, the channel statistics [C] (of 0–255
+    values) of the former, and the names of the augmentations to use, of `AUGMENTATIONS`."""
 
     train: DeviceSplit
     validation: DeviceSplit

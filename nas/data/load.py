@@ -90,6 +90,7 @@ def load_search_data(
     validation_share: float | None = None,
     image_size: int | None = None,
     images: int | None = None,
+    all_images: bool = False,
     directory: Path | None = None,
     progress: bool = True,
 ) -> SearchData:
@@ -97,7 +98,8 @@ def load_search_data(
 
     `validation_share`, in (0, 0.5], is 0.1 by default from 10,000 images on and 0.2 below. `image_size` scales the
     shorter side of every image and keeps the centre. `images` is the number of training images to use, drawn by class
-    and `seed` (None: all; the validation split stays whole). `directory`, by default $NAS_DATA or ~/.cache/nas, holds
+    and `seed` (None: all; the validation split stays whole). With `all_images` nothing is set aside: the validation
+    split is empty, for a training after everything is chosen. `directory`, by default $NAS_DATA or ~/.cache/nas, holds
     the downloads, which `progress` shows on stderr.
     DataError: no such data set, data that is not accepted, or a download that fails.
     """
@@ -105,7 +107,8 @@ def load_search_data(
     data = _read(dataset, "train", image_size=image_size, directory=directory, progress=progress)
     check_trainable(data, dataset)
     augmentation = DATA_SETS[dataset].augmentation if dataset in DATA_SETS else _augmentation(data.images)
-    divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=validation_share)
+    share = 0.0 if all_images else validation_share
+    divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=share)
     return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
 
 
@@ -222,7 +225,8 @@ def _divided(
 ) -> SearchData:
     default_share = 0.1 if len(data.labels) >= MANY_IMAGES else 0.2
     share = default_share if validation_share is None else validation_share
-    train, validation = divide(data.labels, share, seed)
+    whole = np.arange(len(data.labels))
+    train, validation = divide(data.labels, share, seed) if share else (whole, whole[:0])
     return SearchData(
         name=name,
         train=Split(data.images[train], data.labels[train]),

@@ -106,6 +106,7 @@ class TrainOptions(TrainingOptions, NetworkOptions):
     """Everything that can be asked of one training. Raises UserError for what cannot be."""
 
     _: KW_ONLY
+    all_images: bool = option("train on all training images; nothing is set aside for validation", default=False)
     out: str | Path | None = option(
         "folder of the training",
         default=None,
@@ -113,6 +114,11 @@ class TrainOptions(TrainingOptions, NetworkOptions):
         metavar="DIR",
         repeats=False,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.all_images and self.validation_share is not None:
+            raise UserError("--all-images sets nothing aside and --validation-share says how much; leave out one")
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,11 @@ class ConfirmOptions(RecipeOptions):
     )
     baselines: bool = option("a ResNet, a MobileNetV2 and a VGG scaled to each budget too", default=True)
     seeds: int = option("trainings of the winner and of the default after the race", default=5, least=1)
+    all_images: bool = option(
+        "in the end train the best network of each budget anew, as many seeds, on all training images: nothing is set "
+        "aside for validation any more",
+        default=False,
+    )
     teacher: str | Path | None = option(
         "who teaches the others (knowledge distillation): a budget of the run that is confirmed, or the folder of a "
         "finished training",

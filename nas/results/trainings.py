@@ -61,9 +61,11 @@ def train(asked: TrainOptions, on_epoch: OnEpoch | None = None) -> Trained:
 def _begun(asked: TrainOptions) -> tuple[WorkFolder[Training], Training]:
     """The folder of the training, its settings written, and what they are."""
     asked = with_data(asked, [asked.model])
-    data = load(asked, asked.seed)
+    data = load(asked, asked.seed, all_images=asked.all_images)
     recipe = asked.decided(len(data.train.images))
-    training = decided(asked, asked.model, asked.knobs, recipe, data, asked.seed, select=asked.select)
+    training = decided(
+        asked, asked.model, asked.knobs, recipe, data, asked.seed, select=asked.select, all_images=asked.all_images
+    )
     name = slug(f"{data.name}-{training.model}-{Path(asked.recipe).stem}-seed{asked.seed}")
     folder = training_folder(asked.out or Path("trained") / name)
     folder.enter(training)
@@ -88,8 +90,8 @@ def with_data(asked: Asked, models: Iterable[str]) -> Asked:
     return asked
 
 
-def load(asked: TrainingOptions, seed: int) -> SearchData:
-    """The training and the validation split that are asked for."""
+def load(asked: TrainingOptions, seed: int, *, all_images: bool = False) -> SearchData:
+    """The training and the validation split that are asked for, the latter empty with `all_images`."""
     if asked.dataset is None:
         raise UserError("give dataset=…: a name like 'digits', a .npz file, or a folder of images a class")
     return load_search_data(
@@ -98,6 +100,7 @@ def load(asked: TrainingOptions, seed: int) -> SearchData:
         validation_share=asked.validation_share,
         image_size=asked.image_size,
         images=asked.images,
+        all_images=all_images,
     )
 
 
@@ -110,6 +113,7 @@ def decided(
     seed: int,
     *,
     select: str | None = None,
+    all_images: bool = False,
 ) -> Training:
     """The settings of one training, checked as far as can be without training."""
     assert asked.dataset is not None
@@ -131,6 +135,7 @@ def decided(
         images=asked.images,
         recipe=recipe,
         seed=seed,
+        all_images=all_images,
     )
     check(training, data)
     check_teaching(recipe, is_taught=asked.teacher is not None)
@@ -170,6 +175,7 @@ def training_command(training: Training, images: int) -> str:
         recipe="search",
         changes=recipe_changes(named_recipe("search", images), training.recipe),
         teacher=training.teacher.folder if training.teacher else None,
+        all_images=training.all_images,
     )
     return shlex.join(["nas", "train", *words(asked)])
 

@@ -1,4 +1,4 @@
-"""How a network is trained, as plain data: recipes.py names some, schedule.py says what they do to the rate."""
+"""How a network is trained, as plain data: recipes.py names some, steps/schedule.py says what they do to the rate."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -89,6 +89,13 @@ def check_teaching(recipe: Recipe, *, is_taught: bool) -> None:
         raise RecipeError(
             "distillation, temperature and teacher_weight count with a teacher alone; give --teacher or leave them out"
         )
+
+
+def check_followed(recipe: Recipe, *, has_validation: bool) -> None:
+    """Raises RecipeError where the recipe follows the validation loss and there is no validation split."""
+    if not has_validation and (recipe.schedule == "plateau" or recipe.stop_patience):
+        follows = "schedule plateau" if recipe.schedule == "plateau" else "stop_patience"
+        raise RecipeError(f"{follows} follows the validation loss, which is not there where all images train")
 
 
 _TYPES = {f.name: f.type for f in fields(Recipe)}

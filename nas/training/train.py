@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,9 +20,10 @@ from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
 from nas.seeds import derive_seed
 from nas.training.distillation.loss import distillation_loss
-from nas.training.graphs import Gradients, RecordedGradients
-from nas.training.recipe import Recipe
-from nas.training.schedule import best_epoch, gives_up, learning_rate
+from nas.training.recipe import Recipe, check_followed
+from nas.training.steps.graphs import Gradients, RecordedGradients
+from nas.training.steps.optimisers import make_optimiser
+from nas.training.steps.schedule import best_epoch, gives_up, learning_rate
 
 Precision = Literal["fp32", "bf16"]
 
@@ -32,12 +33,13 @@ JUDGED_PIXELS = 2**19
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights."""
+    """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights; None
+    where that split is empty."""
 
     epoch: int
     train_loss: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
     seconds: float
 
 
@@ -81,19 +83,31 @@ def train(
     A teacher gives its scores of each batch, augmented as the network gets it; the recipe says how much they count.
     A GPU records the steps of a layer tree unless `records` is false, as it must be for a teacher that is none.
     `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
-    equal initial weights, batches and augmentation. Raises DivergenceError.
+    equal initial weights, batches and augmentation. Raises DivergenceError, and RecipeError where the recipe follows
+    the validation loss and there is no validation split.
     """
     begin("build")
+    check_followed(recipe, has_validation=len(data.validation.labels) > 0)
     run = _Training(network, data, recipe, seed, teacher, records=records)
     done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
     yield from done[: recipe.all_epochs]
-    while len(done) < recipe.all_epochs and not gives_up(recipe, [epoch.validation_loss for epoch in done]):
+    while len(done) < recipe.all_epochs and not gives_up(recipe, validation_losses(done)):
         epoch = run.epoch(done, pulse, begin)
         done.append(epoch)
         if checkpoint:
             begin("checkpoint")
             run.save(checkpoint, done)
         yield epoch
+
+
+def validation_losses(epochs: Iterable[Epoch]) -> list[float]:
+    """Those of the epochs that have one, which is of all or of none."""
+    return [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
+
+
+def validation_accuracies(epochs: Iterable[Epoch]) -> list[float]:
+    """Those of the epochs that have one, which is of all or of none."""
+    return [epoch.validation_accuracy for epoch in epochs if epoch.validation_accuracy is not None]
 
 
 def build(network: Network, dropout: float = 0.0) -> nn.Module:
@@ -167,7 +181,7 @@ class _Training:
         self.best: Tensors = {}
         self.steps = 0
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
-        self.optimiser = _optimiser(self.module, recipe)
+        self.optimiser = make_optimiser(self.module, recipe)
         self._gradients: Gradients = partial(_gradients, self.module, recipe, teacher)
         if device.type == "cuda" and records and isinstance(network, Layer):  # others may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
@@ -177,13 +191,17 @@ class _Training:
         begin("steps")
         started = time.perf_counter()
         number = len(done) + 1
-        losses = [epoch.validation_loss for epoch in done]
+        losses = validation_losses(done)
         train_loss = self._learn(number, losses, pulse)
+        if not math.isfinite(train_loss):
+            raise DivergenceError(f"the loss became {train_loss} in training, in epoch {number}")
+        if not len(self.data.validation.labels):
+            return Epoch(number, train_loss, None, None, time.perf_counter() - started)
         begin("validation")
         with self._average_in_place():
             loss, accuracy = evaluate(self.module, self.data, self.data.validation, self.recipe.input_size)
-        if not (math.isfinite(train_loss) and math.isfinite(loss)):
-            raise DivergenceError(f"the loss became {train_loss} in training, {loss} in validation, in epoch {number}")
+        if not math.isfinite(loss):
+            raise DivergenceError(f"the loss became {loss} in validation, in epoch {number}")
         if self.recipe.stop_patience and best_epoch([*losses, loss]) == len(losses):
             self.best = {name: value.clone() for name, value in self.average.items()}
         return Epoch(number, train_loss, loss, accuracy, time.perf_counter() - started)
@@ -277,18 +295,3 @@ def _gradients(module: nn.Module, recipe: Recipe, teacher: Scores | None, images
     module.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
-
-
-def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weights decay; biases, scales and shifts do not."""
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    rate = recipe.learning_rate
-    match recipe.optimiser:
-        case "sgd" | "nesterov":
-            nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
-            return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
-        case "adam" | "adamw":
-            kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-            return kind(groups, rate, betas=(recipe.momentum, 0.999), fused=True)

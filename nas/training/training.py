@@ -8,7 +8,7 @@ DIR/settings.json   what is trained, on what and how: the same command continues
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
 from nas.training.distillation.teacher import Teacher
-from nas.training.recipe import Recipe, changed, recipe_values
+from nas.training.recipe import Recipe, changed, check_followed, recipe_values
 from nas.training.train import Epoch, Network
 
 
@@ -34,7 +34,7 @@ class Training:
     """Everything that decides what a training comes to.
 
     `network` is what `nas.space.named.to_stored` gives; `images` the number of training images to use, drawn by class
-    and seed (None: all).
+    and seed (None: all). With `all_images` nothing is set aside for validation.
     """
 
     what: ClassVar[str] = "training"
@@ -50,6 +50,7 @@ class Training:
     recipe: Recipe
     seed: int
     teacher: Teacher | None = field(default=None, metadata={"changed": "another teacher"})
+    all_images: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON values."""
@@ -62,23 +63,25 @@ class Training:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls) if f.name != "teacher"}
+        values = {f.name: content[f.name] for f in fields(cls) if f.name not in ("teacher", "all_images")}
         recipe, teacher = changed(Recipe(), values["recipe"]), content.get("teacher")
-        return cls(**values | {"recipe": recipe, "teacher": Teacher(**teacher) if teacher else None})
+        later = {"teacher": Teacher(**teacher) if teacher else None, "all_images": content.get("all_images", False)}
+        return cls(**values | {"recipe": recipe} | later)
 
 
 @dataclass(frozen=True)
 class Metrics:
     """What a training came to so far. Accuracies are 0–1, losses nats; `accuracy` and `validation_loss` are of the
-    weights kept: the last, or the best of a recipe that stops early. `test` was read `test_reads` times."""
+    weights kept: the last, or the best of a recipe that stops early; None where all images train. `test` was read
+    `test_reads` times."""
 
     model: str
     parameters: int
     macs: int
     epochs: tuple[Epoch, ...]
     finished: bool
-    accuracy: float
-    validation_loss: float
+    accuracy: float | None
+    validation_loss: float | None
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_reads: int = 0
@@ -103,6 +106,21 @@ class Metrics:
     def last_loss(self) -> float:
         """Training loss of the last epoch."""
         return self.epochs[-1].train_loss
+
+
+def accuracies(trainings: Iterable[Metrics]) -> list[float]:
+    """Validation accuracies of those that have one."""
+    return [metrics.accuracy for metrics in trainings if metrics.accuracy is not None]
+
+
+def validation_losses(trainings: Iterable[Metrics]) -> list[float]:
+    """Validation log-losses of those that have one."""
+    return [metrics.validation_loss for metrics in trainings if metrics.validation_loss is not None]
+
+
+def test_accuracies(trainings: Iterable[Metrics]) -> list[float]:
+    """Test accuracies of those that were tested."""
+    return [metrics.test_accuracy for metrics in trainings if metrics.test_accuracy is not None]
 
 
 def training_folder(path: str | Path) -> WorkFolder[Training]:
@@ -176,6 +194,7 @@ def load_data(training: Training) -> SearchData:
         validation_share=training.validation_share,
         image_size=training.image_size,
         images=training.images,
+        all_images=training.all_images,
         progress=False,
     )
     if data.checksum != training.data_checksum:
@@ -195,6 +214,7 @@ def augmentation_of(recipe: Recipe, data: SearchData) -> tuple[str, ...]:
 
 def check(training: Training, data: SearchData) -> None:
     """Raises UserError where the recipe does not suit the images or the network does not take them."""
+    check_followed(training.recipe, has_validation=not training.all_images)
     check_colours(augmentation_of(training.recipe, data), channels=data.shape[0])
     size(from_stored(training.network), input_shape(training.recipe, data), data.classes)
 

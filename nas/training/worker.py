@@ -19,8 +19,8 @@ from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
 from nas.training.distillation.teaching import is_layer_tree, taught
-from nas.training.schedule import best_epoch
-from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights
+from nas.training.steps.schedule import best_epoch
+from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights, validation_losses
 from nas.training.training import (
     Metrics,
     Training,
@@ -73,8 +73,7 @@ def _train(
     tested = _tests_so_far(folder)
 
     def metrics(finished: bool) -> Metrics:
-        losses = [epoch.validation_loss for epoch in epochs]
-        kept = epochs[best_epoch(losses) if recipe.stop_patience else -1]
+        kept = epochs[best_epoch(validation_losses(epochs)) if recipe.stop_patience else -1]
         accuracy, loss = kept.validation_accuracy, kept.validation_loss
         known = {"teacher": training.teacher, **tested}
         return Metrics(training.model, parameters, macs, tuple(epochs), finished, accuracy, loss, **known)

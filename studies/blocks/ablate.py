@@ -26,7 +26,7 @@ from nas.space.space import Space, Value, bind, load_architecture, space_file
 from nas.training.recipe import changed, parse_changes
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
-from nas.training.training import Training, read_metrics, training_folder
+from nas.training.training import Training, accuracies, read_metrics, training_folder, validation_losses
 
 Changes = dict[str, Value]
 
@@ -135,9 +135,9 @@ def main() -> None:
             "parameters": counted.parameters,
             "macs": counted.macs,
             "peak_activation": peak_activation(network, space.shape),
-            "mean": fmean(m.accuracy for m in done) if done else None,
-            "accuracy": [m.accuracy for m in done],
-            "log_loss": [m.validation_loss for m in done],
+            "mean": fmean(accuracies(done)) if done else None,
+            "accuracy": accuracies(done),
+            "log_loss": validation_losses(done),
             "epoch_seconds": fmean(m.seconds / len(m.epochs) for m in done) if done else None,
             "knobs": {key: value for key, value in knobs[name].items() if value != space.defaults[key]},
         }

@@ -5,12 +5,13 @@ margin over the default is that of other seeds, which nobody was chosen by.
 
 RUN/confirmed/NAME-raceN/   a training of the race each, as nas/training/training.py describes it
               NAME-seedN/   a training after the race each
+              NAME-allN/    a training on all training images each, after everything is chosen
     confirmed.json          the result, rewritten after every step
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 from nas.data.load import SearchData
@@ -21,7 +22,7 @@ from nas.machine.process import default_workers, pick_device
 from nas.network.serial import to_json
 from nas.results.confirming.candidates import Candidate, candidates
 from nas.results.confirming.confirmed import Confirmation, Stage, read_confirmed, reads_of_test, write_confirmed
-from nas.results.confirming.racing import Entrant, decided, dropped, racers
+from nas.results.confirming.racing import Entrant, best, decided, dropped, racers
 from nas.results.confirming.teaching import teaching
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
@@ -30,7 +31,7 @@ from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of, space_of
 from nas.seeds import derive_seed
 from nas.training.distillation.teaching import teacher_in
-from nas.training.recipe import Recipe, changed, check_teaching, untaught
+from nas.training.recipe import Recipe, changed, check_followed, check_teaching, untaught
 from nas.training.several import Trainers
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 from nas.training.worker import read_test, run_test
@@ -41,10 +42,10 @@ RACE_SEEDS = 2
 BASELINE_SEEDS = 2
 """Trainings of a baseline at most."""
 
-STAGES: dict[Stage, str] = {"race": "race", "seed": "after the race"}
+STAGES: dict[Stage, str] = {"race": "race", "seed": "after the race", "all": "on all images"}
 
 Work = tuple[Candidate, Stage, int]
-"""A training to be done: of whom, in the race or after it, with which seed."""
+"""A training to be done: of whom, in which stage, with which seed."""
 
 
 def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
         recipe = replace(recipe, augmentation=search.augmentation)
     teacher = teaching(asked, search)
     check_teaching(recipe, is_taught=teacher is not None)
+    check_followed(recipe, has_validation=not asked.all_images)
     if teacher and teacher.budget:
         budgets = _besides(budgets, teacher.budget, asked)
     confirmation = Confirmation(asked, search, recipe, teacher)
@@ -117,8 +119,17 @@ def _raced(
             entrants = decided(entrants, confirmation.search.budgets)
         works = [(e.candidate, "seed", seed) for seed in range(asked.seeds) for e in entrants if _goes_on(e, seed)]
         entrants = _trained(confirmation, entrants, works, trainers, on_epoch)
+        if asked.all_images:
+            works = [(e.candidate, "all", seed) for seed in range(asked.seeds) for e in _chosen(confirmation, entrants)]
+            entrants = _trained(confirmation, entrants, works, trainers, on_epoch)
     entrants = _tested(confirmation, entrants, command, data)
     return write_confirmed(confirmation, entrants, command)
+
+
+def _chosen(confirmation: Confirmation, entrants: Sequence[Entrant]) -> list[Entrant]:
+    """The best network of each budget, each once."""
+    found = [best(entrants, budget) for budget in _budgets(confirmation.asked, confirmation.search)]
+    return list({e.candidate.fingerprint: e for e in found if e}.values())
 
 
 def _goes_on(entrant: Entrant, seed: int) -> bool:
@@ -138,15 +149,17 @@ def _check_recipe(confirmation: Confirmation) -> None:
 
 
 def _known(confirmation: Confirmation, candidate: Candidate) -> Entrant:
-    """The candidate with the seeds after the race that an earlier call trained: what was measured stays in the mean,
-    also where fewer are asked for now."""
-    found: dict[int, Metrics] = {}
-    for seed in count():
-        folder = confirmation.folder(candidate, seed)
-        if not is_finished(folder):
-            return Entrant(candidate, trainings=found)
-        found[seed] = read_metrics(folder)
-    raise AssertionError("seeds without end")
+    """The candidate with what an earlier call trained after the race: what was measured stays in the mean, also where
+    fewer seeds are asked for now."""
+    return Entrant(
+        candidate, trainings=_done(confirmation, candidate, "seed"), whole=_done(confirmation, candidate, "all")
+    )
+
+
+def _done(confirmation: Confirmation, candidate: Candidate, stage: Stage) -> dict[int, Metrics]:
+    """The finished trainings of a stage by seed, up to the first seed that has none."""
+    folders = ((seed, confirmation.folder(candidate, seed, stage)) for seed in count())
+    return {seed: read_metrics(folder) for seed, folder in takewhile(lambda each: is_finished(each[1]), folders)}
 
 
 def _trained(
@@ -185,6 +198,8 @@ def _trained(
 def _with_training(entrant: Entrant, stage: Stage, seed: int, metrics: Metrics) -> Entrant:
     if stage == "race":
         return replace(entrant, race=entrant.race | {seed: metrics})
+    if stage == "all":
+        return replace(entrant, whole=entrant.whole | {seed: metrics})
     return replace(entrant, trainings=entrant.trainings | {seed: metrics})
 
 
@@ -211,6 +226,7 @@ def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, se
         images=None,
         recipe=confirmation.recipe,
         seed=derive_seed(search.seed, "confirm", stage, seed),
+        all_images=stage == "all",
     )
     teacher = confirmation.teacher
     return replace(training, teacher=teacher_in(teacher.folder, training)) if teacher else training
@@ -219,12 +235,10 @@ def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, se
 def _tested(confirmation: Confirmation, entrants: Sequence[Entrant], command: str, data: SearchData) -> list[Entrant]:
     """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
     reading is counted before a network is judged."""
+    kept = [entrant for entrant in entrants if not entrant.dropped]
     waiting = [
-        confirmation.folder(entrant.candidate, seed)
-        for entrant in entrants
-        if not entrant.dropped
-        for seed, metrics in entrant.trainings.items()
-        if metrics.test_accuracy is None
+        *(confirmation.folder(e.candidate, seed) for e in kept for seed in _untested(e.trainings)),
+        *(confirmation.folder(e.candidate, seed, "all") for e in kept for seed in _untested(e.whole)),
     ]
     if waiting:
         first = waiting[0].read()
@@ -232,10 +246,15 @@ def _tested(confirmation: Confirmation, entrants: Sequence[Entrant], command: st
         write_confirmed(confirmation, entrants, command, reads=reads_of_test(confirmation) + 1)
         for folder in waiting:
             run_test(folder, pick_device(confirmation.asked.device, 0), test)
-    return [
-        replace(
-            entrant,
-            trainings={seed: read_metrics(confirmation.folder(entrant.candidate, seed)) for seed in entrant.trainings},
-        )
-        for entrant in entrants
-    ]
+    return [_read_anew(confirmation, entrant) for entrant in entrants]
+
+
+def _untested(trainings: Mapping[int, Metrics]) -> list[int]:
+    return [seed for seed, metrics in trainings.items() if metrics.test_accuracy is None]
+
+
+def _read_anew(confirmation: Confirmation, entrant: Entrant) -> Entrant:
+    def read(stage: Stage, seeds: Iterable[int]) -> dict[int, Metrics]:
+        return {seed: read_metrics(confirmation.folder(entrant.candidate, seed, stage)) for seed in seeds}
+
+    return replace(entrant, trainings=read("seed", entrant.trainings), whole=read("all", entrant.whole))

@@ -21,12 +21,12 @@ from nas.search.search import Search
 from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
-from nas.training.training import Metrics, Training, training_folder
+from nas.training.training import Metrics, Training, test_accuracies, training_folder, validation_losses
 
 SCHEMA_VERSION = 2
 
-Stage = Literal["race", "seed"]
-"""A training of the race, by which the winner is chosen, or one after it."""
+Stage = Literal["race", "seed", "all"]
+"""A training of the race, by which the winner is chosen, one after it, or one on all training images."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
 
 
 def best_confirmed(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The entry of confirmed.json with the lowest mean log-loss, baselines and dropped networks aside."""
+    """The entry of confirmed.json with the lowest mean validation log-loss, baselines and dropped networks aside."""
     able = [entry for entry in entries if entry["kind"] != "baseline" and entry["best"] and not entry["dropped"]]
     return min(able, key=lambda entry: entry["validation_loss"], default=None)
 
@@ -128,7 +128,7 @@ def write_confirmed(
 
 def _taught_by(entrant: Entrant) -> str | None:
     """Who taught the network, in words."""
-    every = (*entrant.race.values(), *entrant.trainings.values())
+    every = (*entrant.race.values(), *entrant.trainings.values(), *entrant.whole.values())
     return teachers_in_words(metrics.teacher for metrics in every) or None
 
 
@@ -145,8 +145,9 @@ def reads_of_test(confirmation: Confirmation) -> int:
 
 def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
     candidate = entrant.candidate
-    tests = [metrics.test_accuracy for metrics in entrant.trainings.values() if metrics.test_accuracy is not None]
-    best = max(entrant.trainings, key=lambda seed: entrant.trainings[seed].accuracy, default=None)
+    tests = test_accuracies(entrant.trainings.values())
+    accuracies = _accuracies(entrant)
+    best = max(accuracies, key=accuracies.__getitem__, default=None)
     path = None if best is None else confirmation.folder(candidate, best).path
     return {
         "label": candidate.label,
@@ -169,13 +170,23 @@ def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
         "dropped": entrant.dropped or None,
         "failures": list(entrant.failures),
         "best": None if path is None else str(path.relative_to(confirmation.run)),
+        "all_images": _of_all_images(confirmation, entrant),
         "teacher": _taught_by(entrant),
     }
 
 
+def _of_all_images(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any] | None:
+    """What the trainings on all images came to, and the folder of the first: nothing is there to choose by."""
+    if not entrant.whole:
+        return None
+    first = confirmation.folder(entrant.candidate, min(entrant.whole), "all").path
+    tests = test_accuracies(entrant.whole.values())
+    return {"test": _summary(tests), "best": str(first.relative_to(confirmation.run))}
+
+
 def _mean_loss(trainings: Mapping[int, Metrics]) -> float | None:
     """Mean validation log-loss; None where nothing was trained."""
-    return statistics.mean(m.validation_loss for m in trainings.values()) if trainings else None
+    return statistics.mean(validation_losses(trainings.values())) if trainings else None
 
 
 def verdict(budget: int, entrants: Sequence[Entrant]) -> dict[str, Any] | None:
@@ -199,7 +210,7 @@ def verdict(budget: int, entrants: Sequence[Entrant]) -> dict[str, Any] | None:
 
 
 def _accuracies(entrant: Entrant) -> dict[int, float]:
-    return {seed: metrics.accuracy for seed, metrics in entrant.trainings.items()}
+    return {seed: m.accuracy for seed, m in entrant.trainings.items() if m.accuracy is not None}
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from nas.results.confirming.candidates import Candidate
 from nas.results.words import counted
 from nas.search.merit import noise_of
-from nas.training.training import Metrics
+from nas.training.training import Metrics, accuracies, validation_losses
 
 CLEARLY = 3.0
 """Standard errors of a difference from which on a candidate is clearly behind."""
@@ -16,24 +16,26 @@ CLEARLY = 3.0
 
 @dataclass(frozen=True)
 class Entrant:
-    """A candidate with its trainings so far, by seed: those of the race, and those after it, by which nothing is chosen
-    any more. `dropped` is the reason for which it left the race, if it did."""
+    """A candidate with its trainings so far, by seed: those of the race, those after it, by which nothing of the race
+    is chosen any more, and those on all images, which have no validation. `dropped` is the reason for which it left the
+    race, if it did."""
 
     candidate: Candidate
     race: dict[int, Metrics] = field(default_factory=dict, hash=False)
     trainings: dict[int, Metrics] = field(default_factory=dict, hash=False)
+    whole: dict[int, Metrics] = field(default_factory=dict, hash=False)
     dropped: str = ""
     failures: tuple[str, ...] = ()
 
     @property
     def raced(self) -> list[float]:
         """Validation accuracies in the race."""
-        return [metrics.accuracy for metrics in self.race.values()]
+        return accuracies(self.race.values())
 
     @property
     def validation(self) -> list[float]:
         """Validation accuracies after the race, by seed."""
-        return [metrics.accuracy for metrics in self.trainings.values()]
+        return accuracies(self.trainings.values())
 
     def races(self, budget: int) -> bool:
         """Whether it stands for the search at a budget: of the shortlist, and not the default itself."""
@@ -100,7 +102,15 @@ def winner(entrants: Sequence[Entrant], budget: int) -> Entrant | None:
 
 def _race_loss(entrant: Entrant) -> float:
     """Infinite where it did not race: whoever did goes before."""
-    return statistics.mean(m.validation_loss for m in entrant.race.values()) if entrant.race else math.inf
+    return statistics.mean(validation_losses(entrant.race.values())) if entrant.race else math.inf
+
+
+def best(entrants: Sequence[Entrant], budget: int) -> Entrant | None:
+    """The one within the budget with the lowest mean validation log-loss after the race, baselines and dropped ones
+    aside; None where there is none."""
+    able = [e for e in entrants if e.trainings and not e.dropped and e.candidate.kind != "baseline"]
+    within = [e for e in able if e.candidate.parameters <= budget]
+    return min(within, key=lambda e: statistics.mean(validation_losses(e.trainings.values())), default=None)
 
 
 def decided(entrants: Sequence[Entrant], budgets: Sequence[int]) -> list[Entrant]:

@@ -113,19 +113,23 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
 def _of_confirmed(
     folder: WorkFolder[Search], search: Search, confirmed: dict[str, Any], entry: dict[str, Any], budget: int
 ) -> Exportable:
-    """The best seed's weights; the accuracies are those of all seeds."""
-    training = _of_training(training_folder(folder.path / entry["best"]))
+    """The best seed's weights, or the first's of those trained on all images; accuracies are those of all seeds."""
+    whole = entry.get("all_images")
+    told, which = (whole, "the first seed") if whole else (entry, "the seed with the best validation accuracy")
+    training = _of_training(training_folder(folder.path / told["best"]))
     measured = []
     for own in training.card.measured:
-        values = tuple(entry[own.split]["values"]) if entry[own.split] else own.values
-        seeds = f"Over {len(values)} seeds; the weights are those of the seed with the best validation accuracy."
+        values = tuple(told[own.split]["values"]) if told[own.split] else own.values
+        seeds = f"Over {len(values)} seeds; the weights are those of {which}."
         note = seeds if len(values) > 1 else "Of one seed."
+        if whole:
+            note += " All training images were used, those set aside for validation among them."
         if own.split == "test":
             note += f" The test split was read {times(confirmed['test_reads'])} by this run."
         measured.append(replace(own, values=values, note=note))
     commands = (search.command(folder.path), *confirmed["commands"], _command(folder.path, budget))
     card = replace(training.card, measured=tuple(measured), commands=commands, teacher=entry.get("teacher") or "")
-    return replace(training, card=card, origin=f"confirmed, weights of {Path(entry['best']).name}")
+    return replace(training, card=card, origin=f"confirmed, weights of {Path(told['best']).name}")
 
 
 def _own_budgets(source: Path, front: Front) -> list[int]:
@@ -171,7 +175,9 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
     if not is_finished(folder):
         raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
     data, recipe, metrics = load_data(training), training.recipe, read_metrics(folder)
-    measured = [Measured("validation", (metrics.accuracy,), len(data.validation.labels))]
+    measured = []
+    if metrics.accuracy is not None:
+        measured.append(Measured("validation", (metrics.accuracy,), len(data.validation.labels)))
     if metrics.test_accuracy is not None:
         note = f"The test split was read {times(metrics.test_reads)}."
         measured.append(Measured("test", (metrics.test_accuracy,), None, note))

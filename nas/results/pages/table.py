@@ -43,6 +43,8 @@ def _curves(trained: Sequence[Line], measure: str, measured: Any) -> Figure:
     for line, (dash, colour) in zip(trained, itertools.cycle(styles), strict=False):
         shortest = min(len(metrics.epochs) for metrics in line.trainings)
         values = [[getattr(epoch, measure) for epoch in metrics.epochs[:shortest]] for metrics in line.trainings]
+        if None in values[0]:  # without validation
+            continue
         name = f"{line.label} (n = {len(line.trainings)})"
         style = {"mode": "lines+markers", "line": {"color": colour, "dash": dash}}
         data.append(trace(name, range(1, shortest + 1), np.mean(values, axis=0), **style))

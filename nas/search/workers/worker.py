@@ -128,6 +128,8 @@ class Worker:
         )
         for epoch in epochs:
             self.timeline.begin("journal")
+            assert epoch.validation_loss is not None
+            assert epoch.validation_accuracy is not None
             curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
             seconds.append(epoch.seconds)
             if epoch.epoch not in reported:

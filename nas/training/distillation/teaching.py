@@ -36,8 +36,11 @@ def teacher_in(path: Path, training: Training) -> Teacher:
     if own.data_checksum != training.data_checksum or own.image_size != training.image_size:
         raise UserError(f"the teacher in {path} was trained on {own.dataset}, not on these images; train another")
     metrics = read_metrics(folder)
-    is_same_split = (own.seed, own.validation_share) == (training.seed, training.validation_share)
-    knows = not is_same_split or (own.teacher is not None and own.teacher.knows)
+    is_same_split = not own.all_images and (own.seed, own.validation_share) == (
+        training.seed,
+        training.validation_share,
+    )
+    knows = not training.all_images and (not is_same_split or (own.teacher is not None and own.teacher.knows))
     return Teacher(
         str(path.resolve()), own.model, metrics.parameters, metrics.macs, _checksum(weights_file(folder)), knows
     )

@@ -27,7 +27,7 @@ def card(gathered: Gathered) -> Card:
     numbers = ("budget", "parameters", "race", "validation", "test", "95 %", "n", "gap")
     html = _verdicts(gathered)
     columns: list[tuple[str, Kind]] = [("network", ""), *((number, "n") for number in numbers)]
-    html += table(columns, map(_row, gathered.confirmed))
+    html += table(columns, (cells for row in gathered.confirmed for cells in _rows(row)))
     return Card(name, heading, f"{sentence} The test split was read {times(reads)}.", (View(html=html),))
 
 
@@ -43,6 +43,23 @@ def _verdicts(gathered: Gathered) -> str:
     return f"<ul class=verdicts>{''.join(items)}</ul>" if items else ""
 
 
+def _rows(row: dict[str, Any]) -> list[list[Any]]:
+    """The network, and below it what it came to on all training images, if it was trained on them."""
+    whole = row.get("all_images")
+    return [_row(row), *([_row_of_all(row, whole["test"])] if whole else [])]
+
+
+def _row_of_all(row: dict[str, Any], test: dict[str, Any] | None) -> list[Any]:
+    who = Html(f"<span class=quiet>{escape(row['label'])}, on all training images</span>")
+    return [who, row["budget"], row["parameters"], "", "", *_tested(test), ""]
+
+
+def _tested(test: dict[str, Any] | None) -> list[Any]:
+    """Mean, interval and n."""
+    reach = interval_text(test["low"], test["high"], 1, unit="%", between=" – ") if test else ""
+    return [mean_text(test, "%"), reach, test["n"] if test else ""]
+
+
 def _row(row: dict[str, Any]) -> list[Any]:
     validation, test = row.get("validation"), row.get("test")
     return [
@@ -51,9 +68,7 @@ def _row(row: dict[str, Any]) -> list[Any]:
         row["parameters"],
         mean_text(row.get("race"), "%"),
         mean_text(validation, "%"),
-        mean_text(test, "%"),
-        interval_text(test["low"], test["high"], 1, unit="%", between=" – ") if test else "",
-        test["n"] if test else "",
+        *_tested(test),
         f"{100 * (validation['mean'] - test['mean']):+.2f}" if validation and test else "",
     ]
 
