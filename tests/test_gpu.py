@@ -114,7 +114,7 @@ def test_a_gpu_trains_as_a_cpu_does(digits: DeviceData) -> None:
 
 @pytest.mark.parametrize("optimiser", get_args(Optimiser))
 def test_every_optimiser_learns_on_a_gpu(digits: DeviceData, optimiser: Optimiser) -> None:
-    rate = 0.05 if optimiser in ("sgd", "nesterov") else 0.005
+    rate = 0.005 if optimiser in ("adam", "adamw") else 0.05
     recipe = replace(RECIPE, optimiser=optimiser, learning_rate=rate, schedule="one-cycle", warmup_steps=0)
     assert validation_accuracies(train(NETWORK, digits, recipe, seed=0))[-1] > 0.5
 

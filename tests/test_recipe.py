@@ -218,7 +218,10 @@ def test_a_file_changes_the_recipe_that_it_extends(tmp_path: Path) -> None:
         ('extends = "nothing"', f"{{file}}: no recipe is named 'nothing'; shipped are {', '.join(RECIPES)}; "),
         ('extends = "other.toml"', "{file}: extends must name a shipped recipe but is 'other.toml'"),
         ("extends = 3", "{file}: extends must name a shipped recipe but is 3"),
-        ("[optimiser]\nname = 3", "{file}: optimiser must be of nesterov, sgd, adam, adamw but got {{'name': 3}}"),
+        (
+            "[optimiser]\nname = 3",
+            "{file}: optimiser must be of nesterov, sgd, adam, adamw, muon but got {{'name': 3}}",
+        ),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -263,7 +266,7 @@ def test_a_recipe_that_is_not_there_is_refused(name: str, told: str) -> None:
         ({"learning_rate": "fast"}, "learning_rate must be a number but got 'fast'"),
         ({"momentum": 1}, "momentum must be at least 0 and below 1 but got 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1 but got 1.0"),
-        ({"optimiser": "lion"}, "optimiser must be of nesterov, sgd, adam, adamw but got 'lion'"),
+        ({"optimiser": "lion"}, "optimiser must be of nesterov, sgd, adam, adamw, muon but got 'lion'"),
         (
             {"schedule": "linear"},
             "schedule must be of constant, multi-step, plateau, one-cycle, cosine but got 'linear'",

@@ -18,6 +18,7 @@ from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequ
 from nas.seeds import derive_seed
 from nas.training.recipe import Recipe, changed
 from nas.training.recipes import RECIPES, recipe_for
+from nas.training.steps.optimisers import MUON_SHARE, make_optimisers
 from nas.training.steps.schedule import best_epoch
 from nas.training.train import (
     DivergenceError,
@@ -227,6 +228,7 @@ MADE_SHORT = {
     for name, recipe in ((name, named.recipe) for name, named in RECIPES.items())
 } | {
     "cosine": Recipe(**SHORT, schedule="cosine", optimiser="adamw", learning_rate=0.01),
+    "muon": Recipe(**SHORT, schedule="one-cycle", optimiser="muon"),
     "mixed": Recipe(**SHORT, mixup=0.4, cutmix=1.0, label_smoothing=0.1),
     "coloured": Recipe(**SHORT, augmentation=("crop", "cutout", "colour-jitter", "grayscale"), dropout=0.2),
 }
@@ -310,6 +312,34 @@ def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(
     trained = state(tmp_path / "a.pt")["module"]
     for key, value in module.state_dict().items():
         torch.testing.assert_close(trained[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_muon_steps_what_mixes_channels_and_sgd_the_rest() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4))
+    module = module.append(nn.Flatten()).append(nn.Linear(16, 10)).to(memory_format=torch.channels_last)
+    recipe = Recipe(optimiser="muon", learning_rate=0.2, momentum=0.8, weight_decay=0.01)
+    optimisers = make_optimisers(module, recipe)
+    weights = dict(module.named_parameters())
+    mixing = {
+        name: nn.Parameter(weights[name].detach().clone().flatten(1)) for name in ("0.weight", "2.weight", "5.weight")
+    }
+    others = {name: nn.Parameter(weights[name].detach().clone()) for name in weights if name not in mixing}
+    decays = [{"params": [p], "weight_decay": 0.01 * (p.ndim > 1)} for p in others.values()]
+    expected = [
+        torch.optim.Muon(mixing.values(), lr=0.2 * MUON_SHARE, momentum=0.8, weight_decay=0.01 / MUON_SHARE),
+        torch.optim.SGD(decays, lr=0.2, momentum=0.8, nesterov=True),
+    ]
+    for _ in range(3):
+        module(torch.randn(6, 3, 6, 6)).logsumexp(1).sum().backward()
+        for name, copy in (mixing | others).items():
+            copy.grad = weights[name].grad.clone().reshape(copy.shape)  # type: ignore[union-attr]
+        for optimiser in (*optimisers, *expected):
+            optimiser.step()
+            optimiser.zero_grad()
+        module.zero_grad()
+    for name, copy in (mixing | others).items():
+        torch.testing.assert_close(weights[name].reshape(copy.shape), copy, rtol=0.02, atol=2e-3)  # orthogonal in bf16
 
 
 # Early stopping

@@ -8,7 +8,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.errors import RecipeError
 from nas.machine.options import check, is_listed, option
 
-Optimiser = Literal["nesterov", "sgd", "adam", "adamw"]
+Optimiser = Literal["nesterov", "sgd", "adam", "adamw", "muon"]
 Distillation = Literal["kd", "dkd"]
 Schedule = Literal["constant", "multi-step", "plateau", "one-cycle", "cosine"]
 
@@ -25,9 +25,13 @@ class Recipe:
 
     epochs: int = option("passes over the training split", default=12, least=1)
     batch_size: int = option("images a step", default=128, least=1)
-    optimiser: Optimiser = option("rule of the steps", default="nesterov", choices=get_args(Optimiser))
+    optimiser: Optimiser = option(
+        "rule of the steps; muon makes those of matrices orthogonal, the rest is as with nesterov",
+        default="nesterov",
+        choices=get_args(Optimiser),
+    )
     learning_rate: float = option("rate, the highest of its schedule", default=0.1, above=0)
-    momentum: float = option("momentum of SGD, first moment of Adam", default=0.9, least=0, below=1)
+    momentum: float = option("momentum of SGD and Muon, first moment of Adam", default=0.9, least=0, below=1)
     weight_decay: float = option("decay of the weights; biases and norms have none", default=5e-4, least=0)
     schedule: Schedule = option("course of the rate", default="constant", choices=get_args(Schedule))
     warmup_steps: int = option("steps over which the rate rises linearly", default=100, least=0)

@@ -22,7 +22,7 @@ from nas.seeds import derive_seed
 from nas.training.distillation.loss import distillation_loss
 from nas.training.recipe import Recipe, check_followed
 from nas.training.steps.graphs import Gradients, RecordedGradients
-from nas.training.steps.optimisers import make_optimiser
+from nas.training.steps.optimisers import make_optimisers
 from nas.training.steps.schedule import best_epoch, gives_up, learning_rate
 
 Precision = Literal["fp32", "bf16"]
@@ -181,7 +181,7 @@ class _Training:
         self.best: Tensors = {}
         self.steps = 0
         self._epoch_steps = batches_per_epoch(len(data.train.labels), recipe.batch_size)
-        self.optimiser = make_optimiser(self.module, recipe)
+        self.optimisers = make_optimisers(self.module, recipe)
         self._gradients: Gradients = partial(_gradients, self.module, recipe, teacher)
         if device.type == "cuda" and records and isinstance(network, Layer):  # others may look at values on the host
             self._gradients = RecordedGradients(self._gradients, self.module, recipe.batch_size)
@@ -221,10 +221,12 @@ class _Training:
         return total.item() / images_seen
 
     def _step(self, images: Tensor, labels: Tensor, losses: list[float]) -> Tensor:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.steps, self._epoch_steps, losses)
+        rate = learning_rate(self.recipe, self.steps, self._epoch_steps, losses)
         loss = self._gradients(images, labels)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["share"]
+            optimiser.step()
         self._update_average()
         return loss
 
@@ -260,12 +262,18 @@ class _Training:
         groups = {"module": self.state, "average": self.average, "optimiser": self._moments(), "best": self.best}
         write_checkpoint(path, {"epochs": [asdict(epoch) for epoch in done], "steps": self.steps}, groups)
 
-    def _optimised(self) -> list[Tensor]:
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+    def _states(self) -> list[dict[str, Tensor]]:
+        """What the optimisers remember of each parameter, in their order."""
+        return [
+            optimiser.state[parameter]
+            for optimiser in self.optimisers
+            for group in optimiser.param_groups
+            for parameter in group["params"]
+        ]
 
     def _moments(self) -> Tensors:
-        """The memory of the optimiser, by the number of the parameter and what it is."""
-        each = enumerate(self.optimiser.state[parameter] for parameter in self._optimised())
+        """The memory of the optimisers, by the number of the parameter and what it is."""
+        each = enumerate(self._states())
         return {f"{number} {name}": moment for number, moments in each for name, moment in moments.items()}
 
     @torch.no_grad()
@@ -276,10 +284,10 @@ class _Training:
         for state, stored in ((self.state, groups["module"]), (self.average, groups["average"])):
             for name, tensor in state.items():
                 tensor.copy_(stored[name])
-        parameters = self._optimised()
+        states = self._states()
         for key, moment in groups["optimiser"].items():
             number, name = key.split(" ")
-            self.optimiser.state[parameters[int(number)]][name] = moment
+            states[int(number)][name] = moment
         return [Epoch(**epoch) for epoch in values["epochs"]]
 
 

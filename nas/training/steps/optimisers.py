@@ -1,21 +1,74 @@
-"""The optimiser that a recipe names."""
+"""The optimisers that a recipe names."""
+
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from nas.training.recipe import Recipe
 
+MUON_SHARE = 0.1
+"""Rate of Muon's matrices as a share of the recipe's, which is that of all other parameters; chosen by trainings
+(studies/final-recipe)."""
 
-def make_optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weights decay; biases, scales and shifts do not."""
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+def make_optimisers(module: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    """What steps the parameters, each group with the "share" that its rate is of the recipe's. Weights decay; biases,
+    scales and shifts do not."""
     rate = recipe.learning_rate
     match recipe.optimiser:
         case "sgd" | "nesterov":
-            nesterov = recipe.optimiser == "nesterov" and recipe.momentum > 0
-            return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+            return [_sgd(module.parameters(), recipe, nesterov=recipe.optimiser == "nesterov")]
         case "adam" | "adamw":
             kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-            return kind(groups, rate, betas=(recipe.momentum, 0.999), fused=True)
+            return [kind(_groups(module.parameters(), recipe), rate, betas=(recipe.momentum, 0.999), fused=True)]
+        case "muon":
+            mixing = [p for p in module.parameters() if _mixes_channels(p)]
+            others = [p for p in module.parameters() if not _mixes_channels(p)]
+            return [*([_muon(mixing, recipe)] if mixing else []), _sgd(others, recipe, nesterov=True)]
+
+
+def _groups(parameters: Iterable[nn.Parameter], recipe: Recipe) -> list[dict[str, object]]:
+    every = list(parameters)
+    weights, others = [p for p in every if p.ndim > 1], [p for p in every if p.ndim <= 1]
+    return [
+        {"params": weights, "weight_decay": recipe.weight_decay, "share": 1.0},
+        {"params": others, "weight_decay": 0.0, "share": 1.0},
+    ]
+
+
+def _sgd(parameters: Iterable[nn.Parameter], recipe: Recipe, *, nesterov: bool) -> Optimizer:
+    nesterov = nesterov and recipe.momentum > 0
+    return torch.optim.SGD(
+        _groups(parameters, recipe), recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
+    )
+
+
+def _mixes_channels(parameter: Tensor) -> bool:
+    """Whether it is a weight of several inputs: of a linear layer or a convolution that is not depthwise."""
+    return parameter.ndim > 1 and parameter.shape[1] > 1
+
+
+def _muon(weights: list[nn.Parameter], recipe: Recipe) -> Optimizer:
+    """torch's Muon (Jordan 2024): a matrix's step is made orthogonal, so that all its directions are learnt alike.
+
+    It takes matrices alone: those here are views of the weights, [outputs, inputs], and take their gradients before
+    each step. Its decay is decoupled, and is scaled to shrink a weight by as much a step as SGD's does.
+    """
+    matrices = [nn.Parameter(_channels_last(weight.detach()).view(len(weight), -1)) for weight in weights]
+    group = {"params": matrices, "weight_decay": recipe.weight_decay / MUON_SHARE, "share": MUON_SHARE}
+    optimiser = torch.optim.Muon([group], lr=recipe.learning_rate * MUON_SHARE, momentum=recipe.momentum)
+
+    def take_gradients(*_: object) -> None:
+        for weight, matrix in zip(weights, matrices, strict=True):
+            gradient = weight.grad
+            matrix.grad = None if gradient is None else _channels_last(gradient).reshape(len(weight), -1)
+
+    optimiser.register_step_pre_hook(take_gradients)
+    return optimiser
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """As it lies in memory: [outputs, height, width, inputs] of a convolution's."""
+    return weight.permute(0, 2, 3, 1) if weight.ndim == 4 else weight
