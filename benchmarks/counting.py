@@ -22,7 +22,8 @@ from nas.network.layers import Layer
 from nas.network.modules.module import to_module
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
-from nas.space.space import Knobs, Space, bind, load_architecture, shipped_spaces
+from nas.space.files import load_architecture, shipped_spaces
+from nas.space.space import Knobs, Space, bind
 
 SHAPE, CLASSES = (3, 32, 32), 100
 BUDGETS = (3_000, 1_000_000)

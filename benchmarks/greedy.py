@@ -36,7 +36,8 @@ from nas.search.strategies.greedy_full import project
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import Knob, Knobs, Space, Value, bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Knob, Knobs, Space, Value, bind
 
 BEST: Knobs = {
     "halve": "1 3",
@@ -55,7 +56,7 @@ CHECKPOINTS = (50, 100, 200)
 @cache
 def residual() -> Space:
     """The space at 3 x 32 x 32 and 100 classes."""
-    return bind(load_architecture(space_file("residual")), (3, 32, 32), 100)
+    return bind(named_space("residual"), (3, 32, 32), 100)
 
 
 @cache

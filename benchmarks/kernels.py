@@ -27,7 +27,8 @@ from nas.network.modules import kernels
 from nas.network.modules.module import to_module
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
-from nas.space.space import bind, load_architecture, shipped_spaces
+from nas.space.files import load_architecture, shipped_spaces
+from nas.space.space import bind
 from nas.training.train import best_precision
 
 SHAPE, CLASSES = (3, 32, 32), 100

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from nas import __version__
 from nas.network.layers import Shape
-from nas.space.space import Space, bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Space, bind
 
 Figures = dict[str, Any]
 
@@ -64,7 +65,7 @@ def say(text: str) -> None:
 
 def space_named(name: str, shape: Shape, classes: int) -> Space:
     """A shipped search space for such images."""
-    return bind(load_architecture(space_file(name)), shape, classes)
+    return bind(named_space(name), shape, classes)
 
 
 def one_thread() -> None:

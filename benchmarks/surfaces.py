@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nas.network.folds import Cost
-from nas.space.space import Knob, Knobs, Role, Searchable, Value, bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Knob, Knobs, Role, Searchable, Value, bind
 
 SHAPE, CLASSES = (3, 32, 32), 100
 NOISE = 0.005
@@ -113,7 +114,7 @@ class FileSurface:
 
 def shipped_surface(name: str) -> SpaceSurface:
     """The made-up accuracy over a shipped space at 3 x 32 x 32 and 100 classes."""
-    return SpaceSurface(bind(load_architecture(space_file(name)), SHAPE, CLASSES))
+    return SpaceSurface(bind(named_space(name), SHAPE, CLASSES))
 
 
 def read_surface(path: Path, widths: tuple[str, ...]) -> FileSurface:

@@ -34,7 +34,8 @@ from nas.search.studies import feasible_baselines, open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
-from nas.space.space import Architecture, Space, bind, load_architecture, space_file
+from nas.space.files import find_space, load_architecture
+from nas.space.space import Architecture, Space, bind
 from nas.training.recipes import recipe_for
 
 P = ParamSpec("P")
@@ -117,7 +118,7 @@ def _load(asked: SearchOptions) -> SearchData:
 def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
     """The file and, for a class, its name."""
     if isinstance(space, str):
-        return space_file(space), None
+        return find_space(space)
     try:
         file = inspect.getsourcefile(space)
     except (TypeError, OSError):

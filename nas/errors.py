@@ -1,7 +1,7 @@
 """The mistakes a user can make, each told in one line and exit code 2.
 
 UserError            what was asked, what was found, what to do
-├── SpaceError       a search-space file, a knob or its settings
+├── SpaceError       a search-space file, a knob or its settings (RefusedSettingError: one that makes no network)
 ├── BudgetError      a budget that no network of the space can meet, or that cannot be read
 ├── DataError        a data set that is missing or malformed
 ├── RecipeError      a recipe or a change of one
@@ -20,6 +20,14 @@ class SpaceError(UserError):
     """A search space that cannot be used, or settings that are not in it."""
 
 
+class RefusedSettingError(SpaceError):
+    """A setting of which a space's own code makes no network; `reason` is what it raised, in one line."""
+
+    def __init__(self, space: str, setting: str, reason: str) -> None:
+        self.setting, self.reason = setting, reason
+        super().__init__(f"network() of space {space!r} failed for {setting}: {reason}")
+
+
 class BudgetError(UserError):
     """A budget that cannot be read or met."""
 
@@ -34,3 +42,11 @@ class RecipeError(UserError):
 
 class RunError(UserError):
     """A run folder that cannot be created, read or continued."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What others' code raised: its type and its words; those alone of an error that is told to users."""
+    words = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -32,7 +32,8 @@ from nas.network.layers import (
 )
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
-from nas.space.space import Architecture, Knobs, Space, bind, load_architecture, shipped_spaces, space_file
+from nas.space.files import named_space, shipped_spaces
+from nas.space.space import Architecture, Knobs, Space, bind
 
 IMAGES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 32, 32), 100), ((1, 28, 28), 10), ((3, 64, 64), 5))
 """Shapes and classes that every shipped space must take."""
@@ -40,7 +41,7 @@ IMAGES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 32, 32), 100), ((
 
 @lru_cache
 def shipped_class(name: str) -> type[Architecture]:
-    return load_architecture(space_file(name))
+    return named_space(name)
 
 
 @lru_cache

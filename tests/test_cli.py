@@ -18,7 +18,7 @@ from nas.network.serial import from_json
 from nas.search.front import write_front
 from nas.search.search import run_folder
 from nas.search.strategies import STRATEGIES
-from nas.space.space import shipped_spaces
+from nas.space.files import shipped_spaces
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import RECIPES
 

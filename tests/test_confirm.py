@@ -32,9 +32,9 @@ from nas.results.options import ConfirmOptions
 from nas.results.report.whole import report_html
 from nas.results.words import verdict_lines
 from nas.search.search import run_folder
+from nas.training.epoch import Epoch
 from nas.training.recipe import changed, parse_changes
 from nas.training.recipes import named_recipe
-from nas.training.train import Epoch
 from nas.training.training import Metrics, read_metrics, training_folder
 
 LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))

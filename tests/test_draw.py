@@ -13,7 +13,8 @@ from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequenc
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, fit, largest, smallest
-from nas.space.space import Architecture, Knobs, Space, bind, knob, shipped_spaces, width_knob
+from nas.space.files import shipped_spaces
+from nas.space.space import Architecture, Knobs, Space, bind, knob, width_knob
 
 SPACES = sorted(shipped_spaces())
 seeds = st.integers(0, 2**32 - 1)

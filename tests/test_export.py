@@ -69,8 +69,8 @@ from nas.results.trainings import training_command
 from nas.search.search import Search, SearchOptions, run_folder, weights_file
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
+from nas.space.files import shipped_spaces
 from nas.space.named import Torchvision, to_stored
-from nas.space.space import shipped_spaces
 from nas.training.recipe import Recipe, changed, parse_changes, recipe_values
 from nas.training.recipes import recipe_for
 from nas.training.train import build, trained_weights

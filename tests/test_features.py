@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.network.blocks import classifier, stage, stem
+from nas.network.features import features
 from nas.network.folds import cost
 from nas.network.layers import Sequence
 from nas.search.sampling.mutants import MOST_CHANGES, mutated
 from nas.search.sampling.surrogate import Describer, Encoder, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw, draw_within
-from nas.space.features import features
-from nas.space.space import Knob, shipped_spaces
+from nas.space.files import shipped_spaces
+from nas.space.space import Knob
 
 SPACES = sorted(shipped_spaces())
 

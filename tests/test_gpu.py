@@ -18,9 +18,10 @@ from nas.data.load import load_search_data
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer, Sequence
 from nas.network.modules.module import to_module
+from nas.training.epoch import validation_accuracies
 from nas.training.recipe import Distillation, Optimiser, Recipe
 from nas.training.steps.graphs import WARM_UP, RecordedGradients
-from nas.training.train import train, validation_accuracies
+from nas.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 

@@ -18,8 +18,8 @@ from nas.results.export.formats import FORMATS
 from nas.results.report.cards import CARDS
 from nas.search.strategies import STRATEGIES
 from nas.space.designs import DESIGNS
+from nas.space.files import shipped_spaces
 from nas.space.models import MODELS
-from nas.space.space import shipped_spaces
 from nas.stopping.rules import RULES
 from nas.training.recipes import RECIPES
 
@@ -121,7 +121,7 @@ def test_the_imports_are_really_read() -> None:
 
 
 def test_a_shipped_space_imports_only_what_describes_networks() -> None:
-    from nas.space.space import shipped_spaces
+    from nas.space.files import shipped_spaces
 
     allowed = {"nas.network.blocks", "nas.network.folds", "nas.network.layers", "nas.space.space"}
     for path in shipped_spaces().values():

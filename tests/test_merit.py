@@ -15,7 +15,8 @@ from nas.search.sampling.feasible import distribution
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget
 from nas.space.draw import default_within
-from nas.space.space import bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import bind
 
 KNOBS = {"width": 4, "kernel": 3, "gate": False}
 
@@ -97,7 +98,7 @@ def test_the_shortlist_is_of_the_budget_without_the_default_and_as_long_as_is_as
 
 @pytest.mark.parametrize("budget", [1_000, 10_000])
 def test_the_default_within_a_budget_is_the_network_with_which_every_strategy_begins(budget: int) -> None:
-    space = bind(load_architecture(space_file("mixed")), (1, 8, 8), 10)
+    space = bind(named_space("mixed"), (1, 8, 8), 10)
     expected = default_within(space, Budget(budget))
     for name in ("random", "tpe", "greedy"):
         study = optuna.create_study(sampler=STRATEGIES[name](space, Budget(budget), seed=3))

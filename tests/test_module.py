@@ -36,7 +36,7 @@ from nas.network.modules.parts import signs
 from nas.network.modules.source import torch_source
 from nas.space.budget import Budget
 from nas.space.draw import draw, fit
-from nas.space.space import shipped_spaces
+from nas.space.files import shipped_spaces
 
 
 def random_images(*shape: int) -> Tensor:

@@ -13,8 +13,8 @@ from nas.search.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
+from nas.space.files import shipped_spaces
 from nas.space.named import Torchvision, from_stored, size, to_stored
-from nas.space.space import shipped_spaces
 
 
 @pytest.fixture

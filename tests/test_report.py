@@ -41,8 +41,8 @@ from nas.search.sampling.feasible import distribution
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.studies import open_studies, space_of, studied
 from nas.space.draw import draw_within
+from nas.space.files import find_space, space_checksum
 from nas.space.models import MODELS, Model
-from nas.space.space import space_checksum, space_file
 from nas.training.recipes import recipe_for
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -61,7 +61,7 @@ def plan_of(trials: int, seed: int = 0, **changes: Any) -> Search:
         augmentation=("crop", "flip"),
         space="mixed",
         space_class="Mixed",
-        space_checksum=space_checksum(space_file("mixed")),
+        space_checksum=space_checksum(find_space("mixed")[0]),
         budgets=(10_000, 100_000),
         max_macs=None,
         strategies=("tpe", "greedy"),

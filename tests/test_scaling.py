@@ -15,7 +15,8 @@ from nas.network.layers import Activation, Conv, Flatten, GlobalPool, Layer, Lin
 from nas.results.scaling import Form, best_of_budgets, form, laws, scaling, warm_starts
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget
-from nas.space.space import Space, bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Space, bind
 
 NARROW = {"width": 4, "kernel": 3, "gate": False}
 MEDIUM = {"width": 4, "kernel": 5, "gate": False}
@@ -70,7 +71,7 @@ def test_the_best_of_a_budget_are_measured_distinct_and_no_baselines() -> None:
 
 
 def spaced(name: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 100) -> Space:
-    return bind(load_architecture(space_file(name)), shape, classes)
+    return bind(named_space(name), shape, classes)
 
 
 def test_a_law_is_the_power_that_made_the_networks() -> None:

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,8 @@ from nas.network.folds import Cost, output_shape
 from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.space.budget import Budget
 from nas.space.draw import draw
-from nas.space.space import (
-    Architecture,
-    Knob,
-    Space,
-    bind,
-    knob,
-    knobs_of,
-    load_architecture,
-    parse_knobs,
-    shipped_spaces,
-    space_checksum,
-    space_file,
-    width_knob,
-)
+from nas.space.files import find_space, load_architecture, named_space, shipped_spaces, space_checksum, told_space
+from nas.space.space import Architecture, Knob, Space, bind, knob, knobs_of, parse_knobs, width_knob
 from nas.space.survey import survey
 
 SPACES = sorted(shipped_spaces())
@@ -159,10 +148,31 @@ def test_the_only_class_of_a_file_is_the_space(tmp_path: Path) -> None:
 def test_one_of_several_classes_can_be_named(tmp_path: Path) -> None:
     file = written(tmp_path, GOOD + GOOD.replace("Mine", "Other"))
     assert load_architecture(file, "Other").__name__ == "Other"
-    assert "must define one class derived from nas.Architecture but defines Mine, Other" in refusal(
-        load_architecture, file
+    assert named_space(f"{file}:Mine").__name__ == "Mine"
+    assert refusal(named_space, str(file)) == f"{file} defines several spaces, Mine, Other; say which: {file}:Other"
+    assert "must define a class Third derived from nas.Architecture but defines Mine, Other" in refusal(
+        named_space, f"{file}:Third"
     )
-    assert "defines Mine, Other" in refusal(load_architecture, file, "Third")
+    assert [told_space(file, name) for name in ("Mine", "Other")] == [f"{file}:Mine", f"{file}:Other"]
+
+
+def test_a_class_without_knobs_of_its_own_is_what_others_are_derived_from(tmp_path: Path) -> None:
+    body = "class Base(Architecture):\n    pass\n" + GOOD.replace("Mine(Architecture)", "Mine(Base)")
+    file = written(tmp_path, body)
+    assert named_space(str(file)).__name__ == "Mine"
+    assert told_space(file, "Mine") == str(file)
+
+
+def test_a_space_may_import_modules_beside_it_and_another_those_beside_itself(tmp_path: Path) -> None:
+    files = []
+    for name, width in (("one", 4), ("two", 8)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sizes.py").write_text(f"WIDTHS = ({width}, {2 * width})\n")
+        body = "from sizes import WIDTHS\n" + GOOD.replace("width_knob(4, 8)", "width_knob(*WIDTHS)")
+        files.append(written(tmp_path / name, body))
+    assert [knobs_of(named_space(str(file)))[0].options for file in files] == [(4, 8), (8, 16)]
+    assert "sizes" not in sys.modules
+    assert str(tmp_path / "one") not in sys.path
 
 
 @pytest.mark.parametrize(
@@ -189,7 +199,7 @@ def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, bod
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        ("return 1 / 0", "network() of space 'mine' failed for {'width': 4}: ZeroDivisionError: division by zero"),
+        ("return 1 / 0", "network() of space 'mine' failed for width=4: ZeroDivisionError: division by zero"),
         ("return 5", "it must return a layer but returned int"),
         ("return None", "it must return a layer but returned NoneType"),
         ("return [Flatten()]", "it must return a layer but returned list"),
@@ -211,9 +221,9 @@ def test_a_space_without_a_network_method_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_or_a_name_that_does_not_exist_is_refused() -> None:
-    assert refusal(space_file, "nowhere.py") == "there is no space file 'nowhere.py'"
-    assert "no space is named 'nowhere'; shipped are " in refusal(space_file, "nowhere")
-    assert "mixed" in refusal(space_file, "nowhere")
+    assert refusal(find_space, "nowhere.py") == "there is no space file 'nowhere.py'"
+    assert "no space is named 'nowhere'; shipped are " in refusal(find_space, "nowhere")
+    assert "mixed" in refusal(find_space, "nowhere")
 
 
 def test_the_checksum_of_a_space_changes_with_its_file(tmp_path: Path) -> None:
@@ -248,8 +258,8 @@ def test_a_shipped_space_is_frozen_named_after_its_file_and_made_of_knobs_alone(
 
 @pytest.mark.parametrize("name", SPACES)
 def test_a_shipped_space_loads_by_name_and_by_path(name: str) -> None:
-    by_name = load_architecture(space_file(name))
-    by_path = load_architecture(space_file(str(shipped_spaces()[name])))
+    by_name = named_space(name)
+    by_path = named_space(str(shipped_spaces()[name]))
     assert knobs_of(by_name) == knobs_of(by_path)
 
 

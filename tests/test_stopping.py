@@ -16,7 +16,8 @@ from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.notes import Audited, Predicted
 from nas.search.records import Record
 from nas.search.search import BASELINES, SearchOptions, decided
-from nas.space.space import bind, load_architecture, space_file
+from nas.space.files import find_space, load_architecture
+from nas.space.space import bind
 from nas.stopping.curves import Curve, Prediction
 from nas.stopping.rules import EAGER, RULES, Extrapolate, Halving, Median
 from nas.training.recipe import Recipe
@@ -283,7 +284,7 @@ def test_records_of_the_small_space_know_their_size() -> None:
 def test_trainings_too_short_to_gain_by_it_are_stopped_only_where_asked(asked: dict[str, Any], rule: str) -> None:
     options = SearchOptions(dataset="digits", budget=100_000, **asked)
     data = load_search_data("digits", seed=0, validation_share=None, image_size=None)
-    file = space_file("mixed")
+    file = find_space("mixed")[0]
     space = bind(load_architecture(file), data.shape, data.classes)
     images = len(data.train.labels) * asked["epochs"]
     stop = chosen_rule(options, space, images)

@@ -15,8 +15,8 @@ from nas.cli.network_tables import training_line
 from nas.results.entries import entries
 from nas.results.pages.table import table_page
 from nas.results.table import Line, line_cells, line_values
+from nas.training.epoch import Epoch
 from nas.training.recipe import Recipe
-from nas.training.train import Epoch
 from nas.training.training import Metrics, training_folder
 
 MODEL = "cifar_resnet blocks=1 width=2"

@@ -16,22 +16,12 @@ from nas.machine.checkpoint import read_checkpoint
 from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.seeds import derive_seed
+from nas.training.epoch import Epoch, validation_accuracies, validation_losses
 from nas.training.recipe import Recipe, changed
 from nas.training.recipes import RECIPES, recipe_for
 from nas.training.steps.optimisers import MUON_SHARE, make_optimisers
 from nas.training.steps.schedule import best_epoch
-from nas.training.train import (
-    DivergenceError,
-    Epoch,
-    best_precision,
-    build,
-    evaluate,
-    resized,
-    train,
-    trained_weights,
-    validation_accuracies,
-    validation_losses,
-)
+from nas.training.train import DivergenceError, best_precision, build, evaluate, resized, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (

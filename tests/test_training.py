@@ -27,9 +27,10 @@ from nas.machine.folders import WorkFolder
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
+from nas.training.epoch import validation_losses
 from nas.training.recipe import Recipe
 from nas.training.several import Failure, Trainers, train_all
-from nas.training.train import DivergenceError, build, evaluate, validation_losses
+from nas.training.train import DivergenceError, build, evaluate
 from nas.training.training import (
     Metrics,
     Training,

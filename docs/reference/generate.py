@@ -28,7 +28,8 @@ from nas.results.report.cards import CARDS
 from nas.search.search import SearchOptions
 from nas.search.strategies import STRATEGIES
 from nas.space.designs import DESIGNS
-from nas.space.space import knobs_of, load_architecture, shipped_spaces
+from nas.space.files import load_architecture, shipped_spaces
+from nas.space.space import knobs_of
 from nas.stopping.rules import RULES
 from nas.training.recipe import Recipe
 from nas.training.recipes import RECIPES

@@ -20,6 +20,7 @@ from nas.results.words import (
     interval_text,
     layer_cells,
     mean_text,
+    refusal_lines,
     sparkline,
     times,
     verdict_lines,
@@ -122,7 +123,7 @@ def _loss(nats: float) -> str:
 
 def training_summary(metrics: "Metrics") -> str:
     """What a training came to, in a few lines."""
-    from nas.training.train import validation_accuracies
+    from nas.training.epoch import validation_accuracies
 
     lines = [
         f"{metrics.model}: {metrics.parameters:,} parameters, {metrics.macs:,} multiply-adds, "
@@ -244,7 +245,7 @@ def survey_table(found: "Survey") -> RenderableType:
             f"budget {found.budget}: {found.share_feasible:.3%} of {found.draws:,} uniform draws feasible; "
             f"the budget {'can' if found.satisfiable else 'cannot'} be met"
         )
-    return Group(knobs, "", sizes, "", *lines)
+    return Group(knobs, "", sizes, "", *lines, *map(Text, refusal_lines(found.refusals, of=found.draws)))
 
 
 def _options_text(knob: "Knob") -> str:

@@ -15,13 +15,14 @@ from rich.text import Text
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
 from nas.results.confirming.against import Against, against_default
-from nas.results.words import about, counted, describe, duration, sparkline, with_spread
+from nas.results.words import about, counted, describe, duration, refusal_lines, sparkline, with_spread
 from nas.search.compare import average_random, compare, compare_runs, courses
 from nas.search.front import best_within, count, pareto_front
 from nas.search.judging.audit import audit
 from nas.search.records import Record, read_run, run_folders
 from nas.search.search import BASELINES, run_folder
 from nas.search.workers.progress import Progress
+from nas.search.workers.refused import read_refusals
 from nas.search.workers.supervisor import Snapshot
 
 LEADERS = 3
@@ -215,6 +216,8 @@ def print_run(folder: Path, console: Console) -> None:
     progress = Progress(search, workers=1)
     progress.look(records, 0.0)
     console.print(summary(now, progress))
+    for line in refusal_lines(read_refusals(run_folder(folder))):
+        say(console, line)
     if plot := front_plot(records):
         console.print(plot, highlight=False, markup=False)
     console.print(stopping(audit(search, records)))

@@ -274,4 +274,10 @@ class Cost:
 
 def cost(layer: Layer, shape: Shape) -> Cost:
     """Both costs; raises ShapeError where the network does not fit the shape."""
-    return Cost(parameters(layer), macs(layer, shape))
+    return cost_and_shape(layer, shape)[0]
+
+
+def cost_and_shape(layer: Layer, shape: Shape) -> tuple[Cost, Shape]:
+    """Both costs, and the shape behind the layer. Raises ShapeError where the network does not fit the shape."""
+    work, after = _forward(layer, shape)
+    return Cost(parameters(layer), work), after

@@ -10,6 +10,7 @@ from nas.network.layers import Layer
 
 if TYPE_CHECKING:
     from nas.search.records import Record
+    from nas.space.space import Refusal
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -158,3 +159,13 @@ def verdict_lines(confirmed: Mapping[str, Any]) -> list[str]:
         who = f" ({labels.get(each['winner'], each['winner'])})" if each["winner"] else ""
         lines.append(f"within {each['budget']:,}{who}: {each['words']}")
     return lines
+
+
+def refusal_lines(refusals: Sequence["Refusal"], *, of: int | None = None) -> list[str]:
+    """Settings that a space refused, a line a reason; `of` is how many were drawn."""
+    drawn = f" of {of:,} drawn" if of else ""
+    return [
+        f"skipped {counted(each.settings, 'setting')}{drawn} of which the space's network() made none: {each.reason} "
+        f"(the first: {each.first})"
+        for each in refusals
+    ]

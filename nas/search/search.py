@@ -22,7 +22,8 @@ from nas.machine.options import as_tuples, check, option, words
 from nas.machine.process import check_device, parse_seconds
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, parse_count, parse_counts
-from nas.space.space import Architecture, Space, space_checksum
+from nas.space.files import space_checksum, told_space
+from nas.space.space import Architecture, Space
 from nas.stopping.rules import RULES, default_threshold
 from nas.training.recipe import Recipe, changed, recipe_values
 
@@ -54,7 +55,7 @@ class SearchOptions(DataOptions):
         metavar="NAME[,NAME]",
     )
     space: str | type[Architecture] = option(
-        "a shipped search space or a .py file", default="mixed", metavar="NAME|FILE"
+        "a shipped search space or a .py file; FILE:CLASS where it has several", default="mixed", metavar="NAME|FILE"
     )
     budget: int | Sequence[int] = option(
         "most parameters of a network; several budgets are searched side by side (1K,10K,1M)",
@@ -245,7 +246,6 @@ def decided(
 ) -> Search:
     """What is searched where that is asked: of these data, in this space from that file, trained with the recipe as
     far as the options do not say otherwise, beside these baselines, begun with those knobs, stopped by that rule."""
-    is_named = isinstance(asked.space, str) and not asked.space.endswith(".py")
     dataset = asked.dataset or data.name
     epochs = asked.epochs or recipe.epochs
     stops = stop != "none"
@@ -257,7 +257,7 @@ def decided(
             "dataset": str(Path(dataset).resolve()) if asked.arrays is None and Path(dataset).exists() else dataset,
             "data_checksum": data.checksum,
             "augmentation": augmentation,
-            "space": str(asked.space) if is_named else str(file),
+            "space": told_space(file, space.architecture.__name__),
             "space_class": space.architecture.__name__,
             "space_checksum": space_checksum(file),
             "strategies": tuple(dict.fromkeys(asked.strategies)),

@@ -22,7 +22,8 @@ from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled
-from nas.space.space import Knob, Knobs, Space, bind, load_architecture, space_file
+from nas.space.files import find_space, load_architecture
+from nas.space.space import Knob, Knobs, Space, bind
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
@@ -39,7 +40,7 @@ def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
 
 def space_of(search: Search, shape: Shape, classes: int) -> Space:
     """The search space. Raises SpaceError if its file is gone or bad."""
-    return bind(load_architecture(space_file(search.space), search.space_class), shape, classes)
+    return bind(load_architecture(find_space(search.space)[0], search.space_class), shape, classes)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ CHANGES = 20
 DRAWS = 200
 """Uniform draws in a space of choices, of which the first within budget is taken."""
 
+STARTS = 5
+"""Uniform draws, the best of `DRAWS`, from which the smallest network is looked for too, where settings are missing."""
+
 Indices = tuple[int, ...]
 
 
@@ -142,8 +145,11 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
             improved = score(best) < before
         return best
 
-    ends = ({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1))
-    return min(map(descended, (*ends, _defaults(space))), key=score)
+    starts = [*({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1)), _defaults(space)]
+    if math.inf in map(score, starts):  # there are holes in the space, at which a descent may end
+        rng = np.random.default_rng(0)
+        starts += sorted((draw(space, rng) for _ in range(DRAWS)), key=score)[:STARTS]
+    return min(map(descended, starts), key=score)
 
 
 @dataclass
@@ -194,7 +200,7 @@ class _Fitting:
             return indices
         narrow = self._replace(indices, dict.fromkeys(self.widths, 0))
         while self.load(narrow) > 1:
-            lighter = next(self._lighter(narrow), None)
+            lighter = next(self._lighter(narrow), None) or self._drawn(narrow)
             if lighter is None:
                 return self._smallest()
             narrow = lighter
@@ -208,6 +214,14 @@ class _Fitting:
                 candidate = self._replace(indices, {int(i): int(option)})
                 if self.load(candidate) < load:
                     yield candidate
+
+    def _drawn(self, indices: Indices) -> Indices | None:
+        """Where the setting does not exist, the first of a few draws of its other knobs that does."""
+        for _ in range(CHANGES if math.isinf(self.load(indices)) else 0):
+            drawn = {i: int(self.rng.integers(len(self.decisions[i].options))) for i in self.others}
+            if math.isfinite(self.load(candidate := self._replace(indices, drawn))):
+                return candidate
+        return None
 
     def _smallest(self) -> Indices:
         knobs = smallest(self.space, self.budget)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from nas.errors import SpaceError
 from nas.network.folds import ShapeError, rows
 from nas.network.layers import Layer, Shape
-from nas.space.space import Knobs, Space, Value, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Knobs, Space, Value
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def model_network(model: Model, shape: Shape | None = None, classes: int | None 
     Raises SpaceError where the images are so small that a layer would have nothing to work on.
     """
     shape, classes = shape or model.shape, classes or model.classes
-    architecture = load_architecture(space_file(model.space))
+    architecture = named_space(model.space)
     space, published = Space(architecture, shape, classes), Space(architecture, model.shape, classes)
     knobs = space.check(model.knobs)
     network = space.network(knobs)

@@ -3,7 +3,6 @@ classifier of torchvision."""
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nas.errors import SpaceError, UserError
@@ -12,8 +11,9 @@ from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
 from nas.space.budget import Budget, parse_count
 from nas.space.designs import DESIGNS, scaled
+from nas.space.files import is_space, named_space, shipped_spaces, space_stem
 from nas.space.models import MODELS, TorchvisionModel, model_network
-from nas.space.space import bind, load_architecture, parse_knobs, shipped_spaces, space_file
+from nas.space.space import bind, parse_knobs
 
 TORCHVISION = "torchvision:"
 SCALED = "scaled:"
@@ -110,15 +110,15 @@ def _scaled(name: str, shape: Shape, classes: int) -> Named:
 
 
 def _of_space(name: str, knobs: tuple[str, ...], shape: Shape, classes: int) -> Named:
-    if not name.endswith(".py") and name not in shipped_spaces():
+    if not is_space(name):
         raise SpaceError(
             f"no model or space is named {name!r}: `nas models` lists the models; spaces are "
             f"{', '.join(shipped_spaces())} or a .py file; {TORCHVISION}NAME is one of torchvision's, "
             f"{SCALED}NAME@PARAMETERS a scaled design"
         )
-    space = bind(load_architecture(space_file(name)), shape, classes)
+    space = bind(named_space(name), shape, classes)
     network = space.network(space.check(parse_knobs(space.knobs, knobs)))
-    return Named(shlex.join((Path(name).stem, *knobs)), network, shape, classes)
+    return Named(shlex.join((space_stem(name), *knobs)), network, shape, classes)
 
 
 def to_stored(network: Layer | Torchvision) -> dict[str, Any]:

@@ -11,27 +11,25 @@
 An architecture is one instance. `Space` binds the class to a data shape, so that its networks can be built and counted.
 """
 
-import hashlib
-import importlib.util
 import math
-import sys
+import random
+import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol
 
-from nas.errors import SpaceError
-from nas.machine.registry import defined
-from nas.network.folds import Cost, ShapeError, cost, output_shape
+from nas.errors import RefusedSettingError, SpaceError, in_one_line
+from nas.network.features import features
+from nas.network.folds import Cost, ShapeError, cost_and_shape, output_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
-from nas.space.features import features
 
-T = TypeVar("T")
+TRIED = 100
+"""Settings tried where the default makes no network, before the space is refused."""
+
 Value = int | float | bool | str
 Knobs = Mapping[str, Value]
 Role = Literal["choice", "ordered", "width"]
@@ -86,6 +84,33 @@ def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -
     return field(default=options[start], metadata={"options": options, "role": role, "start": start})
 
 
+class Refusal(NamedTuple):
+    """Settings that a space refused for one reason: the reason in a line, how many they were, the first of them."""
+
+    reason: str
+    settings: int
+    first: str
+
+
+@dataclass
+class Refusals:
+    """The settings that a space has refused so far, each once. Reasons that differ in their numbers alone are one."""
+
+    _settings: dict[str, set[str]] = field(default_factory=dict)
+    _reasons: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def note(self, refused: RefusedSettingError) -> None:
+        """One more."""
+        words = re.sub(r"\d+", "#", refused.reason)
+        self._settings.setdefault(words, set()).add(refused.setting)
+        self._reasons.setdefault(words, (refused.reason, refused.setting))
+
+    def told(self) -> tuple[Refusal, ...]:
+        """Each reason, the most frequent first."""
+        each = (Refusal(r, len(self._settings[words]), first) for words, (r, first) in self._reasons.items())
+        return tuple(sorted(each, key=lambda refusal: -refusal.settings))
+
+
 class Architecture:
     """Base of every search space: knobs as dataclass fields, and the network they stand for."""
 
@@ -121,6 +146,7 @@ class Space:
     architecture: type[Architecture]
     shape: Shape
     classes: int
+    refusals: Refusals = field(default_factory=Refusals, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -152,23 +178,32 @@ class Space:
         return checked
 
     def network(self, knobs: Knobs) -> Layer:
-        """The layer tree of the knobs. Raises SpaceError if the space's own code fails."""
-
-        def what() -> str:
-            return f"network() of space {self.name!r} failed for {dict(knobs)}"
-
+        """The layer tree of the knobs. Raises RefusedSettingError if the space's own code fails, whatever it raises."""
         architecture = self.architecture(**knobs)
-        network = _run_foreign_code(what, lambda: architecture.network(self.shape, self.classes))
+        try:
+            network = architecture.network(self.shape, self.classes)
+        except Exception as error:
+            raise self._refused(knobs, in_one_line(error)) from error
         if not isinstance(network, Layer):
-            raise SpaceError(f"{what()}: it must return a layer but returned {type(network).__name__}")
+            raise self._refused(knobs, f"it must return a layer but returned {type(network).__name__}")
         return network
 
+    def _refused(self, knobs: Knobs, reason: str) -> RefusedSettingError:
+        return RefusedSettingError(self.name, " ".join(f"{name}={value}" for name, value in knobs.items()), reason)
+
     def cost(self, knobs: Knobs) -> Cost | None:
-        """Parameters and multiply-adds, None where the network does not fit the data's shape."""
+        """Parameters and multiply-adds; None of a setting that does not exist: the network does not fit the data's
+        shape or has other scores than one a class, or the space's own code fails, which is noted in `refusals`."""
         try:
-            return cost(self.network(knobs), self.shape)
+            counted, scores = cost_and_shape(self.network(knobs), self.shape)
+            if scores != (self.classes,):
+                raise self._refused(knobs, f"it must give ({self.classes},) scores but gives {scores}")
         except ShapeError:
             return None
+        except RefusedSettingError as refused:
+            self.refusals.note(refused)
+            return None
+        return counted
 
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
@@ -178,26 +213,47 @@ class Space:
         """The same network with each knob that does nothing for it at its default."""
         network, settled = self.network(knobs), dict(knobs)
         for name, default in self.defaults.items():
-            if settled[name] != default and self.network(other := settled | {name: default}) == network:
+            if settled[name] != default and self.makes(other := settled | {name: default}, network):
                 settled = other
         return settled
 
+    def makes(self, knobs: Knobs, network: Layer) -> bool:
+        """Whether the knobs make that network."""
+        try:
+            return self.network(knobs) == network
+        except RefusedSettingError:
+            return False
+
     def features(self, knobs: Knobs) -> tuple[float, ...]:
-        """See `nas.space.features.features`. Raises ShapeError where the network does not fit the data's shape."""
+        """See `nas.network.features.features`. Raises ShapeError where the network does not fit the data's shape."""
         return features(self.network(knobs), self.shape)
 
 
 def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
-    """The space for the data, its default network built once as a check. Raises SpaceError if that fails."""
+    """The space for the data. Raises SpaceError where its default network does not fit the images and, of `TRIED` other
+    settings, none does either: the space's own code is to blame, not a setting."""
     space = Space(architecture, shape, classes)
-    network = space.network(space.defaults)
+    knobs_of(architecture)
     try:
+        network = space.network(space.defaults)
         scores = output_shape(network, shape)
+        why = f"networks of space {space.name!r} must give ({classes},) scores but give {scores}"
+        if scores == (classes,):
+            return space
     except ShapeError as error:
-        raise SpaceError(f"the default network of space {space.name!r} does not fit images {shape}: {error}") from error
-    if scores != (classes,):
-        raise SpaceError(f"networks of space {space.name!r} must give ({classes},) scores but give {scores}")
+        why = f"the default network of space {space.name!r} does not fit images {shape}: {error}"
+    except RefusedSettingError as refused:
+        why = str(refused)
+    if not any(space.cost(knobs) for knobs in _others(space)):
+        raise SpaceError(why)
     return space
+
+
+def _others(space: Space) -> Iterator[dict[str, Value]]:
+    """Settings far from the default, always the same."""
+    rng = random.Random(0)
+    for _ in range(TRIED):
+        yield {knob.name: rng.choice(knob.options) for knob in space.knobs}
 
 
 def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
@@ -230,67 +286,6 @@ def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict
 def _written(option: Value) -> tuple[str, ...]:
     is_whole = isinstance(option, float) and option.is_integer()
     return (str(option).lower(), str(int(option))) if is_whole else (str(option).lower(),)
-
-
-def shipped_spaces() -> dict[str, Path]:
-    """Name to file of the spaces that come with nas: inside the installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
-    raise SpaceError("the shipped search spaces are missing from this installation of nas; install it again")
-
-
-def space_file(name_or_path: str) -> Path:
-    """The file of a shipped space (by name) or of one's own (by path, ending in .py)."""
-    if name_or_path.endswith(".py"):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise SpaceError(f"there is no space file {name_or_path!r}")
-        return path.resolve()
-    shipped = shipped_spaces()
-    if name_or_path not in shipped:
-        raise SpaceError(f"no space is named {name_or_path!r}; shipped are {', '.join(shipped)}; or give a .py file")
-    return shipped[name_or_path]
-
-
-def load_architecture(path: Path, class_name: str | None = None) -> type[Architecture]:
-    """The space class in a file: the one named, or the only one. Raises SpaceError for none, several or bad code."""
-    module = _import_file(path)
-    own = defined(module, Architecture)
-    found = [value for value in own if class_name in (None, value.__name__)]
-    if len(found) != 1:
-        names = ", ".join(value.__name__ for value in own) or "none"
-        raise SpaceError(f"{path} must define one class derived from nas.Architecture but defines {names}")
-    knobs_of(found[0])
-    return found[0]
-
-
-def space_checksum(path: Path) -> str:
-    """sha256 of the file that defines a space: a run is continued only with the space it began with."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"nas_space_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    loader = spec.loader
-    _run_foreign_code(lambda: f"space file {path} cannot be imported", lambda: loader.exec_module(module))
-    return module
-
-
-def _run_foreign_code(what: Callable[[], str], code: Callable[[], T]) -> T:
-    """The result of code that others wrote; whatever it raises becomes one line that says where."""
-    try:
-        return code()
-    except SpaceError as error:
-        raise SpaceError(f"{what()}: {error}") from error
-    except Exception as error:
-        raise SpaceError(f"{what()}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _brief(options: tuple[Value, ...]) -> str:

@@ -10,7 +10,7 @@ from nas.network.folds import Cost
 from nas.network.layers import Shape
 from nas.space.budget import Budget
 from nas.space.draw import draw, largest, smallest
-from nas.space.space import Knob, Knobs, Space
+from nas.space.space import Knob, Knobs, Refusal, Space
 
 DRAWS = 1000
 PROBES = 25
@@ -20,7 +20,8 @@ ENUMERABLE = 4000
 @dataclass(frozen=True)
 class Survey:
     """What is in a space: `settings` is the number of assignments of its knobs. Sizes are of networks that fit the
-    images. `median` and `share_feasible` are over `draws` uniform draws."""
+    images. `median` and `share_feasible` are over `draws` uniform draws, `refusals` tells which of them the space's own
+    code made no network of."""
 
     space: str
     shape: Shape
@@ -36,12 +37,14 @@ class Survey:
     budget: Budget | None
     share_feasible: float | None
     satisfiable: bool | None
+    refusals: tuple[Refusal, ...] = ()
 
 
 def survey(space: Space, budget: Budget | None) -> Survey:
     """Counts and samples the space; seconds at most."""
     rng = np.random.default_rng(0)
     costs = [cost for _ in range(DRAWS) if (cost := space.cost(draw(space, rng)))]
+    refusals = space.refusals.told()
     lightest = space.cost(smallest(space, budget))
     least, most = space.cost(smallest(space)), space.cost(largest(space))
     assert least is not None
@@ -64,6 +67,7 @@ def survey(space: Space, budget: Budget | None) -> Survey:
         budget=budget,
         share_feasible=sum(map(budget.covers, costs)) / DRAWS if budget else None,
         satisfiable=budget.covers(lightest) if budget else None,
+        refusals=refusals,
     )
 
 
@@ -78,13 +82,13 @@ def _enumerate(space: Space) -> int:
 
 
 def _estimate(space: Space, assignments: int, rng: np.random.Generator) -> float:
-    """Assignments times the mean of 1 / (assignments that give the same network), over draws.
+    """Assignments times the mean of 1 / (assignments that give the same network), over draws; 0 of those without one.
 
     The multiplicity of a draw is taken as the product, over its knobs, of the options that leave its network the same:
     knobs that do not matter (the rank of a full classifier) do not matter whatever the others are.
     """
-    shares = [1 / _multiplicity(space, draw(space, rng)) for _ in range(PROBES)]
-    return assignments * statistics.mean(shares)
+    drawn = [knobs for _ in range(PROBES) if space.cost(knobs := draw(space, rng))]
+    return assignments * sum(1 / _multiplicity(space, knobs) for knobs in drawn) / PROBES
 
 
 def _multiplicity(space: Space, knobs: Knobs) -> int:
@@ -92,6 +96,6 @@ def _multiplicity(space: Space, knobs: Knobs) -> int:
     same = 1
     for knob in space.knobs:
         others = [option for option in knob.options if option != knobs[knob.name]]
-        if others and space.network({**knobs, knob.name: others[0]}) == network:
-            same *= 1 + sum(space.network({**knobs, knob.name: option}) == network for option in others)
+        if others and space.makes({**knobs, knob.name: others[0]}, network):
+            same *= 1 + sum(space.makes({**knobs, knob.name: option}, network) for option in others)
     return same

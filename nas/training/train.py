@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
 from nas.seeds import derive_seed
 from nas.training.distillation.loss import distillation_loss
+from nas.training.epoch import Epoch, validation_losses
 from nas.training.recipe import Recipe, check_followed
 from nas.training.steps.graphs import Gradients, RecordedGradients
 from nas.training.steps.optimisers import make_optimisers
@@ -29,18 +30,6 @@ Precision = Literal["fp32", "bf16"]
 
 JUDGED_PIXELS = 2**19
 """Pixels of the images that are judged together, 512 of 32 x 32: nothing is kept of them for a backward pass."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights; None
-    where that split is empty."""
-
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
 
 
 class DivergenceError(ArithmeticError):
@@ -98,16 +87,6 @@ def train(
             begin("checkpoint")
             run.save(checkpoint, done)
         yield epoch
-
-
-def validation_losses(epochs: Iterable[Epoch]) -> list[float]:
-    """Those of the epochs that have one, which is of all or of none."""
-    return [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
-
-
-def validation_accuracies(epochs: Iterable[Epoch]) -> list[float]:
-    """Those of the epochs that have one, which is of all or of none."""
-    return [epoch.validation_accuracy for epoch in epochs if epoch.validation_accuracy is not None]
 
 
 def build(network: Network, dropout: float = 0.0) -> nn.Module:

@@ -25,8 +25,9 @@ from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
 from nas.training.distillation.teacher import Teacher
+from nas.training.epoch import Epoch
 from nas.training.recipe import Recipe, changed, check_followed, recipe_values
-from nas.training.train import Epoch, Network
+from nas.training.train import Network
 
 
 @dataclass(frozen=True)

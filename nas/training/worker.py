@@ -19,8 +19,9 @@ from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
 from nas.training.distillation.teaching import is_layer_tree, taught
+from nas.training.epoch import Epoch, validation_losses
 from nas.training.steps.schedule import best_epoch
-from nas.training.train import DivergenceError, Epoch, build, evaluate, train, trained_weights, validation_losses
+from nas.training.train import DivergenceError, build, evaluate, train, trained_weights
 from nas.training.training import (
     Metrics,
     Training,

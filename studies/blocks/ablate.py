@@ -22,7 +22,8 @@ from nas.network.memory import peak_activation
 from nas.network.serial import to_json
 from nas.space.budget import Budget, parse_count
 from nas.space.draw import default_within, fit
-from nas.space.space import Space, Value, bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import Space, Value, bind
 from nas.training.recipe import changed, parse_changes
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     data = load_search_data(str(asked.data), seed=0)
-    space = bind(load_architecture(space_file(asked.space)), data.shape, data.classes)
+    space = bind(named_space(asked.space), data.shape, data.classes)
     budget = Budget(parse_count(asked.budget))
     changes = {"epochs": asked.epochs, **parse_changes(asked.set)}
     recipe = changed(named_recipe("final", len(data.train.labels)), changes)

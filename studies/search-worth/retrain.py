@@ -14,7 +14,8 @@ from typing import Any
 from nas.data.load import load_search_data
 from nas.machine.process import default_workers
 from nas.network.serial import to_json
-from nas.space.space import bind, load_architecture, space_file
+from nas.space.files import named_space
+from nas.space.space import bind
 from nas.training.recipe import changed
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
@@ -34,7 +35,7 @@ def main() -> None:
     asked = parser.parse_args()
     networks: list[dict[str, Any]] = json.loads((Path(__file__).parent / "networks.json").read_text())
     data = load_search_data(str(asked.data), seed=0)
-    space = bind(load_architecture(space_file("mixed")), data.shape, data.classes)
+    space = bind(named_space("mixed"), data.shape, data.classes)
     recipe = changed(named_recipe("final", len(data.train.labels)), {"epochs": EPOCHS})
     folders = {}
     for seed in map(int, asked.seeds.split(",")):

@@ -33,6 +33,7 @@ from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import run_folder, weights_file, worker_file
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
+from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
 from nas.training.train import train
@@ -46,6 +47,7 @@ class Worker:
     data: DeviceData
     stopping: threading.Event
     timeline: Timeline
+    refused: RefusedLog
 
     def run(self) -> None:
         """Trials until there is nothing left or the worker is asked to stop."""
@@ -57,6 +59,7 @@ class Worker:
             self.timeline.begin("claim")
             with self.claims.folder.lock("claim", wait=True):
                 claimed = self.claims.next()
+            self.refused.write()
             if claimed == "nothing":
                 return
             if claimed == "wait":
@@ -181,7 +184,8 @@ def main() -> int:
             pulse = Pulse(worker_file(folder, arguments.slot, "pulse"))
             claims = Claims(search, folder, arguments.slot, space, studies, pulse)
             timeline = Timeline(worker_file(folder, arguments.slot, "timeline"), started())
-            Worker(claims, device_data, stopping, timeline).run()
+            refused = RefusedLog(folder, arguments.slot, space.refusals)
+            Worker(claims, device_data, stopping, timeline, refused).run()
         except UserError as error:
             print(error, file=sys.stderr)
             return EXIT_WRONG_USE

@@ -23,12 +23,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.network_tables import survey_table
+    from nas.space.files import named_space
     from nas.space.named import SMALL_IMAGES
-    from nas.space.space import bind, load_architecture, space_file
+    from nas.space.space import bind
     from nas.space.survey import survey
 
     shape, classes = shape_and_classes(flags)
-    space = bind(load_architecture(space_file(flags.space)), shape or SMALL_IMAGES, classes or 100)
+    space = bind(named_space(flags.space), shape or SMALL_IMAGES, classes or 100)
     if flags.max_macs and not flags.budget:
         raise UserError("--max-macs needs --budget")
     found = survey(space, Budget(flags.budget, flags.max_macs) if flags.budget else None)

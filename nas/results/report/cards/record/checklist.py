@@ -9,6 +9,7 @@ from typing import Literal
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
 from nas.search.compare import SIGNIFICANT
+from nas.space.files import shipped_spaces
 
 PLACE = 130
 
@@ -57,7 +58,7 @@ def _releasing(gathered: Gathered) -> list[Item]:
     tested = "trained with the settings in confirmed.json"
     if not confirmed:
         tested = "nothing was trained in full yet (nas confirm)"
-    owner = "your own file" if search.space.endswith(".py") else "it comes with nas"
+    owner = "it comes with nas" if search.space in shipped_spaces() else "your own file"
     space = f"Space {search.space_class}, sha256 {search.space_checksum[:12]}…: {owner}."
     final: Answer = "yes" if confirmed else "no"
     return [

@@ -1,0 +1,51 @@
+"""What workers met of settings that the space's own code makes no network of, and skipped."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.machine.folders import WorkFolder, write_atomically
+from nas.search.search import Search, worker_file
+from nas.space.space import Refusal, Refusals
+
+
+@dataclass
+class RefusedLog:
+    """The refusals of one worker, in a file named after its slot, which goes on with that of the worker before."""
+
+    folder: WorkFolder[Search]
+    slot: int
+    refusals: Refusals
+
+    def __post_init__(self) -> None:
+        self._before = _read(self.folder, self.slot)
+        self._written: tuple[Refusal, ...] = ()
+
+    def write(self) -> None:
+        """Rewrites the file if there is something new."""
+        if (told := self.refusals.told()) != self._written:
+            content = [list(refusal) for refusal in _together([*self._before, *told])]
+            write_atomically(worker_file(self.folder, self.slot, "refused"), json.dumps(content) + "\n")
+            self._written = told
+
+
+def read_refusals(folder: WorkFolder[Search]) -> list[Refusal]:
+    """The refusals of all workers, the most frequent first. A setting that several of them met counts as several."""
+    slots = [int(file.stem) for file in (folder / "workers").glob("*.refused")]
+    return _together([refusal for slot in sorted(slots) for refusal in _read(folder, slot)])
+
+
+def _read(folder: WorkFolder[Search], slot: int) -> list[Refusal]:
+    file = worker_file(folder, slot, "refused")
+    try:
+        return [Refusal(*refusal) for refusal in json.loads(file.read_text())]
+    except FileNotFoundError:
+        return []
+
+
+def _together(refusals: Sequence[Refusal]) -> list[Refusal]:
+    found: dict[str, Refusal] = {}
+    for reason, settings, first in refusals:
+        known = found.get(reason, Refusal(reason, 0, first))
+        found[reason] = Refusal(reason, known.settings + settings, known.first)
+    return sorted(found.values(), key=lambda refusal: -refusal.settings)

@@ -1,0 +1,132 @@
+"""The files in which spaces are defined: found by name or path, imported, and told apart by what is in them."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from nas.errors import SpaceError, in_one_line
+from nas.machine.registry import defined
+from nas.space.space import Architecture, knobs_of
+
+SUFFIX = ".py"
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Name to file of the spaces that come with nas: inside the installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+    raise SpaceError("the shipped search spaces are missing from this installation of nas; install it again")
+
+
+def find_space(name_or_path: str) -> tuple[Path, str | None]:
+    """The file of a space and the class that is asked for in it, if one is: a shipped space by its name, one's own by
+    its path, "mine.py", or "mine.py:Name" where the file has several. Raises SpaceError where there is none."""
+    path, class_name = _divided(name_or_path)
+    if path is not None:
+        if not path.is_file():
+            raise SpaceError(f"there is no space file {str(path)!r}")
+        return path.resolve(), class_name
+    shipped = shipped_spaces()
+    if name_or_path not in shipped:
+        raise SpaceError(f"no space is named {name_or_path!r}; shipped are {', '.join(shipped)}; or give a .py file")
+    return shipped[name_or_path], None
+
+
+def is_space(name_or_path: str) -> bool:
+    """Whether it is the name of a shipped space, or a path of one's own, which need not be there."""
+    return _divided(name_or_path)[0] is not None or name_or_path in shipped_spaces()
+
+
+def space_stem(name_or_path: str) -> str:
+    """The space as it is told in short: the name, or that of the file."""
+    path, class_name = _divided(name_or_path)
+    return name_or_path if path is None else class_name or path.stem
+
+
+def _divided(name_or_path: str) -> tuple[Path | None, str | None]:
+    """Path and class; no path of what is a name."""
+    path, colon, class_name = name_or_path.rpartition(f"{SUFFIX}:")
+    if colon and class_name.isidentifier():
+        return Path(path + SUFFIX), class_name
+    return (Path(name_or_path), None) if name_or_path.endswith(SUFFIX) else (None, None)
+
+
+def told_space(file: Path, class_name: str) -> str:
+    """What `find_space` takes to find that class of the file."""
+    if shipped_spaces().get(file.stem) == file:
+        return file.stem
+    own = _with_knobs(defined(_import_file(file), Architecture))
+    return str(file) if len(own) == 1 else f"{file}:{class_name}"
+
+
+def named_space(name_or_path: str) -> type[Architecture]:
+    """The class of a space, see `find_space` and `load_architecture`."""
+    return load_architecture(*find_space(name_or_path))
+
+
+def load_architecture(path: Path, class_name: str | None = None) -> type[Architecture]:
+    """The space class in a file: the one named, or the only one with knobs of its own. Raises SpaceError for none,
+    several or bad code."""
+    own = defined(_import_file(path), Architecture)
+    named = [kind for kind in own if kind.__name__ == class_name]
+    found = named if class_name else _with_knobs(own)
+    names = ", ".join(kind.__name__ for kind in own) or "none"
+    if len(found) > 1:
+        raise SpaceError(f"{path} defines several spaces, {names}; say which: {path}:{found[-1].__name__}")
+    if not found:
+        wanted = f"a class {class_name}" if class_name else "one class"
+        raise SpaceError(f"{path} must define {wanted} derived from nas.Architecture but defines {names}")
+    knobs_of(found[0])
+    return found[0]
+
+
+def _with_knobs(own: list[type[Architecture]]) -> list[type[Architecture]]:
+    """Those with knobs of their own, if there is one: others are what it is derived from."""
+    decorated = [kind for kind in own if "__dataclass_fields__" in vars(kind)]
+    return decorated if len(decorated) == 1 else own
+
+
+def space_checksum(path: Path) -> str:
+    """sha256 of the file that defines a space: a run is continued only with the space it began with."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The file run as a module, which may import modules that lie beside it. Those are forgotten then: another space
+    may have others of the same names beside it."""
+    name = f"nas_space_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpaceError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        raise SpaceError(f"space file {path} cannot be imported: {in_one_line(error)}") from error
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Modules in the folder can be imported, as from a script that lies there."""
+    if str(folder) in sys.path:
+        yield
+        return
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            top = name.partition(".")[0]
+            if (folder / f"{top}{SUFFIX}").is_file() or (folder / top).is_dir():
+                del sys.modules[name]
