@@ -36,7 +36,8 @@ from nas.network.folds import cost
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint, to_json
 from nas.search.notes import read_notes
-from nas.search.search import SearchOptions, run_folder
+from nas.search.options import SearchOptions
+from nas.search.search import run_folder
 from nas.search.studies import open_studies, studied
 from nas.space.budget import Budget, parse_count
 from nas.space.draw import default_within

@@ -24,13 +24,14 @@ from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, Ta
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
-from nas.search.front import Front, read_front
 from nas.search.judging.choice import chosen_rule
+from nas.search.options import SearchOptions
 from nas.search.records import common_failure, read_records, read_run
+from nas.search.result.front import Front, read_front
 from nas.search.sampling.feasible import FeasibleSampler
-from nas.search.search import Search, SearchOptions, arrays_file, decided, run_folder
+from nas.search.search import Search, arrays_file, decided, run_folder
 from nas.search.strategies import STRATEGIES
-from nas.search.studies import feasible_baselines, open_studies, space_of
+from nas.search.studies import enter, feasible_baselines, open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
@@ -86,7 +87,9 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
         stop=chosen_rule(asked, space, len(data.train.images) * (asked.epochs or recipe.epochs)),
     )
     folder = run_folder(asked.out or default_folder(search))
-    folder.enter(search)
+    for line in enter(folder, search, space, changed_space=asked.changed_space):
+        if view:
+            view.tell(line)
     if asked.arrays:
         x, y = asked.arrays
         np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])

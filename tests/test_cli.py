@@ -15,7 +15,7 @@ from nas.cli.commands import COMMANDS
 from nas.cli.main import build_parser, main
 from nas.data.augmentations import AUGMENTATIONS
 from nas.network.serial import from_json
-from nas.search.front import write_front
+from nas.search.result.front import write_front
 from nas.search.search import run_folder
 from nas.search.strategies import STRATEGIES
 from nas.space.files import shipped_spaces

@@ -14,7 +14,8 @@ from searching import command, result, run
 from nas.cli.main import main
 from nas.errors import RunError
 from nas.results.confirming.against import against_default
-from nas.search.compare import (
+from nas.search.records import Record
+from nas.search.result.compare import (
     Course,
     average_random,
     compare,
@@ -25,7 +26,6 @@ from nas.search.compare import (
     superiority,
     verdict,
 )
-from nas.search.records import Record
 from nas.search.strategies import STRATEGIES
 from nas.space.designs import DESIGNS
 

@@ -66,7 +66,8 @@ from nas.results.export.export import export_network
 from nas.results.export.formats import FORMATS, Contents
 from nas.results.export.formats.onnx import onnx_model
 from nas.results.trainings import training_command
-from nas.search.search import Search, SearchOptions, run_folder, weights_file
+from nas.search.options import SearchOptions
+from nas.search.search import Search, run_folder, weights_file
 from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.files import shipped_spaces

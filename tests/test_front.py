@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import PLAN, record
 
-from nas.search.front import Counts, best_within, count, measured, pareto_front
 from nas.search.records import Record
+from nas.search.result.front import Counts, best_within, count, measured, pareto_front
 
 TEMPLATE = record({"width": 4, "kernel": 3, "gate": False}, 0.5)
 

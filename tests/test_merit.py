@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import PLAN, SPACE, record
 
-from nas.search.merit import FEWEST, MOST, Merit, merits, noise_of, shortlist, smoothed
 from nas.search.records import Record
+from nas.search.result.merit import FEWEST, MOST, Merit, merits, noise_of, shortlist, smoothed
 from nas.search.sampling.feasible import distribution
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget

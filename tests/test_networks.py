@@ -9,7 +9,7 @@ from nas.errors import SpaceError, UserError
 from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.networks import find_network, is_stored
-from nas.search.front import read_front, write_front
+from nas.search.result.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
 from nas.space.designs import DESIGNS, scaled

@@ -17,7 +17,8 @@ from nas.cli.main import build_parser
 from nas.errors import UserError
 from nas.machine.options import bounds, check, described, differences, explained, option, words
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
-from nas.search.search import Search, SearchOptions
+from nas.search.options import SearchOptions
+from nas.search.search import Search
 from nas.search.strategies import STRATEGIES
 from nas.stopping.rules import RULES
 from nas.training.recipe import Recipe

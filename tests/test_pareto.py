@@ -15,7 +15,7 @@ from nas.network.folds import cost, output_shape
 from nas.network.layers import KINDS, Function, Identity, Layer, Statistic
 from nas.network.memory import peak_activation
 from nas.network.serial import fingerprint, from_json, to_json
-from nas.search.front import (
+from nas.search.result.front import (
     Baseline,
     Counts,
     CurvePoint,

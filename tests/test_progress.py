@@ -20,8 +20,9 @@ from nas.cli.live import QUIET_SECONDS, LiveView, PlainView
 from nas.cli.run_tables import progress_words
 from nas.machine.folders import WorkFolder
 from nas.results.words import describe
+from nas.search.options import SearchOptions
 from nas.search.records import Record, State
-from nas.search.search import BASELINES, Search, SearchOptions, run_folder
+from nas.search.search import BASELINES, Search, run_folder
 from nas.search.workers.progress import Outlook, Progress
 from nas.search.workers.supervisor import Snapshot
 from nas.space.space import Value

@@ -14,8 +14,9 @@ from nas.search.judging.audit import audit
 from nas.search.judging.choice import chosen_rule
 from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.notes import Audited, Predicted
+from nas.search.options import SearchOptions
 from nas.search.records import Record
-from nas.search.search import BASELINES, SearchOptions, decided
+from nas.search.search import BASELINES, decided
 from nas.space.files import find_space, load_architecture
 from nas.space.space import bind
 from nas.stopping.curves import Curve, Prediction

@@ -25,7 +25,7 @@ from nas.network.layers import KINDS
 from nas.results.export.formats import FORMATS
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.report.cards import CARDS
-from nas.search.search import SearchOptions
+from nas.search.options import SearchOptions
 from nas.search.strategies import STRATEGIES
 from nas.space.designs import DESIGNS
 from nas.space.files import load_architecture, shipped_spaces

@@ -14,8 +14,8 @@ from nas.cli.console import say
 from nas.cli.run_tables import progress_words, summary
 from nas.machine.folders import WorkFolder
 from nas.results.words import counted, describe
-from nas.search.front import best_within, pareto_front
 from nas.search.records import Record
+from nas.search.result.front import best_within, pareto_front
 from nas.search.search import Search
 from nas.search.workers.progress import Progress
 from nas.search.workers.supervisor import Snapshot
@@ -59,6 +59,10 @@ class PlainView:
         self._progress = Progress(search, workers)
         data, place = Path(search.dataset).name, folder.path
         say(self.console, f"searching {data} with {counted(workers, 'worker')} in {place} (nas report {place} --watch)")
+
+    def tell(self, line: str) -> None:
+        """Prints the line."""
+        say(self.console, line)
 
     def update(self, snapshot: Snapshot) -> None:
         """Prints what has finished since the last update (trials of an earlier process are passed over); where nothing

@@ -16,10 +16,10 @@ from nas.cli.console import say
 from nas.cli.network_tables import plain_table
 from nas.results.confirming.against import Against, against_default
 from nas.results.words import about, counted, describe, duration, refusal_lines, sparkline, with_spread
-from nas.search.compare import average_random, compare, compare_runs, courses
-from nas.search.front import best_within, count, pareto_front
 from nas.search.judging.audit import audit
 from nas.search.records import Record, read_run, run_folders
+from nas.search.result.compare import average_random, compare, compare_runs, courses
+from nas.search.result.front import best_within, count, pareto_front
 from nas.search.search import BASELINES, run_folder
 from nas.search.workers.progress import Progress
 from nas.search.workers.refused import read_refusals

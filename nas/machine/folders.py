@@ -69,6 +69,14 @@ class WorkFolder(Generic[S]):
                 "Repeat its own command to continue it, or give --out another folder."
             )
 
+    def renew(self, settings: S) -> None:
+        """Replaces the settings. Raises RunError where they cannot be written."""
+        content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
+        try:
+            write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.settings} cannot be written: {error.strerror}") from error
+
     def _claim(self, settings: S) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; give --out a folder")

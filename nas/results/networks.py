@@ -49,7 +49,7 @@ def is_stored(name: str) -> bool:
 
 
 def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | None) -> Named:
-    from nas.search.front import read_front  # brings Optuna, which a training does not need
+    from nas.search.result.front import read_front  # brings Optuna, which a training does not need
 
     content = read_front(path)
     front = content.networks
@@ -76,7 +76,7 @@ def stored_data(path: Path) -> tuple[str, int | None, float | None]:
     """Data set, image size and validation share of the search that a pareto.json or run folder is of. Raises RunError
     where arrays were searched that are not there."""
     from nas.data.load import ARRAYS
-    from nas.search.front import read_front
+    from nas.search.result.front import read_front
 
     search = read_front(path).search
     dataset, arrays = search.dataset, (path if path.is_dir() else path.parent) / "data.npz"

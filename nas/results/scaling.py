@@ -11,8 +11,8 @@ from scipy import stats
 from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
-from nas.search.front import measured, read_front
 from nas.search.records import Record, read_run
+from nas.search.result.front import measured, read_front
 from nas.search.search import run_folder
 from nas.search.studies import rebuilt, space_of
 from nas.space.space import Space, Value

@@ -1,9 +1,10 @@
 """What we write on Optuna's trials, typed: each note is a user attribute of the trial, named after its field."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, create_trial
 
 from nas.space.space import Knobs
@@ -129,3 +130,13 @@ def first_of(trial: FrozenTrial) -> int:
 def foreign_note(trial: FrozenTrial, name: str) -> Any:
     """What somebody else has noted on a trial under that name, None where there is nothing."""
     return trial.user_attrs.get(name)
+
+
+def leave_aside(study: Study, numbers: Iterable[int]) -> None:
+    """From now on the trials of those numbers count for nothing: their networks are no longer those of their knobs."""
+    study.set_user_attr("left aside", sorted({*left_aside(study), *numbers}))
+
+
+def left_aside(study: Study) -> set[int]:
+    """Numbers of the trials that count for nothing."""
+    return set(study.user_attrs.get("left aside", ()))

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.machine.folders import WorkFolder
 from nas.search.journal import open_storage, open_study
-from nas.search.notes import Audited, Notes, Predicted, first_of, read_notes
+from nas.search.notes import Audited, Notes, Predicted, first_of, left_aside, read_notes
 from nas.search.search import BASELINES, Search
 from nas.space.space import Knobs
 
@@ -104,7 +104,10 @@ class RecordReader:
         records = []
         for key in self.search.studies:
             continued: dict[int, list[tuple[FrozenTrial, Notes]]] = {}
+            aside = left_aside(self.studies[key])
             for trial in self.studies[key].get_trials(deepcopy=False):
+                if first_of(trial) in aside:
+                    continue
                 noted = self.notes(key, trial)
                 if noted.network or trial.state.is_finished():
                     continued.setdefault(first_of(trial), []).append((trial, noted))

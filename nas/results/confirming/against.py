@@ -9,9 +9,9 @@ from scipy import stats
 
 from nas.results.confirming.confirmed import read_confirmed
 from nas.results.confirming.margin import Margin, in_words, margin_of
-from nas.search.front import measured
-from nas.search.merit import noise_of
 from nas.search.records import Record
+from nas.search.result.front import measured
+from nas.search.result.merit import noise_of
 from nas.search.search import Search
 
 Run = tuple[Path, Search, Sequence[Record]]

@@ -8,9 +8,9 @@ from nas.errors import RunError
 from nas.network.folds import cost
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
-from nas.search.front import pareto_front
-from nas.search.merit import merits, shortlist
 from nas.search.records import Record
+from nas.search.result.front import pareto_front
+from nas.search.result.merit import merits, shortlist
 from nas.search.search import Search
 from nas.search.studies import feasible_baselines, rebuilt
 from nas.space.designs import scaled
@@ -52,9 +52,9 @@ def candidates(
     front: bool,
     baselines: bool,
 ) -> list[Candidate]:
-    """For each budget the shortlist of the measured networks (see `nas.search.merit.shortlist`), or the front, then the
-    space's default, then the scaled baselines; each network once. Raises RunError where the search has measured none.
-    """
+    """For each budget the shortlist of the measured networks (see `nas.search.result.merit.shortlist`), or the front,
+    then the space's default, then the scaled baselines; each network once. Raises RunError where the search has
+    measured none."""
     known = merits(search, space, records)
     searched = {record.network: record.accuracy for record in records if record.is_measured}
     found: dict[str, Candidate] = {}

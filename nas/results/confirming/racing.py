@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from nas.results.confirming.candidates import Candidate
 from nas.results.words import counted
-from nas.search.merit import noise_of
+from nas.search.result.merit import noise_of
 from nas.training.training import Metrics, accuracies, validation_losses
 
 CLEARLY = 3.0

@@ -20,7 +20,7 @@ from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command
 from nas.results.words import times
-from nas.search.front import Front, FrontNetwork, read_front
+from nas.search.result.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored

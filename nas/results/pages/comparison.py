@@ -11,8 +11,8 @@ from nas.errors import RunError
 from nas.results.pages.markup import plotly_text
 from nas.results.pages.page import page
 from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, axis, colour, pointed, trace
-from nas.search.compare import EFFORTS, Course, Effort, courses
 from nas.search.records import Record, read_run
+from nas.search.result.compare import EFFORTS, Course, Effort, courses
 from nas.search.search import BASELINES, run_folder
 
 POINTS = 150

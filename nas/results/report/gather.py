@@ -15,10 +15,10 @@ from nas.errors import UserError
 from nas.machine.timeline import Stretch, read_timelines
 from nas.network.folds import Row, ShapeError, rows
 from nas.results.confirming.confirmed import read_confirmed
-from nas.search.compare import check_comparable
-from nas.search.front import best_within, pareto_front, read_front
 from nas.search.notes import first_of, read_notes
 from nas.search.records import Record, State, read_records, run_folders
+from nas.search.result.compare import check_comparable
+from nas.search.result.front import best_within, pareto_front, read_front
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.studies import open_studies, rebuilt, space_of, studied
 from nas.space.space import Space
@@ -138,7 +138,7 @@ class Gathered:
 
     @cached_property
     def front(self) -> list[Trial]:
-        """The Pareto front of all searches together (see `nas.search.front.pareto_front`)."""
+        """The Pareto front of all searches together (see `nas.search.result.front.pareto_front`)."""
         return [self._by_record[id(record)] for record in pareto_front(trial.record for trial in self.trials)]
 
     def shown(self, budget: int) -> list[Trial]:

@@ -1,6 +1,6 @@
 """Which rule of stopping a search follows where none is asked for."""
 
-from nas.search.search import SearchOptions
+from nas.search.options import SearchOptions
 from nas.space.budget import Budget
 from nas.space.draw import default_within
 from nas.space.space import Space

@@ -19,7 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.search.journal import open_trial
-from nas.search.notes import Notes, first_of, read_notes, write_notes
+from nas.search.notes import Notes, first_of, left_aside, read_notes, write_notes
 from nas.search.sampling.mutants import mutated
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -192,7 +192,7 @@ class FeasibleSampler(BaseSampler, ABC):
     def seen(self, study: Study, besides: int = -1) -> set[str]:
         """Networks of the study's trials, whatever became of them, save those of one number."""
         for other in study.get_trials(deepcopy=False):
-            complete = len(other.params) == len(self._distributions)
+            complete = other.params.keys() == self._distributions.keys()
             if complete and other.number not in self._identities and other.number != besides:
                 self._identities[other.number] = read_notes(other).network or self.space.identity(other.params)
         return {identity for number, identity in self._identities.items() if number != besides}
@@ -232,5 +232,7 @@ def exhausted(study: Study, number: int) -> bool:
 def told(study: Study) -> list[FrozenTrial]:
     """The completed trials that have knobs, in the order in which their networks were proposed; of a training that was
     stopped and went on, the last one."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return list({first_of(trial): trial for trial in complete if trial.params}.values())
+    complete, aside = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), left_aside(study)
+    return list(
+        {first_of(trial): trial for trial in complete if trial.params and first_of(trial) not in aside}.values()
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from nas.search.notes import first_of, left_aside
 from nas.search.sampling.feasible import UNIFORM, FeasibleSampler, told
 from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import Outcome, outcome
@@ -159,7 +160,10 @@ class WalkSampler(FeasibleSampler):
     def _outcomes(self, study: Study) -> dict[str, Outcome]:
         """What the trials that are done came to, by network."""
         found = {}
+        aside = left_aside(study)
         for trial in study.get_trials(deepcopy=False):
+            if first_of(trial) in aside:
+                continue
             if trial.state.is_finished() and len(trial.params) == len(self._names):
                 identity = self._identities.get(trial.number) or self.identity(self.point(trial.params))
                 found[identity] = outcome(trial)
@@ -167,7 +171,7 @@ class WalkSampler(FeasibleSampler):
 
     def _beginning(self, study: Study) -> Point:
         first = study.get_trials(deepcopy=False)[0]
-        if first.number == 0 and len(first.params) == len(self._names):
+        if first.number == 0 and len(first.params) == len(self._names) and 0 not in left_aside(study):
             return self.point(first.params)
         return self.fit(self.point(self._beginnings[0]))
 

@@ -19,7 +19,7 @@ from nas.network.serial import fingerprint
 from nas.search.journal import open_trial, parse_study_name, trial_key, written_together
 from nas.search.judging.forecasts import Forecaster
 from nas.search.judging.judge import Judge
-from nas.search.notes import Audited, Notes, first_of, noted_trial, read_notes, write_notes
+from nas.search.notes import Audited, Notes, first_of, left_aside, noted_trial, read_notes, write_notes
 from nas.search.records import Record, RecordReader, common_failure
 from nas.search.sampling.feasible import suggest
 from nas.search.search import Search
@@ -63,7 +63,8 @@ class Claims:
         """The trials that are not told yet: study, number, what is noted on them."""
         for study in self.studies.values():
             for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                yield study, frozen.number, read_notes(frozen)
+                if first_of(frozen) not in left_aside(study):
+                    yield study, frozen.number, read_notes(frozen)
 
     def _settle_waiting(self) -> int:
         """Tells the trials whose twin has finished, or lets them train; returns how many still wait."""
@@ -145,8 +146,12 @@ class Claims:
     def _lacking(self) -> Study | None:
         """The study with the fewest trials of those that lack some; None if none does."""
         counts = {
-            key: sum(first_of(trial) == trial.number for trial in study.get_trials(deepcopy=False))
+            key: sum(
+                first_of(trial) == trial.number and trial.number not in aside
+                for trial in study.get_trials(deepcopy=False)
+            )
             for key, study in self.studies.items()
+            for aside in [left_aside(study)]
         }
         lacking = [key for key, trials in counts.items() if trials < self.search.trials_of(key[0])]
         return self.studies[min(lacking, key=lambda key: counts[key])] if lacking else None

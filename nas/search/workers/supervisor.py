@@ -14,11 +14,11 @@ from nas.errors import EXIT_WRONG_USE, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
 from nas.machine.pulse import Pulse
-from nas.search.front import sweep_weights, write_front
 from nas.search.journal import note_death
 from nas.search.judging.forecasts import Forecaster, Forecasts, no_forecasts
 from nas.search.judging.judge import Judge
 from nas.search.records import Record, RecordReader
+from nas.search.result.front import sweep_weights, write_front
 from nas.search.search import Search, worker_file
 from nas.space.space import Space
 
@@ -79,6 +79,9 @@ class View(Protocol):
 
     def update(self, snapshot: Snapshot) -> None:
         """Shows this moment."""
+
+    def tell(self, line: str) -> None:
+        """Says something beside that."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nas.cli.console import default_dataset, say, terminal_console
 from nas.cli.flags import add_options, read_options
 from nas.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO_ANSWER, UserError
-from nas.search.search import SearchOptions
+from nas.search.options import SearchOptions
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import Any
 from nas.results.pages.comparison import course_figures
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
-from nas.search.compare import compare_runs, courses
+from nas.search.result.compare import compare_runs, courses
 
 PLACE = 30
 

@@ -10,8 +10,8 @@ from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered, Run
 from nas.results.report.trials import opener, title
 from nas.results.words import describe, interval_text
-from nas.search.merit import APART, Merit, merits, shortlist
 from nas.search.records import Record
+from nas.search.result.merit import APART, Merit, merits, shortlist
 from nas.space.draw import default_within
 
 PLACE = 15

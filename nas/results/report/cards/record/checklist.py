@@ -8,7 +8,7 @@ from typing import Literal
 
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
-from nas.search.compare import SIGNIFICANT
+from nas.search.result.compare import SIGNIFICANT
 from nas.space.files import shipped_spaces
 
 PLACE = 130

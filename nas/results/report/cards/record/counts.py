@@ -8,8 +8,8 @@ from nas.results.pages.markup import table
 from nas.results.pages.theme import Card, View
 from nas.results.report.gather import Gathered
 from nas.results.words import duration
-from nas.search.front import Counts, count
 from nas.search.records import Record
+from nas.search.result.front import Counts, count
 from nas.search.search import Search
 
 PLACE = 110

@@ -16,9 +16,9 @@ from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import Layer, Shape
 from nas.network.memory import peak_activation
 from nas.network.serial import from_json, to_json
-from nas.search.compare import average_random, compare, courses
 from nas.search.judging.audit import audit
 from nas.search.records import Record
+from nas.search.result.compare import average_random, compare, courses
 from nas.search.search import BASELINES, Search, weights_file
 from nas.space.space import Knobs, Space, Value
 
@@ -138,7 +138,7 @@ class Front:
     """What pareto.json holds (see docs/reference/pareto.schema.json). Neither the time nor where the run lies is in it.
 
     `networks` ascend in parameters and accuracy. `stopping` is what `nas.search.judging.audit.audit` gives,
-    `comparison` what `nas.search.compare.compare` gives, `failures` the number of failed trials by their reason.
+    `comparison` what `nas.search.result.compare.compare` gives, `failures` the number of failed trials by their reason.
     """
 
     search: Search

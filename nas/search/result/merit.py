@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from nas.search.front import measured
 from nas.search.records import Record
+from nas.search.result.front import measured
 from nas.search.sampling.surrogate import Describer
 from nas.search.search import Search
 from nas.space.space import Searchable

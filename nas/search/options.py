@@ -1,0 +1,120 @@
+"""What can be asked of a search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.data.augmentations import AUGMENTATIONS
+from nas.data.options import DataOptions
+from nas.errors import UserError
+from nas.machine.options import as_tuples, check, option
+from nas.machine.process import check_device, parse_seconds
+from nas.search.strategies import STRATEGIES
+from nas.space.budget import parse_count, parse_counts
+from nas.space.space import Architecture
+from nas.stopping.rules import RULES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(DataOptions):
+    """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
+
+    arrays: "tuple[npt.NDArray[Any], npt.NDArray[Any]] | None" = option(
+        "images [N, H, W] or [N, H, W, C] and labels [N] instead of a data set", default=None, flag=None
+    )
+    augmentation: Sequence[str] | None = option(
+        "augmentations of training images, or none",
+        default=None,
+        unset="what suits the data set",
+        choices=tuple(AUGMENTATIONS),
+        flag="augment",
+        metavar="NAME[,NAME]",
+    )
+    space: str | type[Architecture] = option(
+        "a shipped search space or a .py file; FILE:CLASS where it has several", default="mixed", metavar="NAME|FILE"
+    )
+    budget: int | Sequence[int] = option(
+        "most parameters of a network; several budgets are searched side by side (1K,10K,1M)",
+        least=1,
+        parse=parse_counts,
+        metavar="N[,N…]",
+    )
+    max_macs: int | None = option(
+        "most multiply-adds a network (15M)", default=None, unset="no cap", least=1, parse=parse_count, metavar="N"
+    )
+    strategies: Sequence[str] = option(
+        "how networks are proposed",
+        default=("linear", "tpe", "greedy"),
+        choices=lambda: tuple(STRATEGIES),
+        metavar="NAME[,NAME]",
+    )
+    trials: int = option("networks per strategy and budget", default=200, least=1)
+    epochs: int | None = option("epochs a trial", default=None, unset="12, or 3 below 10,000 images", least=1)
+    below: float = option(
+        "share of the trials that aim below the budget, for the front", default=0.25, least=0, most=1, metavar="SHARE"
+    )
+    stop: str | None = option(
+        "rule by which hopeless trainings are stopped early",
+        default=None,
+        unset="extrapolate, or none where trainings are too short to gain by it",
+        choices=tuple(RULES),
+        metavar="RULE",
+    )
+    stop_threshold: float | None = option(
+        "extrapolate: chance of joining the front below which a training is given up",
+        default=None,
+        unset="4 / trials, at most 0.2",
+        least=0,
+        most=1,
+        metavar="CHANCE",
+    )
+    audit: float | None = option(
+        "share of the trainings given up that go on in the end, to check the predictions",
+        default=None,
+        unset="0.05",
+        least=0,
+        most=1,
+        metavar="SHARE",
+    )
+    changed_space: bool = option(
+        "go on although the space's file has changed: trials whose network it makes as before keep their results",
+        default=False,
+        repeats=False,
+    )
+    warm_start: str | Path | None = option(
+        "begin with the best networks of another run's nearest budget, rescaled", default=None, metavar="RUN"
+    )
+    seed: int = option("seed of every random choice", default=0, least=0)
+    out: str | Path | None = option("run folder", default=None, unset="in runs/, named after the search", metavar="DIR")
+    baselines: bool | None = option(
+        "train a ResNet, a MobileNetV2 and a VGG scaled to each budget too",
+        default=None,
+        unset="if strategies are compared",
+    )
+    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
+    time_limit: float | None = option(
+        "seconds after which the search stops (90s, 30m, 2h)",
+        default=None,
+        above=0,
+        repeats=False,
+        parse=parse_seconds,
+        metavar="TIME",
+    )
+
+    def __post_init__(self) -> None:
+        as_tuples(self)
+        check(self)
+        object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
+        check_device(self.device)
+        if not self.strategies or not self.budgets:
+            raise UserError("a search needs at least one budget and one strategy")
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets, ascending, each once."""
+        return self.budget if isinstance(self.budget, tuple) else (self.budget,)
