@@ -5,6 +5,7 @@ function returns. The command line calls the same functions.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from nas.data.inspection import doubts
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
 from nas.machine.options import described, explained
@@ -87,9 +89,11 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
         stop=chosen_rule(asked, space, len(data.train.images) * (asked.epochs or recipe.epochs)),
     )
     folder = run_folder(asked.out or default_folder(search))
+    tell = view.tell if view else warnings.warn
     for line in enter(folder, search, space, changed_space=asked.changed_space):
-        if view:
-            view.tell(line)
+        tell(line)
+    for doubt in doubts(data, asked.dataset):
+        tell(f"warning: {doubt}")
     if asked.arrays:
         x, y = asked.arrays
         np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])

@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.load import (
-    DataReport,
-    Split,
-    array_search_data,
-    choose_default,
-    describe,
-    load_search_data,
-    load_test,
-    shared_images,
-)
+from nas.data.inspection import DataReport, describe, shared_images
+from nas.data.load import Split, array_search_data, choose_default, load_search_data, load_test
 from nas.data.sets import DATA_SETS
 from nas.errors import DataError
 
@@ -253,6 +245,7 @@ def test_a_report_counts_both_splits(tmp_path: Path) -> None:
         smallest_class=2,
         largest_class=4,
         shared_images=2,
+        doubts=("2 of 4 test images are training images too",),
     )
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data.load import describe, load_search_data, load_test
+from nas.data.inspection import describe
+from nas.data.load import load_search_data, load_test
 from nas.errors import DataError
 
 
@@ -117,7 +118,7 @@ def test_the_centre_square_of_an_image_is_used(tmp_path: Path) -> None:
     assert (square[:, :, (0, 3)] < 255).all()
 
 
-def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+def test_grey_palette_and_transparent_images_become_rgb_on_white(tmp_path: Path) -> None:
     classes_of_pictures(tmp_path / "train", 2)
     picture(tmp_path / "test" / "cat" / "a.png", 77, mode="L")
     picture(tmp_path / "test" / "cat" / "b.png", (1, 2, 3, 4), mode="RGBA")
@@ -125,7 +126,7 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     palette.putpalette([5, 6, 7] * 4)
     palette.save(tmp_path / "test" / "cat" / "c.png", transparency=bytes([0, 255, 255, 255]))
     test = load_test(str(tmp_path))[0]
-    assert test.images[:, 0, 0].tolist() == [[77, 77, 77], [1, 2, 3], [5, 6, 7]]
+    assert test.images[:, 0, 0].tolist() == [[77, 77, 77], [251, 251, 251], [255, 255, 255]]
 
 
 def test_an_image_of_16_bits_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The user's own data on disk: a .npz of arrays or a folder of images a class."""
 
 import contextlib
+import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +32,15 @@ TEST_SHARE = 0.2
 TEST_SEED = 0  # the test split of data that brings none is the same for every search
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error)
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations of cameras that exchange width and height (EXIF 2.3, tag 274)."""
 FOLDER_LAYOUTS = "FOLDER/train/CLASS/* with FOLDER/test/CLASS/* (or val), or FOLDER/CLASS/*"
+TRAINING = ("train", "training", "trainset", "trainingset")
+TEST = ("test", "testing", "testset", "testingset")
+VALIDATION = ("val", "valid", "validation", "dev", "development", "eval", "evaluation", "validationset", "valset")
+"""What the parts of a data set are called, in any case, in the plural too, with "-", "_" or " " anywhere."""
+OUT_OF_PLACE = ("thumbs.db", "desktop.ini")
+"""Files of operating systems, which nobody takes for images."""
 
 
 def read_npz(path: Path, part: Part) -> LabelledImages:
@@ -61,9 +70,10 @@ def read_folder(path: Path, part: Part, image_size: int | None) -> LabelledImage
 
     Layouts: path/train/CLASS/* with path/test/CLASS/* (or val), or path/CLASS/*, of which a stratified 20 % of the
     files in the order of their names is the test part, always the same. Hidden files and folders are ignored.
-    With `image_size` the shorter side of every image is scaled to it and the centre kept; without, all must have
-    one size.
-    DataError: another layout, unequal sizes, an image that cannot be read.
+    The folders may have any usual name (Training and Testing, Train and Valid, …). With `image_size` the shorter side
+    of every image is scaled to it and the centre kept, however large it is; without, all must have one size. Pictures
+    are read as viewers show them: turned as the camera says, what is transparent on white.
+    DataError: another layout, unequal sizes, images that cannot be read, all of which it counts.
     """
     files, labels, class_names = _folder_part(path, part)
     if not files:
@@ -76,8 +86,7 @@ def read_folder(path: Path, part: Part, image_size: int | None) -> LabelledImage
     else:
         width = height = image_size
     images = np.empty((len(files), height, width, 3), np.uint8)
-    for index, file in enumerate(files):
-        images[index] = _pixels(file, image_size)
+    _each(files, lambda index, file: images.__setitem__(index, _pixels(file, image_size)))
     return labelled_images(
         images, labels, class_names, x_name=f"the {part} part of {path}", y_name=f"the labels of {path}"
     )
@@ -123,21 +132,59 @@ def _npz_part(archive: Any, path: Path, part: Part, class_names: tuple[str, ...]
 
 def _folder_part(path: Path, part: Part) -> tuple[list[str], Labels, tuple[str, ...]]:
     """(files, labels, class names) of one part; nothing is opened."""
-    # A class may be called "train": only a folder of folders is a division.
-    if (path / "train").is_dir() and _class_folders(path / "train"):
-        test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
-        if test is None:
-            raise DataError(f"{path} has a folder train but neither test nor val. The layout is {FOLDER_LAYOUTS}.")
-        class_names = _class_folders(path / "train")
+    if parts := _parts(path):
+        training, test = parts
+        class_names = _class_folders(training)
         if part == "test":
             _check_same_classes(test, class_names)
-        return *_files(test if part == "test" else path / "train", class_names), class_names
+        return *_files(test if part == "test" else training, class_names), class_names
     class_names = _class_folders(path)
     if not class_names:
         raise DataError(f"{path} has no folders of images. The layout is {FOLDER_LAYOUTS}.")
     files, labels = _files(path, class_names)
     chosen = divide(labels, TEST_SHARE, TEST_SEED)[part == "test"]
     return [files[index] for index in chosen], labels[chosen], class_names
+
+
+def _parts(path: Path) -> tuple[Path, Path] | None:
+    """The folders of the training and of the test part, or of the validation part where there is no other; None where
+    the folders are classes. A class may be called "train": only folders of folders are parts."""
+    training, test, validation = (_folders_called(path, names) for names in (TRAINING, TEST, VALIDATION))
+    for several in (training, test, validation):
+        if len(several) > 1:
+            names = " and ".join(folder.name for folder in several)
+            raise DataError(f"{path} has {names}, which are the same part of the data; leave one. {FOLDER_LAYOUTS}.")
+    judged = test or validation
+    if training and judged:
+        return training[0], judged[0]
+    only = {*training, *test, *validation}
+    if training or (only and len(only) == len(_class_folders(path))):
+        found = " and ".join(sorted(folder.name for folder in only))
+        lacks = "neither test nor val" if training else "no train"
+        raise DataError(f"{path} has a folder {found} but {lacks}. The layout is {FOLDER_LAYOUTS}.")
+    return None
+
+
+def _folders_called(path: Path, names: Sequence[str]) -> list[Path]:
+    """The folders of folders in it that are called so."""
+    plain = {name: re.sub(r"[-_ ]", "", name.lower()) for name in _class_folders(path)}
+    called = [path / name for name, word in plain.items() if word in names or word.removesuffix("s") in names]
+    return [folder for folder in called if _class_folders(folder)]
+
+
+def unread(path: Path) -> list[str]:
+    """The files of an image folder that are read by nobody, relative to it, in order: those that are no images by their
+    ending, or lie beside the classes. Hidden ones and those of operating systems are left out."""
+    parts = _parts(path)
+    roots = parts or (path,)
+    read = {file for root in roots for file in _files(root, _class_folders(roots[0]))[0]}
+    every = sorted(file for root in (path,) for file in root.rglob("*") if file.is_file())
+    own = [file for file in every if not _is_aside(file.relative_to(path))]
+    return [str(file.relative_to(path)) for file in own if str(file) not in read]
+
+
+def _is_aside(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts) or file.name.lower() in OUT_OF_PLACE
 
 
 def _class_folders(path: Path) -> tuple[str, ...]:
@@ -165,10 +212,11 @@ def _files(root: Path, class_names: tuple[str, ...]) -> tuple[list[str], Labels]
 
 def _common_size(path: Path, files: Sequence[str], reference: str) -> tuple[int, int]:
     """(width, height) of every image in `files`, which must be that of the file `reference`."""
-    expected = _size(reference)
-    sizes = {file: _size(file) for file in files}
+    sizes: dict[str, tuple[int, int]] = {}
+    _each(dict.fromkeys([reference, *files]), lambda _, file: sizes.__setitem__(file, _size(file)))
+    expected = sizes[reference]
     if odd := next((file for file, size in sizes.items() if size != expected), None):
-        median = int(np.median([min(size) for size in [expected, *sizes.values()]]))
+        median = int(np.median([min(size) for size in sizes.values()]))
         raise DataError(
             f"the images of {path} have different sizes: {reference} {expected[0]}x{expected[1]}, "
             f"{odd} {sizes[odd][0]}x{sizes[odd][1]}. Add --image-size {median} (the median)."
@@ -178,9 +226,29 @@ def _common_size(path: Path, files: Sequence[str], reference: str) -> tuple[int,
     return expected
 
 
+def _each(files: Iterable[str], read: Callable[[int, str], None]) -> None:
+    """Reads every file. DataError of those that cannot be read, all of which it counts."""
+    failures = []
+    for index, file in enumerate(files):
+        try:
+            read(index, file)
+        except DataError as error:
+            failures.append((file, error))
+    if len(failures) == 1:
+        raise failures[0][1]
+    if failures:
+        names = ", ".join(Path(file).name for file, _ in failures[:NAMES_IN_AN_ERROR])
+        more = f" and {len(failures) - NAMES_IN_AN_ERROR:,} more" if len(failures) > NAMES_IN_AN_ERROR else ""
+        raise DataError(f"{len(failures):,} files cannot be read as images: {names}{more}; the first: {failures[0][1]}")
+
+
 def _size(file: str) -> tuple[int, int]:
+    """(width, height) as a viewer shows it."""
+    from PIL.ExifTags import Base
+
     with _picture(file) as picture:
-        return picture.size
+        is_turned = picture.getexif().get(Base.Orientation) in SIDEWAYS
+        return picture.size[::-1] if is_turned else picture.size
 
 
 def _pixels(file: str, image_size: int | None) -> npt.NDArray[np.uint8]:
@@ -188,10 +256,21 @@ def _pixels(file: str, image_size: int | None) -> npt.NDArray[np.uint8]:
     with _picture(file) as picture:
         if picture.mode.startswith(("I", "F")):
             raise DataError(f"{file} has pixels of mode {picture.mode}, more than 8 bits; convert it to 8 bits.")
-        # Straight to RGB, a palette with transparency would make Pillow warn.
-        opaque = picture.convert("RGBA") if "transparency" in picture.info else picture
-        rgb = opaque.convert("RGB")
+        if image_size is not None:
+            picture.draft("RGB", (image_size, image_size))  # a large JPEG is decoded small, at twice the side or more
+        rgb = as_shown(picture)
         return np.asarray(rgb if image_size is None else centre_square(rgb, image_size))
+
+
+def as_shown(picture: "Picture") -> "Picture":
+    """The picture in RGB as viewers show it: turned as the camera says, what is transparent on white."""
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if "transparency" not in picture.info and "A" not in picture.getbands() and "a" not in picture.getbands():
+        return picture.convert("RGB")
+    layered = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
 
 
 @contextlib.contextmanager
@@ -199,8 +278,9 @@ def _picture(file: str) -> Iterator["Picture"]:
     """The opened image. What Pillow raises for a damaged file, depending on its format, becomes a DataError."""
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = None  # a large photograph in one's own data is no attack
     try:
         with Image.open(file) as picture:
             yield picture
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{file} cannot be read as an image: {error}. Replace or remove it.") from error

@@ -64,25 +64,6 @@ class SearchData:
         return len(self.class_names)
 
 
-@dataclass(frozen=True)
-class DataReport:
-    """What is in a data set.
-
-    `shape` is (channels, height, width). `smallest_class` and `largest_class` count training images of a class;
-    `shared_images` counts the test images that also occur among the training images, pixel for pixel.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    classes: int
-    class_names: tuple[str, ...]
-    training_images: int
-    test_images: int
-    smallest_class: int
-    largest_class: int
-    shared_images: int
-
-
 def load_search_data(
     dataset: str,
     *,
@@ -150,34 +131,6 @@ def choose_default(
     return "digits", (
         f"CIFAR-100 is neither in {place} nor downloadable, so the small embedded digits (1,797 images of 8x8) are "
         f"used instead. For the real thing go online or put {cifar100.ARCHIVE} in {place}."
-    )
-
-
-def shared_images(a: Split, b: Split) -> int:
-    """Number of images of `b` that also occur in `a`, pixel for pixel."""
-    if a.images.shape[1:] != b.images.shape[1:]:
-        return 0
-    known = {_digest(image) for image in a.images}
-    return sum(_digest(image) in known for image in b.images)
-
-
-def describe(dataset: str, *, image_size: int | None = None, directory: Path | None = None) -> DataReport:
-    """Read both splits of `dataset` and count. DataError as `load_search_data`."""
-    training = _read(dataset, "train", image_size=image_size, directory=directory, progress=True)
-    check_trainable(training, dataset)
-    test, class_names = load_test(dataset, image_size=image_size, directory=directory)
-    counts = np.bincount(training.labels, minlength=len(class_names))
-    _, height, width, channels = training.images.shape
-    return DataReport(
-        name=_name(dataset),
-        shape=(channels, height, width),
-        classes=len(class_names),
-        class_names=class_names,
-        training_images=len(training.labels),
-        test_images=len(test.labels),
-        smallest_class=int(counts.min()),
-        largest_class=int(counts.max()),
-        shared_images=shared_images(Split(training.images, training.labels), test),
     )
 
 
@@ -277,5 +230,6 @@ def _augmentation(images: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     return ("crop", "flip") if channels == 3 else ("crop",)
 
 
-def _digest(image: npt.NDArray[np.uint8]) -> bytes:
+def digest(image: npt.NDArray[np.uint8]) -> bytes:
+    """Equal for images that are equal pixel for pixel."""
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()

@@ -64,15 +64,18 @@ def read_picture(path: Path, channels: int) -> Picture:
 
 def read_with_pillow(path: Path, channels: int) -> Picture:
     """Whatever Pillow reads, converted."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         Image.MAX_IMAGE_PIXELS = None  # a large photograph is no attack on whoever asks for its class
         with Image.open(path) as opened:
             if opened.mode.startswith(("I", "F")):
                 fail(f"{path} has pixels of mode {opened.mode}, more than 8 bits; convert it to 8 bits")
-            opaque = opened.convert("RGBA") if "transparency" in opened.info else opened
-            picture = opaque.convert(PILLOW_MODES[channels])
+            picture = ImageOps.exif_transpose(opened)  # as viewers show it: turned as the camera says, clear on white
+            if channels in (1, 3) and ("transparency" in picture.info or {"A", "a"} & set(picture.getbands())):
+                layered = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+            picture = picture.convert(PILLOW_MODES[channels])
     except (OSError, EOFError, ValueError, SyntaxError, TypeError, IndexError, struct.error) as error:
         fail(f"{path} cannot be read as an image: {error}")
     return Picture(picture.tobytes(), picture.height, picture.width, channels)

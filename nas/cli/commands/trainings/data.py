@@ -18,19 +18,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from nas.data.load import describe
+    from rich.markup import escape
+
+    from nas.data.inspection import describe
 
     console = terminal_console()
-    report = describe(default_dataset(flags.dataset, console), image_size=flags.image_size)
+    dataset = default_dataset(flags.dataset, console)
+    report = describe(dataset, image_size=flags.image_size)
+    for doubt in report.doubts:
+        console.print(f"[bold yellow]warning:[/] {escape(doubt)}", highlight=False, soft_wrap=True)
     if flags.json:
         print_json(asdict(report))
         return EXIT_DONE
     for name, value in asdict(report).items():
+        if name == "doubts":
+            continue
         shown = f"{value:,}" if isinstance(value, int) else value
         if name == "class_names":
             shown = ", ".join(value[:10]) + (" …" if len(value) > 10 else "")
         console.print(f"{name.replace('_', ' '):>16}  {shown}", highlight=False, markup=False)
-    if report.shared_images:
-        warning = f"[bold yellow]warning:[/] {report.shared_images} test images are also training images"
-        console.print(warning, highlight=False)
     return EXIT_DONE

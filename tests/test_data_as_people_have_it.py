@@ -1,0 +1,203 @@
+"""Data as people have them: parts by any name, pictures as viewers show them, files that nobody reads, odd labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.cli.main import main
+from nas.data.arrays import LARGEST_SIDE
+from nas.data.inspection import describe, doubts
+from nas.data.load import array_search_data, load_search_data, load_test
+from nas.errors import DataError
+from nas.results.export import predict
+
+SIDE = 8
+TRANSPARENT, RED, WHITE = (0, 0, 0, 0), (255, 0, 0), (255, 255, 255)
+
+
+def picture(seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8))
+
+
+def part(folder: Path, images: int, first: int = 0) -> None:
+    for label, name in enumerate(("cat", "dog")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(images):
+            picture(first + 1000 * label + number).save(folder / name / f"{number:03}.png")
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_search_data(str(path), seed=0)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Training", "Testing"), ("train", "test"), ("TRAIN", "VAL"), ("Train", "Valid"), ("training_set", "test_set"),
+        ("train", "validation"), ("Trains", "Tests"), ("training", "dev"), ("Training-Set", "eval"),
+        ("Train Set", "Evals"),
+    ],
+)  # fmt: skip
+def test_the_parts_of_a_data_set_may_have_any_usual_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    part(tmp_path / names[0], 10)
+    part(tmp_path / names[1], 4, first=500)
+    data = load_search_data(str(tmp_path), seed=0)
+    assert data.class_names == ("cat", "dog")
+    assert len(data.train.labels) + len(data.validation.labels) == 20
+    assert len(load_test(str(tmp_path))[0].labels) == 8
+
+
+def test_a_test_part_is_taken_before_a_validation_part_whose_files_are_told(tmp_path: Path) -> None:
+    for number, name in enumerate(("train", "val", "test")):
+        part(tmp_path / name, 6, first=100 * number)
+    assert len(load_test(str(tmp_path))[0].labels) == 12
+    told = doubts(load_search_data(str(tmp_path), seed=0), str(tmp_path))
+    assert told[0].startswith(f"12 files of {tmp_path} are not read")
+    assert "val/cat/000.png" in told[0]
+
+
+def test_parts_that_are_there_twice_or_lack_the_other_are_refused(tmp_path: Path) -> None:
+    part(tmp_path / "both" / "train", 4)
+    part(tmp_path / "both" / "Training", 4)
+    assert "has Training and train, which are the same part" in refusal(tmp_path / "both")
+    part(tmp_path / "lone" / "Training", 4)
+    assert "has a folder Training but neither test nor val" in refusal(tmp_path / "lone")
+    part(tmp_path / "late" / "test", 4)
+    part(tmp_path / "late" / "val", 4)
+    assert "has a folder test and val but no train" in refusal(tmp_path / "late")
+
+
+def test_classes_may_be_called_like_parts(tmp_path: Path) -> None:
+    for name in ("train", "test", "bus"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            picture(hash((name, number)) % 10_000).save(tmp_path / name / f"{number}.png")
+    assert load_search_data(str(tmp_path), seed=0).class_names == ("bus", "test", "train")
+
+
+def shown(kind: str, file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Writes a picture in some way and returns what viewers show: [height, width, 3]."""
+    rgb = np.full((SIDE, SIDE, 3), WHITE, np.uint8)
+    rgb[:4] = RED
+    if kind == "transparent":
+        rgba = np.full((SIDE, SIDE, 4), TRANSPARENT, np.uint8)
+        rgba[:4] = (*RED, 255)
+        Image.fromarray(rgba).save(file)
+    elif kind == "palette":
+        indexed = Image.fromarray(np.repeat([[1], [0]], 4, axis=0).repeat(SIDE, axis=1).astype(np.uint8), "P")
+        indexed.putpalette([0, 0, 0, *RED])
+        indexed.save(file, transparency=0)
+    elif kind == "grey and transparent":
+        grey = np.zeros((SIDE, SIDE, 2), np.uint8)
+        grey[:4] = (100, 255)
+        Image.fromarray(grey, "LA").save(file)
+        rgb[:4] = 100
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[274] = 6  # to be turned by 90 degrees clockwise
+        Image.fromarray(np.rot90(rgb)).save(file, exif=exif)
+    else:
+        Image.fromarray(rgb).save(file)
+    return rgb
+
+
+@pytest.mark.parametrize("kind", ["plain", "transparent", "palette", "grey and transparent", "turned"])
+def test_pictures_are_read_as_viewers_show_them_in_training_and_in_predict(tmp_path: Path, kind: str) -> None:
+    expected: dict[bytes, str] = {}
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            expected[shown(kind, tmp_path / name / f"{number}.png").tobytes()] = name
+    data = load_search_data(str(tmp_path), seed=0)
+    assert {image.tobytes() for image in data.train.images} == set(expected)
+    read = predict.read_picture(tmp_path / "cat" / "0.png", 3)
+    assert read.pixels in expected
+    assert (read.height, read.width) == (SIDE, SIDE)
+
+
+def test_a_turned_picture_has_the_size_that_viewers_show(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 8
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            picture(number, (12, 8)).save(tmp_path / name / f"a{number}.png")
+            picture(number, (8, 12)).save(tmp_path / name / f"b{number}.png", exif=exif)
+    assert load_search_data(str(tmp_path), seed=0).shape == (3, 8, 12)
+
+
+def test_files_that_nobody_reads_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part(tmp_path, 6)
+    picture(1).save(tmp_path / "cat" / "moving.gif")
+    for name in ("cat/notes.txt", "readme.md", "dog/x.heic", "dog/.DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_text("x")
+    assert main(["data", "--dataset", str(tmp_path), "--json"]) == 0
+    captured = capsys.readouterr()
+    told = f"4 files of {tmp_path} are not read, for they are no images of a class: "
+    (doubt,) = json.loads(captured.out)["doubts"]
+    assert doubt == told + "cat/moving.gif, cat/notes.txt, dog/x.heic, readme.md"
+    assert f"warning: {told}" in captured.err
+
+
+def test_unreadable_images_are_all_counted(tmp_path: Path) -> None:
+    part(tmp_path, 6)
+    for number in (1, 3, 4):
+        (tmp_path / "cat" / f"{number:03}.png").write_bytes(b"damaged")
+    assert "3 files cannot be read as images: 001.png, 003.png, 004.png; the first: " in refusal(tmp_path)
+
+
+def test_very_large_pictures_are_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number, ending in enumerate(("png", "jpg", "webp", "bmp")):
+            picture(number, (LARGEST_SIDE + 200, LARGEST_SIDE + 300)).save(tmp_path / name / f"{number}.{ending}")
+    assert load_search_data(str(tmp_path), seed=0, image_size=8).shape == (3, 8, 8)
+
+
+def blobs(images: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(images) % classes
+    x = rng.integers(0, 150, (images, 8, 8), np.uint8)
+    for image, label in zip(x, labels, strict=True):
+        image[2 * label : 2 * label + 2] += np.uint8(60)
+    return x, labels
+
+
+def test_good_data_raise_no_doubts() -> None:
+    assert doubts(array_search_data(*blobs(1_200), seed=0)) == []
+    assert doubts(load_search_data("digits", seed=0)) == []
+    assert describe("digits").doubts == ()
+
+
+def test_labels_that_have_nothing_to_do_with_the_images_are_told() -> None:
+    x, y = blobs(4_000)
+    (told,) = doubts(array_search_data(x, np.random.default_rng(1).permutation(y), seed=0))
+    assert told.startswith("labels look shuffled: the nearest mean image of a class is right for 2")
+
+
+def test_a_folder_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    part(tmp_path, 6)
+    (tmp_path / "Cat copy").mkdir()
+    for file in (tmp_path / "cat").iterdir():
+        (tmp_path / "Cat copy" / file.name).write_bytes(file.read_bytes())
+    told = doubts(load_search_data(str(tmp_path), seed=0), str(tmp_path))
+    assert any("images are there with several labels, the first as 'Cat copy' and 'cat'" in line for line in told)
+
+
+def test_images_in_both_splits_and_one_class_that_is_nearly_all_are_told() -> None:
+    x, y = blobs(400)
+    repeated = np.concatenate([x, x[:200]]), np.concatenate([y, y[:200]])
+    assert any(
+        "validation images are training images too" in line for line in doubts(array_search_data(*repeated, seed=0))
+    )
+    x, y = blobs(1_000)
+    y = np.where(np.arange(1_000) < 980, 0, y)
+    assert any("of the training images are of class '0'" in line for line in doubts(array_search_data(x, y, seed=0)))
