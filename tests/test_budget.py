@@ -22,13 +22,19 @@ from nas.space.budget import Budget, parse_count, parse_counts
         ("2G", 2_000_000_000),
         (" 7k ", 7_000),
         ("3.0", 3),
+        ("1e5", 100_000),
+        ("2.5e3", 2_500),
+        (".5k", 500),
+        ("1.k", 1_000),
     ],
 )
 def test_counts_are_read_as_people_write_them(text: str, count: int) -> None:
     assert parse_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "x", "12x", "K", "-1", "1e5", "1,000", "1 000", "1.", ".5k", "_1", "1kk", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "12x", "K", "-1", "1e", "e5", "1e-3", "1,000", "1 000", ".", "_1", "1kk", "٣"]
+)
 def test_a_count_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(BudgetError) as caught:
         parse_count(text)

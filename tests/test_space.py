@@ -15,7 +15,8 @@ from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, 
 from nas.space.budget import Budget
 from nas.space.draw import draw
 from nas.space.files import find_space, load_architecture, named_space, shipped_spaces, space_checksum, told_space
-from nas.space.space import Architecture, Knob, Space, bind, knob, knobs_of, parse_knobs, width_knob
+from nas.space.named import parse_knobs
+from nas.space.space import Architecture, Knob, Space, bind, knob, knobs_of, width_knob
 from nas.space.survey import survey
 
 SPACES = sorted(shipped_spaces())

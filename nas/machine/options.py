@@ -97,16 +97,43 @@ def is_listed(annotation: Any) -> bool:
     return any(get_origin(kind) in (tuple, Sequence) for kind in kinds(annotation))
 
 
-def as_tuples(options: Any) -> None:
-    """Where tuples belong, other iterables and single values become tuples, and paths text where no path belongs; for
-    `__post_init__`."""
-    for name, (described_field, _) in described(options).items():
-        value = getattr(options, name)
-        if isinstance(value, Path) and Path not in kinds(described_field.type):
-            object.__setattr__(options, name, value := str(value))
-        if value is not None and is_listed(described_field.type) and not isinstance(value, tuple):
-            listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-            object.__setattr__(options, name, listed)
+def tidy(options: Any) -> None:
+    """Gives values of the types that people have those that the fields name; for `__post_init__`.
+
+    Where tuples belong, other iterables and single values become tuples, and paths text where no path belongs. Numbers
+    of numpy become Python's, whole floats whole numbers where those belong (3e3), and text what the option reads from
+    it on the command line ("10K"). What cannot be turned stays, for `check` to refuse. Raises UserError for text that
+    cannot be read.
+    """
+    for name, (described_field, about) in described(options).items():
+        value, hint = getattr(options, name), described_field.type
+        if value is None or isinstance(hint, str):
+            continue
+        if is_listed(hint):
+            is_single = isinstance(value, str | Path) or not isinstance(value, Iterable) or _is_scalar(value)
+            turned = [_tidied(part, hint, about) for part in ((value,) if is_single else value)]
+            value = tuple(one for each in turned for one in (each if isinstance(each, tuple) else (each,)))
+        else:
+            value = _tidied(value, hint, about)
+        object.__setattr__(options, name, value)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether it is a number (or text) of numpy or torch."""
+    return getattr(value, "shape", None) == () and hasattr(value, "item")
+
+
+def _tidied(value: Any, hint: Any, about: Option) -> Any:
+    leaves = _leaves(hint)
+    if isinstance(value, Path) and Path not in leaves:
+        return str(value)
+    if _is_scalar(value):
+        value = value.item()
+    if isinstance(value, str) and str not in leaves and about.parse:
+        return about.parse(value)
+    if isinstance(value, float) and int in leaves and float not in leaves and value.is_integer():
+        return int(value)
+    return value
 
 
 def check(options: Any, error: type[UserError] = UserError) -> None:

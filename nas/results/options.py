@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.data.options import DataOptions
 from nas.errors import UserError
-from nas.machine.options import as_tuples, check, option, text
+from nas.machine.options import check, option, text, tidy
 from nas.machine.process import check_device
 from nas.space.budget import parse_count, parse_counts
 from nas.training.recipe import Recipe, changed, parse_changes
@@ -71,7 +71,7 @@ class RecipeOptions:
     def __post_init__(self) -> None:
         if isinstance(self.changes, Mapping):
             object.__setattr__(self, "changes", tuple(f"{name}={text(to)}" for name, to in self.changes.items()))
-        as_tuples(self)
+        tidy(self)
         check(self)
         check_device(self.device)
 
@@ -196,7 +196,7 @@ class ExportOptions:
     to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
 
     def __post_init__(self) -> None:
-        as_tuples(self)
+        tidy(self)
         check(self)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.data.augmentations import AUGMENTATIONS
 from nas.data.options import DataOptions
 from nas.errors import UserError
-from nas.machine.options import as_tuples, check, option
+from nas.machine.options import check, option, tidy
 from nas.machine.process import check_device, parse_seconds
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import parse_count, parse_counts
@@ -107,7 +107,7 @@ class SearchOptions(DataOptions):
     )
 
     def __post_init__(self) -> None:
-        as_tuples(self)
+        tidy(self)
         check(self)
         object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check_device(self.device)

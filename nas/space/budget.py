@@ -50,12 +50,12 @@ class Budget:
 
 
 def parse_count(text: str) -> int:
-    """A count as people write it: 100000, 100_000, 100K, 1.5M.
+    """A count as people write it: 100000, 100_000, 100K, 1.5M, 3e5.
 
     >>> parse_count("1.5K")
     1500
     """
-    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([kmg]?)", text.strip().lower())
+    match = re.fullmatch(r"((?:[0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+)(?:e[0-9]{1,2})?)([kmg]?)", text.strip().lower())
     if not match:
         raise BudgetError(f"a count must be a number like 100000, 100K or 1.5M but got {text!r}")
     count = float(match[1].replace("_", "")) * _UNITS[match[2]]

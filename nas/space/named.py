@@ -2,6 +2,7 @@
 classifier of torchvision."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from nas.space.budget import Budget, parse_count
 from nas.space.designs import DESIGNS, scaled
 from nas.space.files import is_space, named_space, shipped_spaces, space_stem
 from nas.space.models import MODELS, TorchvisionModel, model_network
-from nas.space.space import bind, parse_knobs
+from nas.space.space import Knob, Value, bind, brief
 
 TORCHVISION = "torchvision:"
 SCALED = "scaled:"
@@ -148,3 +149,38 @@ def size(network: Layer | Torchvision, shape: Shape, classes: int) -> tuple[int,
     except ShapeError as error:
         raise SpaceError(f"the network does not fit images {' × '.join(map(str, shape))}: {error}") from error
     return counted.parameters, counted.macs
+
+
+def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
+    """Knobs written as "knob=value", each value one of the knob's options as Python prints it, in any case where no
+    two options differ in that alone; numbers in any way of writing them (.25, 1e-3, 2 for 2.0)."""
+    options = {knob.name: knob.options for knob in decisions}
+    knobs: dict[str, Value] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in options:
+            raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
+        meant = _meant(options[name], text)
+        if meant is None:
+            raise SpaceError(f"knob {name!r} must be one of {brief(options[name])} but got {text!r}")
+        knobs[name] = meant
+    return knobs
+
+
+def _meant(options: tuple[Value, ...], text: str) -> Value | None:
+    """The option that is written so, None where there is none or there are several."""
+    exact = [option for option in options if str(option) == text]
+    folded = [option for option in options if str(option).lower() == text.lower()]
+    found = exact or folded or [option for option in options if _is_number(option) and option == _number(text)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_number(option: Value) -> bool:
+    return isinstance(option, int | float) and not isinstance(option, bool)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -15,11 +15,14 @@ import math
 import random
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
 
 from nas.errors import RefusedSettingError, SpaceError, in_one_line
 from nas.network.features import features
@@ -59,25 +62,36 @@ class Knob:
 def knob(*options: Value, default: Value | None = None) -> Any:
     """A decision between the options. The default (else the first) is where a search begins. Ascending numbers
     from 0 on make the knob ordered."""
+    options = tuple(map(_plain, options))
     numbers = [option for option in options if isinstance(option, int | float) and not isinstance(option, bool)]
     ordered = len(numbers) == len(options) > 1 and numbers == sorted(numbers) and numbers[0] >= 0
-    return _knob_field(options, "ordered" if ordered else "choice", default)
+    return _knob_field(options, "ordered" if ordered else "choice", _plain(default))
 
 
 def width_knob(*options: int, default: int | None = None) -> Any:
     """An ordered knob that may be rescaled to use the budget: channels, hidden units, ranks."""
+    options = tuple(map(_plain, options))
     if not all(type(option) is int and option > 0 for option in options) or list(options) != sorted(set(options)):
         raise SpaceError(f"a width knob needs ascending positive whole numbers but got {options!r:.80}")
-    return _knob_field(options, "width", default)
+    return _knob_field(options, "width", _plain(default))
+
+
+def _plain(option: Any) -> Any:
+    """A number or text of numpy as Python's, the text or number of an enum that is one; anything else as it is."""
+    if isinstance(option, Enum) and isinstance(option, int | float | str):
+        return option.value
+    return option.item() if isinstance(option, np.generic) else option
 
 
 def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -> Any:
     if not options:
         raise SpaceError("a knob needs at least one option but got none; write knob(1, 2, 3)")
-    if len(set(options)) != len(options):
-        raise SpaceError(f"a knob needs distinct options but got {options!r:.80}")
     if not all(isinstance(option, int | float | bool | str) for option in options):
         raise SpaceError(f"a knob's options must be numbers, booleans or strings but are {options!r:.80}")
+    if len(set(options)) != len(options):
+        raise SpaceError(f"a knob needs distinct options but got {options!r:.80} (True is 1, and 0.0 False, to Python)")
+    if any(isinstance(option, float) and not math.isfinite(option) for option in options):
+        raise SpaceError(f"a knob's options must be finite but are {options!r:.80}")
     if default is not None and default not in options:
         raise SpaceError(f"a knob's default must be one of its options but is {default!r}")
     start = 0 if default is None else options.index(default)
@@ -173,7 +187,7 @@ class Space:
                 raise SpaceError(f"space {self.name!r} has no knob {name!r}; its knobs are {', '.join(options)}")
             meant = [option for option in options[name] if value == option and type(option) in (type(value), float)]
             if not meant or (isinstance(value, bool) and not isinstance(meant[0], bool)):
-                raise SpaceError(f"knob {name!r} must be one of {_brief(options[name])} but got {value!r}")
+                raise SpaceError(f"knob {name!r} must be one of {brief(options[name])} but got {value!r}")
             checked[name] = meant[0]
         return checked
 
@@ -267,27 +281,7 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
     return tuple(Knob(name=f.name, **f.metadata) for f in fields(architecture))
 
 
-def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict[str, Value]:
-    """Knobs written as "knob=value", each value one of the knob's options as Python prints it; a fraction that is whole
-    also without its point."""
-    options = {knob.name: {text: option for option in knob.options for text in _written(option)} for knob in decisions}
-    knobs: dict[str, Value] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or name not in options:
-            raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
-        if text.lower() not in options[name]:
-            known = tuple(dict.fromkeys(options[name].values()))
-            raise SpaceError(f"knob {name!r} must be one of {_brief(known)} but got {text!r}")
-        knobs[name] = options[name][text.lower()]
-    return knobs
-
-
-def _written(option: Value) -> tuple[str, ...]:
-    is_whole = isinstance(option, float) and option.is_integer()
-    return (str(option).lower(), str(int(option))) if is_whole else (str(option).lower(),)
-
-
-def _brief(options: tuple[Value, ...]) -> str:
+def brief(options: tuple[Value, ...]) -> str:
+    """The options in a line, the middle of a long list left out."""
     shown = [repr(option) for option in options]
     return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "…", *shown[-3:]])

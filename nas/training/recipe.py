@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from nas.data.augmentations import AUGMENTATIONS
 from nas.errors import RecipeError
-from nas.machine.options import check, is_listed, option
+from nas.machine.options import check, is_listed, option, tidy
 
 Optimiser = Literal["nesterov", "sgd", "adam", "adamw", "muon"]
 Distillation = Literal["kd", "dkd"]
@@ -67,6 +67,7 @@ class Recipe:
     input_size: int = option("side to which batches are resized, in pixels; 0: not", default=0, least=0)
 
     def __post_init__(self) -> None:
+        tidy(self)
         check(self, RecipeError)
         _check_together(self)
 

@@ -1,6 +1,7 @@
 """The rule `extrapolate` for anyone's Optuna study: stop a trial when it will hardly become the best."""
 
 import math
+from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
@@ -35,7 +36,9 @@ class CurvePruner(BasePruner):
     def __init__(
         self, epochs: int, *, threshold: float = THRESHOLD, size: str | None = None, clues: tuple[str, ...] = ()
     ) -> None:
-        if not isinstance(epochs, int) or epochs < 1 or not 0 <= threshold <= 1:
+        epochs, threshold = _plain(epochs), _plain(threshold)
+        is_whole = isinstance(epochs, int) and not isinstance(epochs, bool)
+        if not is_whole or epochs < 1 or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise ValueError(
                 f"epochs must be a whole number from 1 and threshold from 0 to 1 but got {epochs!r} and {threshold!r}"
             )
@@ -70,10 +73,16 @@ class CurvePruner(BasePruner):
 
     def _curve(self, trial: FrozenTrial, sign: float) -> Curve | None:
         """What the trial has reported, at most `epochs` values; None if there is nothing to go by."""
-        values = [sign * value for _, value in sorted(trial.intermediate_values.items())][: self.epochs]
+        values = [sign * _plain(value) for _, value in sorted(trial.intermediate_values.items())][: self.epochs]
         wanted = [*self.clues, *([self.size] if self.size else [])]
-        noted = [foreign_note(trial, name) for name in wanted]
+        noted = [_plain(foreign_note(trial, name)) for name in wanted]
         if not values or not all(isinstance(x, int | float) and abs(x) < LARGEST for x in (*values, *noted)):
             return None
         size = [math.log(max(self._size(trial), 1e-9))] if self.size else []
         return Curve(tuple(values), (), (*size, *(float(foreign_note(trial, name)) for name in self.clues)))
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's, a whole float as a whole number; anything else as it is."""
+    value = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

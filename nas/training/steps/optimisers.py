@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from nas.training.recipe import Recipe
 
-MUON_SHARE = 0.1
+MUON_SHARE = 0.25
 """Rate of Muon's matrices as a share of the recipe's, which is that of all other parameters; chosen by trainings
 (studies/final-recipe)."""
 
