@@ -37,7 +37,7 @@ from nas.search.studies import enter, feasible_baselines, open_studies, space_of
 from nas.search.workers.supervisor import Ending, Supervisor, View
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
-from nas.space.files import find_space, load_architecture
+from nas.space.files import begin_work, find_space, load_architecture
 from nas.space.space import Architecture, Space, bind
 from nas.training.recipes import recipe_for
 
@@ -131,7 +131,10 @@ def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
     except (TypeError, OSError):
         file = None
     if file is None or not Path(file).is_file():
-        raise SpaceError(f"space {space.__name__!r} must be defined in a .py file: the workers import it from there")
+        raise SpaceError(
+            f"space {space.__name__!r} must be defined in a .py file: the workers import it from there. In a notebook, "
+            "begin its cell with %%writefile space.py and give space='space.py'"
+        )
     return Path(file).resolve(), space.__name__
 
 
@@ -198,6 +201,7 @@ def _takes(options: Callable[P, Any], run: Callable[..., R]) -> Callable[P, R]:
     besides = [one.replace(kind=one.KEYWORD_ONLY) for one in list(inspect.signature(run).parameters.values())[1:]]
 
     def called(*arguments: P.args, **keywords: P.kwargs) -> R:
+        begin_work()
         given = {one.name: keywords.pop(one.name) for one in besides if one.name in keywords}
         return run(options(*arguments, **keywords), **given)
 

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 
@@ -106,12 +107,31 @@ def _import_file(path: Path) -> ModuleType:
         raise SpaceError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    token = _is_imported.set(True)
     try:
         with _importable(path.parent):
             spec.loader.exec_module(module)
+    except _WorkBeginsError:
+        pass
     except Exception as error:
         raise SpaceError(f"space file {path} cannot be imported: {in_one_line(error)}") from error
+    finally:
+        _is_imported.reset(token)
     return module
+
+
+class _WorkBeginsError(BaseException):
+    """A script that defines a space has come to the work that it asks for, which is another process's."""
+
+
+_is_imported = ContextVar("_is_imported", default=False)
+
+
+def begin_work() -> None:
+    """Ends the import of a space file at the place where it asks for work: what it defines stands above. So a script
+    that defines a space and searches it needs no `if __name__ == "__main__"`."""
+    if _is_imported.get():
+        raise _WorkBeginsError
 
 
 @contextmanager

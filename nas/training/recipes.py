@@ -31,7 +31,7 @@ _PLAIN = Recipe(
 
 _SGD = Recipe(optimiser="sgd", weight_decay=1e-4, warmup_steps=0, average_share=0.0)
 
-_FINAL = Recipe(epochs=40, learning_rate=0.2, schedule="one-cycle", warmup_steps=0, average_share=0.0)
+_FINAL = Recipe(epochs=40, optimiser="muon", learning_rate=0.2, schedule="one-cycle", warmup_steps=0, average_share=0.0)
 
 RECIPES: dict[str, NamedRecipe] = {
     "search": NamedRecipe(
@@ -97,7 +97,7 @@ def named_recipe(name_or_path: str, images: int) -> Recipe:
 def read_toml(path: Path) -> dict[str, Any]:
     """Content of the file. Raises RecipeError where it cannot be read or is no TOML."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -164,13 +164,16 @@ class Claims:
         space = studied(self.search, self.space, strategy, budget)
         with written_together(trial.study):
             knobs = {knob.name: suggest(trial, knob) for knob in space.knobs}
-            network = space.network(knobs)
             cost = space.cost(knobs)
-            if cost is None or not self.search.budget(budget).admits(network, self.space.shape):
-                raise AssertionError(f"{trial.study.study_name} proposed a network over budget: {knobs}")
-            identity = fingerprint(network, self.space.shape)
-            counted = Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity)
-            write_notes(trial, counted)
+            is_within = cost is not None and self.search.budget(budget).covers(cost)
+            if cost and is_within:
+                network = space.network(knobs)
+                identity = fingerprint(network, self.space.shape)
+                counted = Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity)
+                write_notes(trial, counted)
+        if not is_within:  # the strategy's fault, not the search's
+            fail(trial, f"the strategy proposed what is no network within budget: {knobs}"[:300])
+            return None
         noted = read_notes(trial)
         twin = self._twin(identity, trial.study, trial.number) if noted.continues is None else None
         if twin is None:
