@@ -22,7 +22,7 @@ from nas.network.layers import Layer
 from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
 from nas.results.export.exportable import exportables
-from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
+from nas.results.options import OPSET, ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
@@ -171,7 +171,10 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     found = {Path(asked.to) / name: each for name, each in exportables(Path(asked.source), budgets).items()}
     for to in found:
         check_place(to)
-    return [(to, export_network(each.network, each.weights, each.card, to), each.origin) for to, each in found.items()]
+    return [
+        (to, export_network(each.network, each.weights, each.card, to, opset=asked.opset or OPSET), each.origin)
+        for to, each in found.items()
+    ]
 
 
 @dataclass(frozen=True)

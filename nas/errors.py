@@ -8,6 +8,9 @@ UserError            what was asked, what was found, what to do
 └── RunError         a run folder that is locked, foreign or holds other settings
 """
 
+import os
+import re
+
 EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
 """Done; ran but has no answer; one of these errors; interrupted."""
 
@@ -50,3 +53,33 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, UserError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether the machine gave out, and no network, space or setting is to blame: a disk that is full, files that
+    cannot be opened, memory that is short, also where torch says so (a RuntimeError). Who asks for more memory than
+    there is at all is to blame."""
+    if isinstance(error, OSError | MemoryError):
+        return True
+    words = str(error)
+    if not isinstance(error, RuntimeError) or not any(short in words for short in _OUT_OF_MEMORY):
+        return False
+    asked = re.search(r"tried to allocate ([0-9.]+) (bytes|[KMG]iB)", words, re.IGNORECASE)
+    there = re.search(r"total capacity of ([0-9.]+) (GiB)", words)
+    has = _bytes(there) if there else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return asked is None or _bytes(asked) <= has
+
+
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory")
+
+
+def _bytes(found: "re.Match[str]") -> float:
+    return float(found[1]) * {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[found[2]]
+
+
+def told_of_the_machine(error: BaseException) -> str:
+    """A failure of the machine in one line: what, where, and what to do."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or in_one_line(error)}; nothing is lost: mend that and repeat the command"
+    return f"memory is short: {in_one_line(error)[:160]}; with fewer --workers each has more"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 import torch
 from drawn import shipped
@@ -291,6 +292,23 @@ def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path)
         export_network(SMALL, broken, CARD, place)
     assert (place / "model.onnx").read_bytes() == before
     assert os.listdir(tmp_path) == ["mine"]
+    with pytest.raises(MismatchError):
+        export_network(SMALL, broken, CARD, tmp_path / "one" / "two" / "three")
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_the_version_of_onnx_operators_can_be_chosen_and_a_reader_may_leave(tmp_path: Path) -> None:
+    export_network(SMALL, ready(SMALL).state_dict(), CARD, tmp_path / "mine", opset=18)
+    model = onnx.load_model(tmp_path / "mine" / "model.onnx")
+    assert [entry.version for entry in model.opset_import] == [18]
+    assert "opset 18" in (tmp_path / "mine" / "card.md").read_text()
+    np.save(tmp_path / "image.npy", np.zeros((CARD.preprocessing.height, CARD.preprocessing.width), np.uint8))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(tmp_path / "mine" / "predict.py"), str(tmp_path / "image.npy")]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from nas import __version__
 from nas.cli.commands import COMMANDS
 from nas.cli.flags import Parser
-from nas.errors import EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError
+from nas.errors import EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError, told_of_the_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_NO_ANSWER
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
+        return EXIT_WRONG_USE
+    except (OSError, MemoryError) as error:  # a full disk, too many open files, …
+        print(f"nas: {told_of_the_machine(error)}", file=sys.stderr)
         return EXIT_WRONG_USE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -156,9 +156,18 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes | memoryview) -> None:
+    """As `write_atomically`. What cannot be written, on a full disk or elsewhere, leaves no half file: OSError."""
     partial = _partial(path)
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def cut_torn_line(path: Path) -> None:

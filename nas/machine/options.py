@@ -123,12 +123,16 @@ def _is_scalar(value: Any) -> bool:
     return getattr(value, "shape", None) == () and hasattr(value, "item")
 
 
+def plain(value: Any) -> Any:
+    """A number (or text) of numpy or torch as Python's; anything else as it is."""
+    return value.item() if _is_scalar(value) else value
+
+
 def _tidied(value: Any, hint: Any, about: Option) -> Any:
     leaves = _leaves(hint)
     if isinstance(value, Path) and Path not in leaves:
         return str(value)
-    if _is_scalar(value):
-        value = value.item()
+    value = plain(value)
     if isinstance(value, str) and str not in leaves and about.parse:
         return about.parse(value)
     if isinstance(value, float) and int in leaves and float not in leaves and value.is_integer():

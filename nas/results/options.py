@@ -179,6 +179,10 @@ class ConfirmOptions(RecipeOptions):
     workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
 
 
+OPSET = 20
+"""Version of ONNX's operators, unless another is asked for."""
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """Everything that can be asked of an export."""
@@ -194,6 +198,7 @@ class ExportOptions:
         metavar="N[,N…]",
     )
     to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
+    opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
 
     def __post_init__(self) -> None:
         tidy(self)

@@ -22,9 +22,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
-
 from nas.errors import RefusedSettingError, SpaceError, in_one_line
+from nas.machine.options import plain
 from nas.network.features import features
 from nas.network.folds import Cost, ShapeError, cost_and_shape, output_shape
 from nas.network.layers import Layer, Shape
@@ -77,10 +76,8 @@ def width_knob(*options: int, default: int | None = None) -> Any:
 
 
 def _plain(option: Any) -> Any:
-    """A number or text of numpy as Python's, the text or number of an enum that is one; anything else as it is."""
-    if isinstance(option, Enum) and isinstance(option, int | float | str):
-        return option.value
-    return option.item() if isinstance(option, np.generic) else option
+    """As `plain`, and the text or number of an enum that is one."""
+    return option.value if isinstance(option, Enum) and isinstance(option, int | float | str) else plain(option)
 
 
 def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -> Any:

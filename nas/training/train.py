@@ -1,6 +1,7 @@
 """Training as a generator of epochs: stopping is not drawing the next one."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
-from nas.machine.checkpoint import Tensors, read_checkpoint, write_checkpoint
+from nas.machine.checkpoint import DamagedCheckpointError, Tensors, read_checkpoint, write_checkpoint
 from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
@@ -68,7 +69,8 @@ def train(
     `stop_patience` ran out.
 
     With a checkpoint file, the state is saved there before an epoch is yielded, and a training that finds one goes on
-    from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU.
+    from it (yielding its epochs again) as if it had never stopped: exactly on a CPU, up to rounding on a GPU; from the
+    first epoch where the file is damaged.
     A teacher gives its scores of each batch, augmented as the network gets it; the recipe says how much they count.
     A GPU records the steps of a layer tree unless `records` is false, as it must be for a teacher that is none.
     `pulse(epoch, step)` is called before every step, `begin(activity)` when another activity begins. Equal seeds give
@@ -78,7 +80,7 @@ def train(
     begin("build")
     check_followed(recipe, has_validation=len(data.validation.labels) > 0)
     run = _Training(network, data, recipe, seed, teacher, records=records)
-    done = run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
+    done = _restored(run, checkpoint)
     yield from done[: recipe.all_epochs]
     while len(done) < recipe.all_epochs and not gives_up(recipe, validation_losses(done)):
         epoch = run.epoch(done, pulse, begin)
@@ -134,6 +136,15 @@ def resized(images: Tensor, side: int) -> Tensor:
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bf16 where `best_precision` says so."""
     return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
+
+
+def _restored(run: "_Training", checkpoint: Path | None) -> list[Epoch]:
+    """The epochs of the checkpoint. One that is damaged is told on stderr, and the training begins anew."""
+    try:
+        return run.restore(checkpoint) if checkpoint and checkpoint.exists() else []
+    except DamagedCheckpointError as error:
+        print(f"{error}; the training begins anew", file=sys.stderr)
+        return []
 
 
 class _Training:

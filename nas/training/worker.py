@@ -4,7 +4,6 @@ python -m nas.training.worker DEVICE THREADS      several.py starts it and gives
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ import torch
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import SearchData, Split, load_test
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RunError, UserError
+from nas.machine.checkpoint import write_tensors
 from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
@@ -90,10 +90,7 @@ def _train(
         epochs.append(epoch)
         write_metrics(folder, metrics(finished=False))
         on_epoch(metrics(finished=False))
-    weights = weights_file(folder)
-    partial = weights.with_suffix(".partial")
-    torch.save(trained_weights(state), partial)
-    os.replace(partial, weights)
+    write_tensors(weights_file(folder), trained_weights(state))
     write_metrics(folder, metrics(finished=True))
     return metrics(finished=True)
 

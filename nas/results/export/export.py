@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +20,7 @@ from nas.network.layers import Layer
 from nas.network.modules.source import torch_source
 from nas.results.export.card import ModelCard
 from nas.results.export.formats import FORMATS, Contents
+from nas.results.options import OPSET
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Exported:
     differences: dict[str, float]
 
 
-def export_network(network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path) -> Exported:
+def export_network(
+    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, *, opset: int = OPSET
+) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
     `weights` is a state_dict of `nas.network.modules.module.to_module(network)`. An earlier export is replaced. Raises
@@ -41,14 +46,27 @@ def export_network(network: Layer, weights: dict[str, Tensor], card: ModelCard, 
     check_place(to)
     to = to.resolve()
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{to.name}.", dir=to.parent) as beside:
+        with _parents(to), tempfile.TemporaryDirectory(prefix=f"{to.name}.", dir=to.parent) as beside:
             (Path(beside) / "new").mkdir()
-            differences = _write(network, weights, card, Path(beside) / "new")
+            differences = _write(network, weights, card, Path(beside) / "new", opset)
             _move(Path(beside), to)
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror}; give --to another folder") from error
     return Exported(to, parameters(network), differences)
+
+
+@contextmanager
+def _parents(to: Path) -> Iterator[None]:
+    """The folders above it are there; those that were made for it go again where it fails."""
+    made = [parent for parent in to.parents if not parent.exists()]
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for parent in made:
+            with suppress(OSError):  # something else lies there by now
+                parent.rmdir()
+        raise
 
 
 def check_packages() -> None:
@@ -92,11 +110,11 @@ def _move(beside: Path, to: Path) -> None:
         raise
 
 
-def _write(network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path) -> dict[str, float]:
+def _write(network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path, opset: int) -> dict[str, float]:
     """Every file; returns by how much programs differ from torch, by their titles."""
     versions = {"nas": __version__, "python": platform.python_version(), "torch": version("torch")}
     for written in FORMATS.values():
-        versions |= written.versions()
-    contents = Contents(network, weights, card, torch_source(network, card.preprocessing.shape), versions)
+        versions |= written.versions(opset)
+    contents = Contents(network, weights, card, torch_source(network, card.preprocessing.shape), versions, opset)
     differences = {written.title: written.write(contents, folder) for written in FORMATS.values()}
     return {title: apart for title, apart in differences.items() if apart is not None}

@@ -11,6 +11,7 @@ import ast
 import importlib.util
 import json
 import math
+import os
 import re
 import runpy
 import struct
@@ -213,4 +214,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.machine.options import plain
 from nas.search.notes import foreign_note
 from nas.stopping.curves import Curve, cut, robust_range
 from nas.stopping.extrapolator import Extrapolator
@@ -83,6 +84,6 @@ class CurvePruner(BasePruner):
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy or torch as Python's, a whole float as a whole number; anything else as it is."""
-    value = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    """As `plain`, and a whole float as a whole number."""
+    value = plain(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -22,7 +22,7 @@ import torch
 from optuna.trial import Trial
 
 from nas.data.augment import DeviceData
-from nas.errors import EXIT_WRONG_USE, UserError
+from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError, is_of_the_machine, told_of_the_machine
 from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
@@ -98,9 +98,10 @@ class Worker:
         """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
         try:
             ended = self._train_epochs(trial, network)
-        except OSError:  # a full disk is the machine's failure: the trial stays to be taken over
-            raise
         except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
+            if is_of_the_machine(error):
+                self.claims.pulse.clear()  # no trial is to blame: it stays to be taken over
+                raise
             fail(trial, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
         else:
             if ended is not None:
@@ -189,6 +190,11 @@ def main() -> int:
         except UserError as error:
             print(error, file=sys.stderr)
             return EXIT_WRONG_USE
+        except Exception as error:
+            if not is_of_the_machine(error):
+                raise
+            print(told_of_the_machine(error), file=sys.stderr)
+            return EXIT_WRONG_USE if isinstance(error, OSError) else EXIT_NO_ANSWER
     return 0
 
 

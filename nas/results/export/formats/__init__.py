@@ -4,11 +4,12 @@ All are written into every exported folder. A new one is tested by being here (t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nas.machine.registry import Registry
+from nas.results.options import OPSET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Contents:
     """What is exported: a network, its weights (a state_dict of `nas.network.modules.module.to_module(network)`), what
-    is known of it, the network as torch source, and the versions of all that made the folder."""
+    is known of it, the network as torch source, the versions of all that made the folder, and that of ONNX's operators
+    to use."""
 
     network: "Layer"
     weights: "dict[str, Tensor]"
     card: "ModelCard"
     source: str
     versions: Mapping[str, str]
+    opset: int = OPSET
 
     @property
     def shape(self) -> "Shape":
@@ -40,7 +43,7 @@ class Format:
 
     `meaning` says in a line what the `files` hold. `write(contents, folder)` writes them; where they are a program
     that can be run here, it returns by how much its scores differ from torch's (see `difference`), which is told with
-    the `title`. `packages` are needed for that, `versions` gives those of which the folder tells.
+    the `title`. `packages` are needed for that, `versions(opset)` gives those of which the folder tells.
     """
 
     title: str
@@ -48,7 +51,7 @@ class Format:
     files: tuple[str, ...]
     write: Callable[[Contents, Path], float | None]
     packages: tuple[str, ...] = ()
-    versions: Callable[[], Mapping[str, str]] = field(default=dict)
+    versions: Callable[[int], Mapping[str, str]] = lambda opset: {}
 
 
 FORMATS: Registry[Format] = Registry("nas.results.export.formats", lambda module: cast(Format, module.FORMAT))

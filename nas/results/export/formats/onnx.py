@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from nas.network.layers import Shape
 from nas.results.export.difference import difference
 from nas.results.export.formats import Contents, Format
+from nas.results.options import OPSET
 
-OPSET = 20
 
-
-def onnx_model(module: nn.Module, shape: Shape) -> Any:
+def onnx_model(module: nn.Module, shape: Shape, opset: int = OPSET) -> Any:
     """The module in evaluation as onnx.ModelProto: "images" [batch, *shape] to "scores" [batch, classes].
 
     Without what the exporter notes for its own debugging, most of the file of a small network.
@@ -30,7 +29,7 @@ def onnx_model(module: nn.Module, shape: Shape) -> Any:
             input_names=["images"],
             output_names=["scores"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
@@ -50,7 +49,7 @@ def _write(contents: Contents, folder: Path) -> float:
     from onnxruntime import InferenceSession
 
     module, file = _plain_module(contents), folder / "model.onnx"
-    onnx.save(onnx_model(module, contents.shape), file)
+    onnx.save(onnx_model(module, contents.shape, contents.opset), file)
     session = InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
@@ -68,8 +67,8 @@ def _plain_module(contents: Contents) -> nn.Module:
     return module.eval()
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("onnx", "onnxruntime")} | {"opset": str(OPSET)}
+def _versions(opset: int) -> dict[str, str]:
+    return {name: version(name) for name in ("onnx", "onnxruntime")} | {"opset": str(opset)}
 
 
 FORMAT = Format(
