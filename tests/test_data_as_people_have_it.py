@@ -1,12 +1,14 @@
 """Data as people have them: parts by any name, pictures as viewers show them, files that nobody reads, odd labels."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import nas
 from nas.cli.main import main
 from nas.data.arrays import LARGEST_SIDE
 from nas.data.inspection import describe, doubts
@@ -201,3 +203,29 @@ def test_images_in_both_splits_and_one_class_that_is_nearly_all_are_told() -> No
     x, y = blobs(1_000)
     y = np.where(np.arange(1_000) < 980, 0, y)
     assert any("of the training images are of class '0'" in line for line in doubts(array_search_data(x, y, seed=0)))
+
+
+def test_names_that_are_no_utf8_or_hold_any_sign_come_through_to_the_export(tmp_path: Path) -> None:
+    raw = [b"bad\xff\xfe", b'a "b" <i>[bold]c[_]</i>'.replace(b"/", b"_"), "l'\u00e9t\u00e9".encode(), b"{{x}}`|\\n"]
+    root = os.fsencode(tmp_path / "data")
+    rng = np.random.default_rng(0)
+    for name in raw:
+        os.makedirs(os.path.join(root, name))
+        for number in range(6):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(
+                os.fsdecode(os.path.join(root, name, b"%d.png" % number))
+            )
+    data = load_search_data(os.fsdecode(root), seed=0)
+    expected = sorted([r"bad\xff\xfe", *(name.decode() for name in raw[1:])])
+    assert sorted(data.class_names) == expected
+    run = tmp_path / "run"
+    searched = nas.search(
+        dataset=os.fsdecode(root), budget=500, trials=1, epochs=1, strategies="random", stop="none", out=run,
+        workers=1, device="cpu",
+    )  # fmt: skip
+    assert searched.ending == "complete"
+    assert main(["report", str(run)]) == 0
+    assert main(["export", str(run), "--to", str(tmp_path / "to")]) == 0
+    card, architecture = (tmp_path / "to" / "500" / name for name in ("card.md", "architecture.json"))
+    assert sorted(json.loads(architecture.read_text(encoding="utf-8"))["class_names"]) == expected
+    assert card.read_text(encoding="utf-8")

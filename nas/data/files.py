@@ -22,6 +22,7 @@ from nas.data.arrays import (
     labelled_images,
 )
 from nas.errors import DataError
+from nas.machine.folders import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -137,13 +138,13 @@ def _folder_part(path: Path, part: Part) -> tuple[list[str], Labels, tuple[str, 
         class_names = _class_folders(training)
         if part == "test":
             _check_same_classes(test, class_names)
-        return *_files(test if part == "test" else training, class_names), class_names
+        return *_files(test if part == "test" else training, class_names), tuple(map(readable, class_names))
     class_names = _class_folders(path)
     if not class_names:
         raise DataError(f"{path} has no folders of images. The layout is {FOLDER_LAYOUTS}.")
     files, labels = _files(path, class_names)
     chosen = divide(labels, TEST_SHARE, TEST_SEED)[part == "test"]
-    return [files[index] for index in chosen], labels[chosen], class_names
+    return [files[index] for index in chosen], labels[chosen], tuple(map(readable, class_names))
 
 
 def _parts(path: Path) -> tuple[Path, Path] | None:

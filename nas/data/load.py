@@ -20,6 +20,7 @@ from nas.data.arrays import LabelledImages, check_image_size, check_trainable, d
 from nas.data.files import FOLDER_LAYOUTS, Part, read_folder, read_npz
 from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
+from nas.machine.folders import readable
 
 LARGEST_VALIDATION_SHARE = 0.5
 SMALLEST_AUGMENTED_SIDE = 20
@@ -164,7 +165,7 @@ def _name(dataset: str) -> str:
     if dataset in DATA_SETS:
         return dataset
     path = Path(dataset).resolve()
-    return path.name if path.is_dir() else path.stem
+    return readable(path.name if path.is_dir() else path.stem)
 
 
 def _directory(directory: Path | None) -> Path:

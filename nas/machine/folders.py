@@ -129,6 +129,15 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def readable(name: str) -> str:
+    r"""The name of a file as text for people and files: bytes that are no UTF-8 are written out.
+
+    >>> print(readable(os.fsdecode(b"caf\xe9")))
+    caf\xe9
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def slug(text: str) -> str:
     """The text as a file name that people can read; long ones end in a hash."""
     name = re.sub(r"[^A-Za-z0-9.=-]+", "-", text).strip("-")
@@ -156,7 +165,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed."""
-    write_bytes_atomically(path, text.encode())
+    write_bytes_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes_atomically(path: Path, content: bytes | memoryview) -> None:
