@@ -1,5 +1,6 @@
 """Images and labels as arrays: checked, resized, divided by class. Nothing here reads a file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,12 +101,21 @@ def check_trainable(data: LabelledImages, name: str) -> None:
     rare = np.flatnonzero(counts < FEWEST_IMAGES_A_CLASS)
     if not len(rare):
         return
-    told = ", ".join(f"'{data.class_names[label]}' ({counts[label]})" for label in rare[:NAMES_IN_AN_ERROR])
-    more = f" and {len(rare) - NAMES_IN_AN_ERROR:,} more" if len(rare) > NAMES_IN_AN_ERROR else ""
+    told = first_names([f"'{data.class_names[label]}' ({counts[label]})" for label in rare])
     raise DataError(
         f"{name}: {len(rare):,} of {classes:,} classes have fewer than {FEWEST_IMAGES_A_CLASS} training images, "
-        f"test images aside: {told}{more}. Add images, or remove these classes and number the rest from 0."
+        f"test images aside: {told}. Add images, or remove these classes and number the rest from 0."
     )
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first few of many, and how many more there are.
+
+    >>> first_names("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - NAMES_IN_AN_ERROR:,} more" if len(names) > NAMES_IN_AN_ERROR else ""
+    return ", ".join(names[:NAMES_IN_AN_ERROR]) + more
 
 
 def divide(labels: Labels, share: float, seed: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from nas.data.arrays import (
     Labels,
     centre_square,
     divide,
+    first_names,
     labelled_images,
 )
 from nas.errors import DataError
@@ -27,6 +28,7 @@ from nas.machine.folders import readable
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+T = TypeVar("T")
 Part = Literal["train", "test"]
 
 TEST_SHARE = 0.2
@@ -87,7 +89,8 @@ def read_folder(path: Path, part: Part, image_size: int | None) -> LabelledImage
     else:
         width = height = image_size
     images = np.empty((len(files), height, width, 3), np.uint8)
-    _each(files, lambda index, file: images.__setitem__(index, _pixels(file, image_size)))
+    for index, pixels in enumerate(_each(files, lambda file: _pixels(file, image_size))):
+        images[index] = pixels
     return labelled_images(
         images, labels, class_names, x_name=f"the {part} part of {path}", y_name=f"the labels of {path}"
     )
@@ -176,12 +179,10 @@ def _folders_called(path: Path, names: Sequence[str]) -> list[Path]:
 def unread(path: Path) -> list[str]:
     """The files of an image folder that are read by nobody, relative to it, in order: those that are no images by their
     ending, or lie beside the classes. Hidden ones and those of operating systems are left out."""
-    parts = _parts(path)
-    roots = parts or (path,)
+    roots = _parts(path) or (path,)
     read = {file for root in roots for file in _files(root, _class_folders(roots[0]))[0]}
-    every = sorted(file for root in (path,) for file in root.rglob("*") if file.is_file())
-    own = [file for file in every if not _is_aside(file.relative_to(path))]
-    return [str(file.relative_to(path)) for file in own if str(file) not in read]
+    others = (file for file in path.rglob("*") if file.is_file() and str(file) not in read)
+    return [str(file) for file in sorted(file.relative_to(path) for file in others) if not _is_aside(file)]
 
 
 def _is_aside(file: Path) -> bool:
@@ -213,8 +214,8 @@ def _files(root: Path, class_names: tuple[str, ...]) -> tuple[list[str], Labels]
 
 def _common_size(path: Path, files: Sequence[str], reference: str) -> tuple[int, int]:
     """(width, height) of every image in `files`, which must be that of the file `reference`."""
-    sizes: dict[str, tuple[int, int]] = {}
-    _each(dict.fromkeys([reference, *files]), lambda _, file: sizes.__setitem__(file, _size(file)))
+    looked_at = dict.fromkeys([reference, *files])
+    sizes = dict(zip(looked_at, list(_each(looked_at, _size)), strict=True))
     expected = sizes[reference]
     if odd := next((file for file, size in sizes.items() if size != expected), None):
         median = int(np.median([min(size) for size in sizes.values()]))
@@ -227,20 +228,19 @@ def _common_size(path: Path, files: Sequence[str], reference: str) -> tuple[int,
     return expected
 
 
-def _each(files: Iterable[str], read: Callable[[int, str], None]) -> None:
-    """Reads every file. DataError of those that cannot be read, all of which it counts."""
+def _each(files: Iterable[str], read: Callable[[str], T]) -> Iterator[T]:
+    """What is read of every file. In the end DataError of those that cannot be read, all of which it counts."""
     failures = []
-    for index, file in enumerate(files):
+    for file in files:
         try:
-            read(index, file)
+            yield read(file)
         except DataError as error:
             failures.append((file, error))
     if len(failures) == 1:
         raise failures[0][1]
     if failures:
-        names = ", ".join(Path(file).name for file, _ in failures[:NAMES_IN_AN_ERROR])
-        more = f" and {len(failures) - NAMES_IN_AN_ERROR:,} more" if len(failures) > NAMES_IN_AN_ERROR else ""
-        raise DataError(f"{len(failures):,} files cannot be read as images: {names}{more}; the first: {failures[0][1]}")
+        names = first_names([Path(file).name for file, _ in failures])
+        raise DataError(f"{len(failures):,} files cannot be read as images: {names}; the first: {failures[0][1]}")
 
 
 def _size(file: str) -> tuple[int, int]:

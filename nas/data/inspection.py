@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.arrays import NAMES_IN_AN_ERROR
+from nas.data.arrays import first_names
 from nas.data.files import unread
 from nas.data.load import SearchData, Split, digest, load_search_data, load_test
 
@@ -93,9 +93,7 @@ def doubts(data: SearchData, dataset: str | None = None) -> list[str]:
 def _unread(folder: Path) -> Iterator[str]:
     files = unread(folder)
     if files:
-        names = ", ".join(files[:NAMES_IN_AN_ERROR])
-        more = f" and {len(files) - NAMES_IN_AN_ERROR:,} more" if len(files) > NAMES_IN_AN_ERROR else ""
-        yield f"{len(files):,} files of {folder} are not read, for they are no images of a class: {names}{more}"
+        yield f"{len(files):,} files of {folder} are not read, for they are no images of a class: {first_names(files)}"
 
 
 def _labels(data: SearchData) -> npt.NDArray[np.int64]:

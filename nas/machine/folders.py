@@ -71,11 +71,14 @@ class WorkFolder(Generic[S]):
 
     def renew(self, settings: S) -> None:
         """Replaces the settings. Raises RunError where they cannot be written."""
-        content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
         try:
-            write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
+            self._write(settings)
         except OSError as error:
             raise RunError(f"{self.settings} cannot be written: {error.strerror}") from error
+
+    def _write(self, settings: S) -> None:
+        content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
+        write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
 
     def _claim(self, settings: S) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -86,11 +89,10 @@ class WorkFolder(Generic[S]):
         expected = {_partial(self.settings).name, *inside}
         if self.path.is_dir() and any(entry.name not in expected for entry in self.path.iterdir()):
             raise RunError(f"{self.path} is no folder of a {self.kind.what} and not empty; give --out another folder")
-        content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
         try:
             for folder in inside:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
+            self._write(settings)
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror}; give --out another folder") from error
 
