@@ -153,7 +153,7 @@ def _other_array(rng: random.Random, array: np.ndarray) -> np.ndarray:
         lambda a: np.zeros_like(a),
         lambda a: a.astype("int64") + rng.choice([-1, 1, 10**6]),
     ]
-    with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError):
+    with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError, IndexError):
         return rng.choice(changes)(array)
     return array[:1]
 

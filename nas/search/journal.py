@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.errors import RunError
+from nas.errors import RunError, in_one_line
 from nas.machine.folders import WorkFolder, cut_torn_line
 from nas.search.notes import Notes, read_notes, write_notes
 
@@ -89,8 +89,10 @@ def open_storage(folder: WorkFolder[Any]) -> JournalStorage:
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
         return _RunStorage(_Journal(journal_file(folder), lock))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{journal_file(folder)} cannot be read: {error}; choose another --out") from error
+    except OSError as error:
+        raise RunError(f"{journal_file(folder)} cannot be read: {error.strerror}; choose another --out") from error
+    except Exception as error:  # whatever Optuna stumbles over in lines that are not its own
+        raise RunError(f"{journal_file(folder)} is damaged: {in_one_line(error):.100}; choose another --out") from error
 
 
 def parse_study_name(name: str) -> tuple[str, int]:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, create_trial
 
+from nas.errors import RunError
+from nas.machine.stored import Count, Duration, Loss, StoredError, stored
 from nas.space.space import Knobs
 from nas.stopping.curves import Prediction
 
-Rows = Sequence[Sequence[float]]
+Rows = Sequence[Sequence[Loss]]
 """A training so far, an epoch a row: train loss, validation loss, validation accuracy."""
+
+ROW = 3
 
 
 class Predicted(NamedTuple):
@@ -52,9 +56,9 @@ class Notes:
     """Its knobs, before Optuna is told one by one."""
     exhausted: bool = False
     """Nothing new was found to propose."""
-    parameters: int = 0
-    macs: int = 0
-    depth: int = 0
+    parameters: Count = 0
+    macs: Count = 0
+    depth: Count = 0
     """Weighted layers."""
     network: str = ""
     """Fingerprint."""
@@ -65,15 +69,15 @@ class Notes:
     failure: str = ""
     """The reason, in one line."""
     curve: Rows = ()
-    seconds: Sequence[float] = ()
+    seconds: Sequence[Duration] = ()
     """One for each epoch."""
-    epochs_before: int | None = None
+    epochs_before: Count | None = None
     """Epochs for which another trial had trained the network."""
-    continues: int | None = None
+    continues: Count | None = None
     """Number of the stopped trial that it goes on with."""
     least_chance: float | None = None
     """The chance below which another training makes better use of the next epoch."""
-    stopped: int | None = None
+    stopped: Count | None = None
     """The epoch after which it was stopped: its value is a prediction. 0 where it was to be stopped and was not."""
     predicted_loss: float | None = None
     """Validation loss at the last epoch, of a stopped training."""
@@ -92,16 +96,21 @@ _AS_THEY_ARE = [field.name for field in fields(Notes) if field.name not in ("pre
 
 
 def read_notes(trial: Trial | FrozenTrial) -> Notes:
-    """The notes on a trial. What others have written on it is left aside."""
+    """The notes on a trial. What others have written on it is left aside. Raises RunError for what nobody notes."""
     noted = trial.user_attrs
-    predictions = [
-        Predicted(int(name.removeprefix(_PREDICTION)), *noted[name]) for name in noted if name.startswith(_PREDICTION)
-    ]
-    return Notes(
-        **{name: noted[name] for name in _AS_THEY_ARE if name in noted},
-        predictions=tuple(sorted(predictions)),
-        audited=Audited(*noted["audited"]) if "audited" in noted else None,
-    )
+    own = {name: noted[name] for name in (*_AS_THEY_ARE, "audited") if name in noted}
+    try:
+        predicted = [
+            [int(name.removeprefix(_PREDICTION)), *stored(noted[name], list[float], name)]
+            for name in noted
+            if name.startswith(_PREDICTION)
+        ]
+        notes: Notes = stored({**own, "predictions": sorted(predicted)}, Notes, f"trial {trial.number}")
+        if any(len(row) != ROW for row in notes.curve):
+            raise StoredError(f"trial {trial.number}.curve must have rows of {ROW}")
+    except ValueError as error:
+        raise RunError(f"the journal of the run is damaged: {error}") from error
+    return notes
 
 
 def write_notes(trial: Trial, notes: Notes) -> None:

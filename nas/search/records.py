@@ -9,6 +9,7 @@ from typing import Literal
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.errors import RunError
 from nas.machine.folders import WorkFolder
 from nas.search.journal import open_storage, open_study
 from nas.search.notes import Audited, Notes, Predicted, first_of, left_aside, read_notes
@@ -147,6 +148,10 @@ def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> R
 def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]]) -> Record:
     """The record of the trials in which one network was trained, each of which goes on where the last was stopped."""
     trial, noted = trials[-1]
+    if trial.state == TrialState.COMPLETE and not (noted.network and noted.parameters and noted.curve and trial.params):
+        raise RunError(
+            f"the journal of the run is damaged: trial {trial.number} is told and lacks what was noted on it"
+        )
     predictions = {predicted.epoch: predicted for _, each in trials for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))

@@ -10,12 +10,13 @@ RUN/settings.json   what was decided: the same command continues, another is ref
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
+from nas.machine.stored import Count, stored
 from nas.search.options import SearchOptions
 from nas.space.budget import Budget
 from nas.space.files import space_checksum, told_space
@@ -63,7 +64,7 @@ class Search:
     stop_threshold: float | None = None
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
-    validation_images: int = field(default=0, compare=False)
+    validation_images: Count = field(default=0, compare=False)
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
@@ -104,10 +105,11 @@ class Search:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls) if f.name in content or f.default is MISSING}
-        recipe = changed(Recipe(), values["recipe"] | {name: values[name] for name in _IN_BOTH})
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values | lists | {"recipe": recipe})
+        own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        own["recipe"] = {**stored(content["recipe"], dict[str, Any], "recipe"), **{n: content[n] for n in _IN_BOTH}}
+        found: Self = stored(own, cls, "the search", {Recipe: lambda values: changed(Recipe(), values)})
+        found.asked()  # refuses what nobody can ask for
+        return found
 
     def asked(self, out: Path | None = None) -> SearchOptions:
         """The options that ask for this search, every one written out. The run of a warm start is not known: RUN; nor

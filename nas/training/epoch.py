@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nas.machine.stored import Duration, Loss, Positive, Share
+
 
 @dataclass(frozen=True)
 class Epoch:
     """What one epoch showed. Accuracy 0–1 and loss (nats) on the validation split are of the averaged weights; None
     where that split is empty."""
 
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
+    epoch: Positive
+    train_loss: Loss
+    validation_loss: Loss | None
+    validation_accuracy: Share | None
+    seconds: Duration
 
 
 def validation_losses(epochs: Iterable[Epoch]) -> list[float]:

@@ -21,6 +21,7 @@ from nas.data.augment import check_colours
 from nas.data.load import SearchData, load_search_data
 from nas.errors import DataError, RunError
 from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.stored import Count, Loss, Positive, Share, StoredError, stored
 from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
@@ -45,11 +46,11 @@ class Training:
     network: dict[str, Any] = field(metadata={"changed": "another network"})
     dataset: str
     data_checksum: str = field(metadata={"changed": "the data set has changed"})
-    image_size: int | None
-    validation_share: float | None
-    images: int | None
+    image_size: Positive | None
+    validation_share: Share | None
+    images: Positive | None
     recipe: Recipe
-    seed: int
+    seed: Count
     teacher: Teacher | None = field(default=None, metadata={"changed": "another teacher"})
     all_images: bool = False
 
@@ -64,10 +65,9 @@ class Training:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """See `nas.machine.folders.Settings`."""
-        values = {f.name: content[f.name] for f in fields(cls) if f.name not in ("teacher", "all_images")}
-        recipe, teacher = changed(Recipe(), values["recipe"]), content.get("teacher")
-        later = {"teacher": Teacher(**teacher) if teacher else None, "all_images": content.get("all_images", False)}
-        return cls(**values | {"recipe": recipe} | later)
+        own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        found: Self = stored(own, cls, "the training", {Recipe: _recipe})
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class Metrics:
     `test_reads` times."""
 
     model: str
-    parameters: int
-    macs: int
+    parameters: Count
+    macs: Count
     epochs: tuple[Epoch, ...]
     finished: bool
-    accuracy: float | None
-    validation_loss: float | None
-    test_accuracy: float | None = None
-    test_loss: float | None = None
-    test_reads: int = 0
+    accuracy: Share | None
+    validation_loss: Loss | None
+    test_accuracy: Share | None = None
+    test_loss: Loss | None = None
+    test_reads: Count = 0
     teacher: Teacher | None = None
 
     @property
@@ -107,6 +107,10 @@ class Metrics:
     def last_loss(self) -> float:
         """Training loss of the last epoch."""
         return self.epochs[-1].train_loss
+
+
+def _recipe(values: Any) -> Recipe:
+    return changed(Recipe(), stored(values, dict[str, Any], "recipe"))
 
 
 def accuracies(trainings: Iterable[Metrics]) -> list[float]:
@@ -158,10 +162,10 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
     """What the training came to so far. Raises RunError if it has not finished an epoch."""
     file = metrics_file(folder)
     try:
-        stored = json.loads(file.read_text())
-        epochs = tuple(Epoch(**epoch) for epoch in stored.pop("epochs"))
-        teacher = stored.pop("teacher", None)
-        return Metrics(epochs=epochs, teacher=Teacher(**teacher) if teacher else None, **stored)
+        metrics: Metrics = stored(json.loads(file.read_text()), Metrics, "the training")
+        if not metrics.epochs:
+            raise StoredError("the training has no epoch")
+        return metrics
     except FileNotFoundError as error:
         raise RunError(f"{folder.path} holds no finished epoch yet; train it first") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

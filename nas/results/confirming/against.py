@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from nas.results.confirming.confirmed import read_confirmed
+from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.margin import Margin, in_words, margin_of
 from nas.search.records import Record
 from nas.search.result.front import measured

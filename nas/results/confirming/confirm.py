@@ -21,7 +21,8 @@ from nas.machine.options import differences
 from nas.machine.process import default_workers, pick_device
 from nas.network.serial import to_json
 from nas.results.confirming.candidates import Candidate, candidates
-from nas.results.confirming.confirmed import Confirmation, Stage, read_confirmed, reads_of_test, write_confirmed
+from nas.results.confirming.confirmed import Confirmation, Stage, reads_of_test, write_confirmed
+from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.racing import Entrant, best, decided, dropped, racers
 from nas.results.confirming.teaching import teaching
 from nas.results.options import ConfirmOptions

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.errors import RunError
 from nas.machine.folders import WorkFolder, slug, write_atomically
 from nas.machine.options import words
 from nas.network.serial import to_json
 from nas.results.confirming.candidates import Candidate
+from nas.results.confirming.content import SCHEMA_VERSION, read_confirmed
 from nas.results.confirming.margin import in_words, margin, reach_of
 from nas.results.confirming.racing import Entrant, winner
 from nas.results.options import ConfirmOptions
@@ -22,8 +22,6 @@ from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.training import Metrics, Training, test_accuracies, training_folder, validation_losses
-
-SCHEMA_VERSION = 2
 
 Stage = Literal["race", "seed", "all"]
 """A training of the race, by which the winner is chosen, one after it, or one on all training images."""
@@ -68,23 +66,6 @@ class Confirmation:
         """The folder of one training, in the race or after it."""
         taught = "-taught" if self.teacher else ""
         return training_folder(self.run / "confirmed" / f"{slug(candidate.label)}{taught}-{stage}{seed}")
-
-
-def read_confirmed(run: Path) -> dict[str, Any] | None:
-    """What confirmed.json of a run holds, None where there is none. Raises RunError if it cannot be read."""
-    file = run / "confirmed.json"
-    try:
-        content: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(
-            f"{file} is no confirmed.json of schema version {SCHEMA_VERSION}; move it and {file.parent / 'confirmed'} "
-            "away and confirm again"
-        )
-    return content
 
 
 def best_confirmed(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from nas.errors import UserError
-from nas.results.confirming.confirmed import Teaching, best_confirmed, read_confirmed
+from nas.results.confirming.confirmed import Teaching, best_confirmed
+from nas.results.confirming.content import read_confirmed
 from nas.results.options import ConfirmOptions
 from nas.search.search import Search
 from nas.space.budget import parse_count

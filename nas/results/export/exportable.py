@@ -15,7 +15,8 @@ from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
-from nas.results.confirming.confirmed import best_confirmed, read_confirmed
+from nas.results.confirming.confirmed import best_confirmed
+from nas.results.confirming.content import read_confirmed
 from nas.results.export.card import Measured, ModelCard, Preprocessing
 from nas.results.options import ExportOptions
 from nas.results.trainings import training_command

@@ -14,7 +14,7 @@ from scipy import stats
 from nas.errors import UserError
 from nas.machine.timeline import Stretch, read_timelines
 from nas.network.folds import Row, ShapeError, rows
-from nas.results.confirming.confirmed import read_confirmed
+from nas.results.confirming.content import read_confirmed
 from nas.search.notes import first_of, read_notes
 from nas.search.records import Record, State, read_records, run_folders
 from nas.search.result.compare import check_comparable

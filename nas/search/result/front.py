@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from nas import __version__
-from nas.errors import RunError, UserError
+from nas.errors import RunError, UserError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.stored import Count, Duration, Positive, Share, StoredError, stored
 from nas.network.layers import Layer, Shape
 from nas.network.memory import peak_activation
 from nas.network.serial import from_json, to_json
@@ -32,12 +33,12 @@ Sized = TypeVar("Sized", Record, "FrontNetwork")
 class Counts:
     """What became of the proposed networks. `over_budget` counts those above their budget: it must be 0."""
 
-    proposed: int
-    over_budget: int
-    replayed: int
-    trained: int
-    stopped: int
-    failed: int
+    proposed: Count
+    over_budget: Count
+    replayed: Count
+    trained: Count
+    stopped: Count
+    failed: Count
 
 
 def pareto_front(records: Iterable[Record]) -> list[Record]:
@@ -76,18 +77,18 @@ class Found:
     """The trial of a strategy at a budget that has found a network."""
 
     strategy: str
-    budget: int
-    trial: int
+    budget: Positive
+    trial: Count
 
 
 @dataclass(frozen=True)
 class CurvePoint:
     """What an epoch of a training showed: losses in nats, accuracy 0–1."""
 
-    epoch: int
+    epoch: Positive
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: Share
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ class FrontNetwork:
     values an image."""
 
     network: str
-    parameters: int
-    macs: int
-    peak_activation: int
-    validation_accuracy: float
+    parameters: Count
+    macs: Count
+    peak_activation: Count
+    validation_accuracy: Share
     validation_loss: float
     knobs: Knobs
     found_by: tuple[Found, ...]
@@ -108,10 +109,11 @@ class FrontNetwork:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The network written by `to_json`."""
-        found_by = tuple(Found(**found) for found in content["found_by"])
-        curve = tuple(CurvePoint(**point) for point in content["curve"])
-        return cls(**{**content, "found_by": found_by, "curve": curve, "layers": from_json(content["layers"])})
+        """The network written by `to_json`. Raises StoredError or LayerJSONError for anything else."""
+        found: Self = stored(content, cls, "a network of the front", {Layer: from_json})
+        if not found.curve:
+            raise StoredError(f"network {found.network!r:.40} of the front has no curve")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The network as JSON values."""
@@ -125,12 +127,12 @@ class Baseline:
     """A scaled design trained beside the search within a budget; its accuracy is None until it is measured."""
 
     baseline: Value | None
-    budget: int
+    budget: Positive
     network: str
-    parameters: int
-    macs: int
-    share_of_budget: float
-    validation_accuracy: float | None
+    parameters: Count
+    macs: Count
+    share_of_budget: Duration
+    validation_accuracy: Share | None
 
 
 @dataclass(frozen=True)
@@ -157,17 +159,18 @@ class Front:
         """The front written by `to_json`. Raises ValueError, KeyError, TypeError or UserError for anything else."""
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']}")
+        data = content["data"]
         return cls(
             search=Search.from_json(content["settings"]),
-            versions=content["versions"],
-            shape=tuple(content["data"]["shape"]),
-            classes=content["data"]["classes"],
-            counts=Counts(**content["counts"]),
-            networks=tuple(map(FrontNetwork.from_json, content["front"])),
-            baselines=tuple(Baseline(**baseline) for baseline in content["baselines"]),
-            stopping=content["stopping"],
-            comparison=content["comparison"],
-            failures=content["failures"],
+            versions=stored(content["versions"], Mapping[str, str], "versions"),
+            shape=stored(data["shape"], tuple[Positive, Positive, Positive], "data.shape"),
+            classes=stored(data["classes"], Positive, "data.classes"),
+            counts=stored(content["counts"], Counts, "counts"),
+            networks=tuple(map(FrontNetwork.from_json, stored(content["front"], list[dict[str, Any]], "front"))),
+            baselines=stored(content["baselines"], tuple[Baseline, ...], "baselines"),
+            stopping=stored(content["stopping"], Mapping[str, Any], "stopping"),
+            comparison=stored(content["comparison"], list[Mapping[str, Any]], "comparison"),
+            failures=stored(content["failures"], Mapping[str, Count], "failures"),
         )
 
     def best(self, budget: int | None = None) -> FrontNetwork | None:
@@ -269,7 +272,9 @@ def read_front(path: Path) -> Front:
     try:
         return Front.from_json(content)
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-        raise RunError(f"{file} is no pareto.json of schema version {SCHEMA_VERSION}") from error
+        raise RunError(
+            f"{file} is no pareto.json of schema version {SCHEMA_VERSION}: {in_one_line(error):.200}"
+        ) from error
 
 
 def sweep_weights(folder: WorkFolder[Search], records: Sequence[Record], *, all_stopped: bool = False) -> None:

@@ -112,7 +112,7 @@ def _placed(values: Sequence[Value | None], knob: Knob | None) -> Column:
     options = [option for option in knob.options if option in values] if knob else sorted({str(v) for v in values})
     step = 1 / max(1, len(options) - 1)
     places: dict[Any, float] = {option: place * step for place, option in enumerate(options)}
-    marks = [(place, str(option)) for option, place in places.items()][:: math.ceil(len(options) / MOST_LABELS)]
+    marks = [(place, str(option)) for option, place in places.items()][:: math.ceil(len(options) / MOST_LABELS) or 1]
     return [places.get(value if knob else str(value), 0.0) for value in values], marks
 
 
