@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
 class StoredError(ValueError):
@@ -56,6 +56,8 @@ def stored(value: Any, kind: Any, where: str = "it", readers: Readers = types.Ma
         number = stored(value, arguments[0], where, readers)
         _check_range(number, arguments[1], where)
         return number
+    if origin is NotRequired:
+        return stored(value, arguments[0], where, readers)
     if origin in (Union, types.UnionType):
         return _any_of(value, arguments, where, readers)
     if origin is Literal:

@@ -149,9 +149,7 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
     """The record of the trials in which one network was trained, each of which goes on where the last was stopped."""
     trial, noted = trials[-1]
     if trial.state == TrialState.COMPLETE and not (noted.network and noted.parameters and noted.curve and trial.params):
-        raise RunError(
-            f"the journal of the run is damaged: trial {trial.number} is told and lacks what was noted on it"
-        )
+        raise RunError(f"the journal of the run is damaged: trial {trial.number} is told and lacks its notes")
     predictions = {predicted.epoch: predicted for _, each in trials for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
