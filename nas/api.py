@@ -22,6 +22,7 @@ from nas.network.layers import Layer
 from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
 from nas.results.export.exportable import exportables
+from nas.results.moved import move_data
 from nas.results.options import OPSET, ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
@@ -167,6 +168,8 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     Raises UserError where a package is missing, a place cannot be used, or there are no trained networks.
     """
     check_packages()
+    if asked.dataset:
+        move_data(Path(asked.source), asked.dataset)
     budgets = asked.budget if isinstance(asked.budget, tuple) else None
     found = {Path(asked.to) / name: each for name, each in exportables(Path(asked.source), budgets).items()}
     for to in found:

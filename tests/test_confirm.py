@@ -24,7 +24,8 @@ from nas.errors import DataError, RunError, SpaceError, UserError
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.confirming.candidates import Candidate, Kind
 from nas.results.confirming.confirm import RACE_SEEDS, confirm
-from nas.results.confirming.confirmed import interval, read_confirmed
+from nas.results.confirming.confirmed import interval
+from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.margin import Margin, margin, margin_of
 from nas.results.confirming.racing import Entrant, decided, dropped, racers, winner
 from nas.results.export.exportable import exportables

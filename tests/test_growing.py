@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,37 @@ def test_a_knob_with_other_options_cannot_go_on_in_the_same_study(folder: Path) 
     assert done.returncode == 2
     assert "knob 'kind' has other options than in tpe-2000" in done.stderr
     assert "--warm-start" in done.stderr
+
+
+def run_cli(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return searching.run([sys.executable, "-m", "nas.cli", *map(str, arguments)])
+
+
+def test_what_is_made_of_a_run_finds_its_data_where_they_lie_now(tmp_path: Path) -> None:
+    out, trained = tmp_path / "out", tmp_path / "trained"
+    assert searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
+    training = ["train", "plain", "--dataset", tmp_path / "data.npz", "--epochs", 1, "--out", trained]
+    assert run_cli(*training).returncode == 0
+    moved = (tmp_path / "data.npz").rename(tmp_path / "elsewhere.npz")
+    lost = run_cli("confirm", out, "--epochs", 1, "--seeds", 1, "--no-baselines")
+    assert lost.returncode == 2
+    assert "data.npz" in lost.stderr
+    assert "--dataset" in lost.stderr
+    quick = ["--epochs", 1, "--seeds", 1, "--no-baselines", "--workers", 1]
+    done = run_cli("confirm", out, *quick, "--dataset", moved)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "settings.json").read_text())["dataset"] == str(moved)
+    again = (tmp_path / "elsewhere.npz").rename(tmp_path / "again.npz")
+    for source in (out, trained):
+        exported = run_cli("export", source, "--to", tmp_path / f"models-{source.name}", "--dataset", again)
+        assert exported.returncode == 0, exported.stderr
+
+
+def test_other_data_are_not_taken_for_those_that_have_moved(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
+    settings = (out / "settings.json").read_bytes()
+    done = run_cli("confirm", out, "--epochs", 1, "--seeds", 1, "--dataset", "digits")
+    assert done.returncode == 2
+    assert f"digits is not what {out} searched on: its images or labels differ" in done.stderr
+    assert (out / "settings.json").read_bytes() == settings

@@ -155,7 +155,7 @@ def _other_array(rng: random.Random, array: np.ndarray) -> np.ndarray:
     ]
     with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError, IndexError):
         return rng.choice(changes)(array)
-    return array[:1]
+    return np.atleast_1d(array)[:1]
 
 
 def _pictures(rng: random.Random, at: Path) -> list[str]:
@@ -303,7 +303,10 @@ def _become(arguments: list[str], at: Path, said: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
         os.dup2(file, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.stdout, sys.stderr = (
+            os.fdopen(1, "w", closefd=False),
+            os.fdopen(2, "w", errors="backslashreplace", closefd=False),
+        )
         code = main(arguments)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 99

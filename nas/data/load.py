@@ -94,6 +94,12 @@ def load_search_data(
     return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
 
 
+def check_still_there(dataset: str) -> None:
+    """Raises DataError where a file or folder that something was made of is gone."""
+    if Path(dataset).is_absolute() and not os.path.exists(dataset):
+        raise DataError(f"data set {readable(dataset)} is gone; give --dataset where it lies now")
+
+
 def load_test(
     dataset: str, *, image_size: int | None = None, directory: Path | None = None
 ) -> tuple[Split, tuple[str, ...]]:

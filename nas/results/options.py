@@ -152,6 +152,12 @@ class ConfirmOptions(RecipeOptions):
 
     run: str | Path = option("run folder of a search", positional=True)
     _: KW_ONLY
+    dataset: str | None = option(
+        "where the data lie now, if they have moved since; the same data, by their checksum",
+        default=None,
+        repeats=False,
+        metavar="NAME|PATH",
+    )
     front: bool = option("every network of the Pareto front instead of the best few of each budget", default=False)
     top: int | None = option(
         "networks of each budget to race",
@@ -198,6 +204,12 @@ class ExportOptions:
         metavar="N[,N…]",
     )
     to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
+    dataset: str | None = option(
+        "where the data lie now, if they have moved since; the same data, by their checksum",
+        default=None,
+        repeats=False,
+        metavar="NAME|PATH",
+    )
     opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
 
     def __post_init__(self) -> None:

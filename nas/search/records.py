@@ -148,7 +148,9 @@ def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> R
 def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]]) -> Record:
     """The record of the trials in which one network was trained, each of which goes on where the last was stopped."""
     trial, noted = trials[-1]
-    if trial.state == TrialState.COMPLETE and not (noted.network and noted.parameters and noted.curve and trial.params):
+    named = strategy != BASELINES or "network" in trial.params
+    whole = noted.network and noted.parameters and noted.curve and trial.params and named
+    if trial.state == TrialState.COMPLETE and not whole:
         raise RunError(f"the journal of the run is damaged: trial {trial.number} is told and lacks its notes")
     predictions = {predicted.epoch: predicted for _, each in trials for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.data.load import SearchData, load_search_data
+from nas.data.load import SearchData, check_still_there, load_search_data
 from nas.errors import RunError, SpaceError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import differences
@@ -33,6 +33,7 @@ from nas.space.space import Knob, Knobs, Space, bind
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
     """Training and validation split of a search."""
     dataset = str(arrays_file(folder)) if arrays_file(folder).exists() else search.dataset
+    check_still_there(dataset)
     return load_search_data(
         dataset,
         seed=search.seed,

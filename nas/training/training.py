@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nas.data.augment import check_colours
-from nas.data.load import SearchData, load_search_data
+from nas.data.load import SearchData, check_still_there, load_search_data
 from nas.errors import DataError, RunError
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.machine.stored import Count, Loss, Positive, Share, StoredError, stored
@@ -193,6 +193,7 @@ def read_state(file: Path, read: Callable[[Path], dict[str, Tensor]], *, advice:
 
 def load_data(training: Training) -> SearchData:
     """Training and validation split. Raises DataError if the data set has changed."""
+    check_still_there(training.dataset)
     data = load_search_data(
         training.dataset,
         seed=training.seed,
@@ -203,7 +204,10 @@ def load_data(training: Training) -> SearchData:
         progress=False,
     )
     if data.checksum != training.data_checksum:
-        raise DataError(f"data set {training.dataset} is not what the training began with; give --out another folder")
+        raise DataError(
+            f"data set {training.dataset} is not what the training began with; give --out another folder, or --dataset "
+            "where that lies"
+        )
     return data
 
 

@@ -25,6 +25,7 @@ from nas.results.confirming.confirmed import Confirmation, Stage, reads_of_test,
 from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.racing import Entrant, best, decided, dropped, racers
 from nas.results.confirming.teaching import teaching
+from nas.results.moved import move_data
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
 from nas.search.records import read_run
@@ -58,6 +59,8 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
     range, DataError for a data set that has changed.
     """
     folder = run_folder(asked.run)
+    if asked.dataset:
+        move_data(folder.path, asked.dataset)
     search, records = read_run(folder)
     budgets = _budgets(asked, search)
     if arrays_file(folder).exists():
@@ -67,7 +70,7 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
         )
     data = load_data_of(search, folder)
     if data.checksum != search.data_checksum:
-        raise RunError(f"data set {search.dataset} is not what {asked.run} searched; restore it")
+        raise RunError(f"data set {search.dataset} is not what {asked.run} searched; give --dataset where it lies")
     recipe = asked.decided(len(data.train.labels))
     if recipe.augmentation is None:
         recipe = replace(recipe, augmentation=search.augmentation)

@@ -102,7 +102,7 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     data = load_data_of(search, folder)
     if data.checksum != search.data_checksum:
         raise DataError(
-            f"data set {search.dataset} is not what {folder.path} searched on; its preprocessing is unknown"
+            f"data set {search.dataset} is not what {folder.path} searched on; give --dataset where that lies"
         )
     for budget, best in found.items():
         card = _searched(source, search, data, front, best, budget)
