@@ -5,10 +5,10 @@ kills   kill -9 of workers, parents and both, at random moments: is anything los
 
 import sys
 
-from attacks import inputs, kills, scale
+from attacks import faults, inputs, kills, scale
 from machine import Figures, parser, show
 
-ATTACKS = {"kills": kills.attack, "inputs": inputs.attack, "scale": scale.attack}
+ATTACKS = {"kills": kills.attack, "faults": faults.attack, "inputs": inputs.attack, "scale": scale.attack}
 
 
 def main() -> int:

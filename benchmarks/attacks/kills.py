@@ -95,7 +95,7 @@ def _report(at: Path) -> list[str]:
     return [*NAS, "report", str(at / "run")]
 
 
-def _left_behind(at: Path) -> list[str]:
+def left_behind(at: Path) -> list[str]:
     """Files that only an unfinished write leaves, and locks that somebody still holds."""
     partial = [path for path in at.rglob("*") if ".partial" in path.name or path.suffix == ".tmp"]
     said = [f"left behind: {path.relative_to(at)}" for path in partial]
@@ -132,24 +132,24 @@ def _same(name: str, at: Path, reference: Path) -> list[str]:
 
 
 def _check_search(at: Path, reference: Path) -> list[str]:
-    return [*_same("run/pareto.json", at, reference), *_trials(at), *_left_behind(at)]
+    return [*_same("run/pareto.json", at, reference), *_trials(at), *left_behind(at)]
 
 
 def _check_many(at: Path, reference: Path) -> list[str]:
-    return [*_counts(at, reference), *_trials(at), *_left_behind(at)]
+    return [*_counts(at, reference), *_trials(at), *left_behind(at)]
 
 
 def _check_confirm(at: Path, reference: Path) -> list[str]:
     ours, theirs = (json.loads((where / "run" / "confirmed.json").read_text()) for where in (at, reference))
     said = [] if ours["test_reads"] == theirs["test_reads"] else [f"test split read {ours['test_reads']} times"]
     same = ours["networks"] == theirs["networks"]
-    return [*said, *([] if same else ["trainings differ"]), *_left_behind(at)]
+    return [*said, *([] if same else ["trainings differ"]), *left_behind(at)]
 
 
 def _check_train(at: Path, reference: Path) -> list[str]:
     ours, theirs = (json.loads((where / "run" / "metrics.json").read_text()) for where in (at, reference))
     curves = [[[e["train_loss"], e["validation_loss"]] for e in content["curve"]] for content in (ours, theirs)]
-    return [*([] if curves[0] == curves[1] else ["curves differ"]), *_left_behind(at)]
+    return [*([] if curves[0] == curves[1] else ["curves differ"]), *left_behind(at)]
 
 
 def _check_export(at: Path, reference: Path) -> list[str]:
@@ -157,12 +157,12 @@ def _check_export(at: Path, reference: Path) -> list[str]:
         {str(p.relative_to(where / "models")) for p in (where / "models").rglob("*") if p.is_file()}
         for where in (at, reference)
     )
-    return [*([] if ours == theirs else [f"files differ: {sorted(ours ^ theirs)}"]), *_left_behind(at)]
+    return [*([] if ours == theirs else [f"files differ: {sorted(ours ^ theirs)}"]), *left_behind(at)]
 
 
 def _check_report(at: Path, reference: Path) -> list[str]:
     whole = (at / "run" / "report.html").read_text().rstrip().endswith("</html>")
-    return [*([] if whole else ["half a report"]), *_left_behind(at)]
+    return [*([] if whole else ["half a report"]), *left_behind(at)]
 
 
 TARGETS = [
@@ -181,14 +181,15 @@ def undisturbed(target: Target, place: Path) -> Path:
     at = place / target.name.replace(" ", "-").replace(",", "")
     if at.exists():
         return at
-    _prepare(target, place, at)
+    prepare(target, place, at)
     done = subprocess.run(target.arguments(at), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise RuntimeError(f"{target.name} ends with {done.returncode} when left alone: {done.stderr[-500:]}")
     return at
 
 
-def _prepare(target: Target, place: Path, at: Path) -> None:
+def prepare(target: Target, place: Path, at: Path) -> None:
+    """The folder in which the target begins."""
     if target.begins_with is None:
         at.mkdir(parents=True)
         return
@@ -201,7 +202,7 @@ def campaign(target: Target, place: Path, rng: random.Random, most_kills: int) -
     reference = undisturbed(target, place)
     at = place / "killed" / "at"
     shutil.rmtree(at.parent, ignore_errors=True)
-    _prepare(target, place, at)
+    prepare(target, place, at)
     found = Found(campaigns=1)
     while sum(found.kills.values()) < most_kills:
         with _started(target.arguments(at)) as process:
