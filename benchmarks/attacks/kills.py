@@ -71,7 +71,7 @@ def _confirm(at: Path) -> list[str]:
 
 
 def _train(at: Path) -> list[str]:
-    network = ["plain", "filters1=8", "filters2=8"]
+    network = ["plain", "width1=8", "width2=8"]
     return [
         *NAS,
         "train",
@@ -148,7 +148,7 @@ def _check_confirm(at: Path, reference: Path) -> list[str]:
 
 def _check_train(at: Path, reference: Path) -> list[str]:
     ours, theirs = (json.loads((where / "run" / "metrics.json").read_text()) for where in (at, reference))
-    curves = [[[e["train_loss"], e["validation_loss"]] for e in content["curve"]] for content in (ours, theirs)]
+    curves = [[[e["train_loss"], e["validation_loss"]] for e in content["epochs"]] for content in (ours, theirs)]
     return [*([] if curves[0] == curves[1] else ["curves differ"]), *left_behind(at)]
 
 
