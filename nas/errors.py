@@ -11,8 +11,8 @@ UserError            what was asked, what was found, what to do
 import os
 import re
 
-EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
-"""Done; ran but has no answer; one of these errors; interrupted."""
+EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_MACHINE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+"""Done; ran but has no answer; one of these errors; of a process that trains: the machine gave out; interrupted."""
 
 
 class UserError(Exception):

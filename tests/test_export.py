@@ -668,3 +668,11 @@ def test_every_space_has_networks_as_small_as_these_tests_draw() -> None:
                 draw_within(shipped(name, shape, classes), FITTED, np.random.default_rng(0))
             except BudgetError as error:
                 pytest.fail(str(error))
+
+
+def test_what_an_export_that_was_killed_left_goes_with_the_next(tmp_path: Path, run: Path) -> None:
+    left = tmp_path / "model" / "4000.partial" / "new"
+    left.mkdir(parents=True)
+    (left / "card.md").write_text("half a ca")
+    assert main(["export", str(run), "--budget", "4K", "--to", str(tmp_path / "model")]) == 0
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["4000"]

@@ -10,7 +10,7 @@ import searching
 from nas.cli.main import main
 from nas.errors import RefusedSettingError, SpaceError
 from nas.network.blocks import classifier, stage
-from nas.network.layers import Layer, Linear, Sequence, Shape
+from nas.network.layers import Conv, Layer, Linear, Sequence, Shape
 from nas.search.search import run_folder
 from nas.search.workers.refused import read_refusals
 from nas.space.budget import Budget
@@ -44,6 +44,22 @@ class Picky(Architecture):
 
 
 @dataclass(frozen=True)
+class Lazy(Architecture):
+    """Makes layers that nobody can count."""
+
+    kind: str = knob("basic", "conv")
+    kernel: int = knob(3, 5, 0)
+    width: int = width_knob(*range(2, 40))
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        groups = "one" if self.kernel == 5 else 1
+        first = Conv(shape[0], self.width, 3, padding=1, groups=groups if self.kernel else 0)  # type: ignore[arg-type]
+        return Sequence(
+            (first, stage(self.kind, 1, self.width, self.width, kernel=3, stride=1), classifier(self.width, classes))
+        )
+
+
+@dataclass(frozen=True)
 class NeedsTwo(Architecture):
     """The default makes no network, and no single change mends it."""
 
@@ -68,7 +84,7 @@ class Never(Architecture):
         raise OSError("no such file:\n  weights.txt")
 
 
-@pytest.mark.parametrize("architecture", [Picky, NeedsTwo])
+@pytest.mark.parametrize("architecture", [Picky, Lazy, NeedsTwo])
 @pytest.mark.parametrize("most", [300, 500])
 def test_networks_are_drawn_and_fitted_around_them(architecture: type[Architecture], most: int) -> None:
     space, rng, budget = bind(architecture, SHAPE, CLASSES), np.random.default_rng(0), Budget(most)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from nas.errors import RunError, UserError
+from nas.errors import RunError, UserError, in_one_line
 from nas.machine.options import differences
 
 FORMAT = 3
@@ -108,7 +108,9 @@ class WorkFolder(Generic[S]):
         try:
             return self.kind.from_json(content)
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-            raise RunError(f"{self.settings} cannot be read: {error!r:.100}; choose another --out") from error
+            raise RunError(
+                f"{self.settings} cannot be read: {in_one_line(error):.100}; choose another --out"
+            ) from error
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:

@@ -16,8 +16,10 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from nas.errors import UserError
 
-class StoredError(ValueError):
+
+class StoredError(UserError, ValueError):
     """JSON that is not of the type that it is read as: its text says where, what belongs there and what was found."""
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from nas.errors import RefusedSettingError, SpaceError, in_one_line
 from nas.machine.options import plain
 from nas.network.features import features
-from nas.network.folds import Cost, ShapeError, cost_and_shape, output_shape
+from nas.network.folds import Cost, ShapeError, cost_and_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
 
@@ -206,7 +206,7 @@ class Space:
         """Parameters and multiply-adds; None of a setting that does not exist: the network does not fit the data's
         shape or has other scores than one a class, or the space's own code fails, which is noted in `refusals`."""
         try:
-            counted, scores = cost_and_shape(self.network(knobs), self.shape)
+            counted, scores = self.counted(knobs)
             if scores != (self.classes,):
                 raise self._refused(knobs, f"it must give ({self.classes},) scores but gives {scores}")
         except ShapeError:
@@ -215,6 +215,17 @@ class Space:
             self.refusals.note(refused)
             return None
         return counted
+
+    def counted(self, knobs: Knobs) -> tuple[Cost, Shape | tuple[int]]:
+        """The cost of the knobs' network, and the shape that comes out of it. Raises ShapeError where it does not fit
+        the data's shape, RefusedSettingError where its layers cannot be counted."""
+        network = self.network(knobs)
+        try:
+            return cost_and_shape(network, self.shape)
+        except ShapeError:
+            raise
+        except Exception as error:  # whatever a layer with a field of another type makes the counting stumble over
+            raise self._refused(knobs, in_one_line(error)) from error
 
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""
@@ -246,8 +257,7 @@ def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
     space = Space(architecture, shape, classes)
     knobs_of(architecture)
     try:
-        network = space.network(space.defaults)
-        scores = output_shape(network, shape)
+        _, scores = space.counted(space.defaults)
         why = f"networks of space {space.name!r} must give ({classes},) scores but give {scores}"
         if scores == (classes,):
             return space

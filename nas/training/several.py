@@ -1,6 +1,7 @@
 """The parent of trainings: gives them to processes, several at a time, and shows how they go. It never trains."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Self
 
 import torch
 
-from nas.errors import EXIT_WRONG_USE, RunError
+from nas.errors import EXIT_MACHINE, EXIT_WRONG_USE, RunError
 from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
 from nas.machine.process import pick_device
 from nas.training.training import Metrics, Training, is_finished, log_file, read_metrics
 
 POLL_SECONDS = 0.2
+
+DEATHS = 3
+"""Processes that a training may have killed before it has failed: one that is killed from outside is no fault of it."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ class Trainers:
 
     def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
         """Trains every folder from where it was left and returns why trainings failed, by folder. A process takes one
-        folder after another; one that dies fails the training at hand alone, and another takes its place."""
+        folder after another; where one is killed another goes on, and the training has failed when it has killed
+        `DEATHS` of them. Raises RunError where the machine gave out: no training is to blame for that."""
         waiting = [folder for folder in folders if not is_finished(folder)]
         running: dict[int, WorkFolder[Training]] = {}
         shown: dict[Path, int] = {}
         failures: dict[Path, Failure] = {}
+        deaths = Counter[Path]()
         while waiting or running:
             for slot in range(self._workers):
                 if slot not in running and waiting:
@@ -63,7 +69,13 @@ class Trainers:
                 _show(folder, shown, on_epoch)
                 if slot in ended:
                     del running[slot]
-                    if code := ended[slot]:
+                    code = ended[slot]
+                    if code == EXIT_MACHINE:
+                        raise RunError(_reason(folder, code))
+                    deaths[folder.path] += code < 0
+                    if code < 0 and deaths[folder.path] < DEATHS:
+                        waiting.insert(0, folder)
+                    elif code:
                         failures[folder.path] = Failure(_reason(folder, code), code == EXIT_WRONG_USE)
         return failures
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.data.augment import check_colours
 from nas.data.load import SearchData, check_still_there, load_search_data
-from nas.errors import DataError, RunError
+from nas.errors import DataError, RunError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.machine.stored import Count, Loss, Positive, Share, StoredError, stored
 from nas.network.layers import Shape
@@ -169,7 +169,7 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
     except FileNotFoundError as error:
         raise RunError(f"{folder.path} holds no finished epoch yet; train it first") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file} cannot be read: {error!r:.100}") from error
+        raise RunError(f"{file} cannot be read: {in_one_line(error):.100}") from error
 
 
 def write_metrics(folder: WorkFolder[Training], metrics: Metrics) -> None:

@@ -13,7 +13,17 @@ import torch
 
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import SearchData, Split, load_test
-from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, DataError, RunError, UserError
+from nas.errors import (
+    EXIT_DONE,
+    EXIT_MACHINE,
+    EXIT_NO_ANSWER,
+    EXIT_WRONG_USE,
+    DataError,
+    RunError,
+    UserError,
+    is_of_the_machine,
+    told_of_the_machine,
+)
 from nas.machine.checkpoint import write_tensors
 from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, report, say_to
@@ -168,12 +178,18 @@ def _on_same_data(one: Training, other: Training) -> bool:
 
 
 def _attempt(folder: WorkFolder[Training], device: torch.device, load: Callable[[Training], SearchData]) -> int:
-    """The exit code of one training: 1 if it diverged, 2 if it cannot be done, each with one line on stderr."""
+    """The exit code of one training: 1 if it diverged, 2 if it cannot be done, 3 if the machine gave out, each with one
+    line on stderr."""
     try:
         run_training(folder, device, load=load)
     except (UserError, DivergenceError) as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_USE if isinstance(error, UserError) else EXIT_NO_ANSWER
+    except Exception as error:
+        if not is_of_the_machine(error):
+            raise
+        print(told_of_the_machine(error), file=sys.stderr)
+        return EXIT_MACHINE
     return EXIT_DONE
 
 

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import platform
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -46,13 +46,25 @@ def export_network(
     check_place(to)
     to = to.resolve()
     try:
-        with _parents(to), tempfile.TemporaryDirectory(prefix=f"{to.name}.", dir=to.parent) as beside:
-            (Path(beside) / "new").mkdir()
-            differences = _write(network, weights, card, Path(beside) / "new", opset)
-            _move(Path(beside), to)
+        with _parents(to), _beside(to) as beside:
+            (beside / "new").mkdir()
+            differences = _write(network, weights, card, beside / "new", opset)
+            _move(beside, to)
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror}; give --to another folder") from error
     return Exported(to, parameters(network), differences)
+
+
+@contextmanager
+def _beside(to: Path) -> Iterator[Path]:
+    """A folder beside it, gone in the end; what an export left there that was killed goes at once."""
+    beside = to.with_name(f"{to.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager

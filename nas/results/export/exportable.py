@@ -30,6 +30,7 @@ from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import trained_weights
 from nas.training.training import (
     Training,
+    check,
     is_finished,
     load_data,
     read_metrics,
@@ -176,6 +177,7 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
     if not is_finished(folder):
         raise RunError(f"the training in {folder.path} has not finished; repeat its command first")
     data, recipe, metrics = load_data(training), training.recipe, read_metrics(folder)
+    check(training, data)
     measured = []
     if metrics.accuracy is not None:
         measured.append(Measured("validation", (metrics.accuracy,), len(data.validation.labels)))
