@@ -54,9 +54,8 @@ class Lazy(Architecture):
     def network(self, shape: Shape, classes: int) -> Layer:
         groups = "one" if self.kernel == 5 else 1
         first = Conv(shape[0], self.width, 3, padding=1, groups=groups if self.kernel else 0)  # type: ignore[arg-type]
-        return Sequence(
-            (first, stage(self.kind, 1, self.width, self.width, kernel=3, stride=1), classifier(self.width, classes))
-        )
+        body = stage(self.kind, 1, self.width, self.width, kernel=3, stride=1)
+        return Sequence((first, body, classifier(self.width, classes)))
 
 
 @dataclass(frozen=True)

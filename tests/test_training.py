@@ -319,10 +319,8 @@ def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     searching.write_data(tmp_path, images=120)
     told = refusal(lambda: run_training(folder, CPU), DataError)
-    assert (
-        told
-        == f"data set {tmp_path / 'data.npz'} is not what the training began with; give --out another folder, or --dataset where that lies"
-    )
+    advice = "give --out another folder, or --dataset where that lies"
+    assert told == f"data set {tmp_path / 'data.npz'} is not what the training began with; {advice}"
 
 
 def test_a_device_that_is_none_is_refused() -> None:

@@ -108,9 +108,8 @@ class WorkFolder(Generic[S]):
         try:
             return self.kind.from_json(content)
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-            raise RunError(
-                f"{self.settings} cannot be read: {in_one_line(error):.100}; choose another --out"
-            ) from error
+            why = f"{in_one_line(error):.100}"
+            raise RunError(f"{self.settings} cannot be read: {why}; choose another --out") from error
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:

@@ -74,7 +74,8 @@ def to_resume(verdicts: Sequence[Verdict], *, nothing_new: bool) -> tuple[int | 
 @dataclass(frozen=True)
 class Rule(ABC):
     """A rule for trainings of `epochs` epochs. `name` is what `--stop` takes, `meaning` says in a line what it does,
-    `resumes` whether what it stopped may go on. `threshold` is the chance of joining the front below which a training
+    `resumes` whether what it stopped may go on, `heeds_best_alone` whether of its rivals the best that has come to its
+    last epoch is all that it goes by. `threshold` is the chance of joining the front below which a training
     is not worth its epochs; only rules that predict have use for it."""
 
     epochs: int
@@ -83,6 +84,7 @@ class Rule(ABC):
     name: ClassVar[str]
     meaning: ClassVar[str]
     resumes: ClassVar[bool]
+    heeds_best_alone: ClassVar[bool] = False
 
     @abstractmethod
     def checks(self, epoch: int) -> bool:
@@ -105,6 +107,7 @@ class Extrapolate(Rule):
     name = "extrapolate"
     meaning = "freezes what will hardly end above every rival; goes on with it when nothing better is left to do"
     resumes = True
+    heeds_best_alone = True
 
     def checks(self, epoch: int) -> bool:
         """See `is_checked`."""

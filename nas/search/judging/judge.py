@@ -25,6 +25,10 @@ RECONSIDERED = 0.2
 """Chance that a stopped training just below the threshold goes on all the same, once more is known. In a search of 123
 networks on the digits it fell from 0.5 half-way to 0.02 shortly before the end (n = 1): between the two."""
 
+TAUGHT = 300
+"""Trainings, the latest, that teach what curves look like: more take longer to learn from at every look, and tell
+hardly more."""
+
 
 class Judge:
     """The rule of a search, with what its records teach. `forecasts` are what a model of the space says of networks, by
@@ -44,7 +48,7 @@ class Judge:
                 key = (record.strategy, record.network)
                 self._networks[key] = _longer(self._networks.get(key), record)
                 longest[record.network] = _longer(longest.get(record.network), record)
-        self._known = list(longest.values())
+        self._known = sorted(longest.values(), key=lambda record: record.latest)[-TAUGHT:]
         self._curves = {key: self._curve(record) for key, record in self._networks.items()}
         self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], search.epochs)
         self._by_size: dict[str, list[tuple[int, str]]] = {}
@@ -52,6 +56,7 @@ class Judge:
             self._by_size.setdefault(strategy, []).append((record.parameters, network))
         for sizes in self._by_size.values():
             sizes.sort()
+        self._best_within = {strategy: self._best_so_far(strategy, sizes) for strategy, sizes in self._by_size.items()}
         self.rule = RULES[search.stop](search.epochs, search.threshold)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
@@ -60,12 +65,17 @@ class Judge:
 
     def verdict(self, record: Record, rows: Rows, prediction: Prediction) -> Verdict:
         """Whether the training goes on."""
-        return self.rule.judge(curve(record, rows), prediction, [self._curves[key] for key in self._rivals(record)])
+        if self.rule.heeds_best_alone:
+            best = self._best_rival(record)
+            rivals = [] if best is None else [self._curves[best]]
+        else:
+            rivals = [self._curves[key] for key in self._rivals(record)]
+        return self.rule.judge(curve(record, rows), prediction, rivals)
 
     def to_beat(self, record: Record) -> float:
         """The best measured accuracy of its strategy with at most as many parameters; 0 if there is none."""
-        rivals = (self._networks[key] for key in self._rivals(record))
-        return max((rival.accuracy for rival in rivals if rival.is_measured), default=0.0)
+        best = self._best_rival(record)
+        return 0.0 if best is None else self._networks[best].accuracy
 
     def last_loss(self, record: Record, rows: Rows) -> float:
         """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
@@ -105,6 +115,27 @@ class Judge:
     def to_audit(self, records: Sequence[Record]) -> Record | None:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""
         return next((record for record in _frozen(records) if is_audited(self.search, record)), None)
+
+    def _best_so_far(self, strategy: str, sizes: Sequence[tuple[int, str]]) -> list[tuple[str, str] | None]:
+        """For each network in the order of sizes, the key of the best that was measured of it and those before it."""
+        best: tuple[str, str] | None = None
+        found = []
+        for _, network in sizes:
+            record = self._networks[strategy, network]
+            if record.is_measured and (best is None or record.accuracy > self._networks[best].accuracy):
+                best = strategy, network
+            found.append(best)
+        return found
+
+    def _best_rival(self, record: Record) -> tuple[str, str] | None:
+        """Key of the best measured network of its strategy, itself aside, with at most as many parameters."""
+        sizes = self._by_size.get(record.strategy, [])
+        place = bisect_right(sizes, record.parameters, key=lambda size: size[0])
+        best = self._best_within[record.strategy][place - 1] if place else None
+        if best != (record.strategy, record.network):
+            return best
+        others = [key for key in self._rivals(record) if self._networks[key].is_measured]
+        return max(others, key=lambda key: self._networks[key].accuracy, default=None)
 
     def _rivals(self, record: Record) -> list[tuple[str, str]]:
         """Keys of the other networks of its strategy with at most as many parameters."""

@@ -111,10 +111,17 @@ class Describer:
         self.space = space
         self._encoder = Encoder(space.knobs)
         self._described: dict[tuple[Value, ...], tuple[float, ...]] = {}
+        self._columns: dict[tuple[Value, ...], Array] = {}
 
     def columns(self, all_knobs: Sequence[Knobs]) -> Array:
         """The lines of assignments [networks, columns]."""
-        return np.array([self._encoder.columns(knobs) for knobs in all_knobs])
+        found = []
+        for knobs in all_knobs:
+            key = tuple(knobs[knob.name] for knob in self.space.knobs)
+            if key not in self._columns:
+                self._columns[key] = self._encoder.columns(knobs)
+            found.append(self._columns[key])
+        return np.array(found)
 
     def description(self, all_knobs: Sequence[Knobs]) -> Array:
         """The numbers that describe their networks, which must be there [networks, numbers]."""
@@ -161,7 +168,7 @@ class Surrogate:
         [networks, numbers]."""
         kernel = self.known.kernel(columns, description, self.weight, self.local)
         own = self.known.own(columns, description, self.weight, self.local)
-        left = np.maximum(own - np.einsum("ij,jk,ik->i", kernel, self.inverse, kernel), 1e-12)
+        left = np.maximum(own - ((kernel @ self.inverse) * kernel).sum(axis=1), 1e-12)
         return self.centre + self.scale * (kernel @ self.solved), self.scale * np.sqrt(self.variance * left)
 
     def left_out(self) -> tuple[Array, Array]:
