@@ -182,7 +182,8 @@ def write_verdict(run: Path, difference: float, low: float, high: float) -> Path
     margin = {"difference": difference, "low": low, "high": high, "n": 5}
     verdict = {"budget": 10_000, "winner": "a", "default": "b", "margin": margin, "words": ""}
     run.mkdir()
-    (run / "confirmed.json").write_text(json.dumps({"schema_version": 2, "networks": [], "verdicts": [verdict]}))
+    told = {"dataset": "digits", "recipe": {}, "commands": [], "seeds": 5, "test_reads": 1}
+    (run / "confirmed.json").write_text(json.dumps({"schema_version": 2, "networks": [], "verdicts": [verdict]} | told))
     return run
 
 

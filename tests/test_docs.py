@@ -47,6 +47,21 @@ def test_the_index_has_every_page() -> None:
     assert {page.name for page in DOCS.glob("*.md")} == {page.name for page in PAGES}
 
 
+def test_what_is_promised_is_held_by_tests_that_are_there() -> None:
+    there = {
+        found
+        for file in (CHECKOUT / "tests").glob("test_*.py")
+        for found in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    rows = [line for line in (DOCS / "promised.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith("| what happens")]
+    assert len(rows) > 15
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named or "`benchmarks/attack.py" in row, row
+        assert set(named) <= there, row
+
+
 @pytest.mark.parametrize("page", EVERYTHING, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

@@ -97,7 +97,7 @@ def test_networks_are_drawn_and_fitted_around_them(architecture: type[Architectu
         assert budget.covers(cost)
         assert space.settled(knobs)
     kinds = {(knobs.get("kind"), knobs["width"]) for knobs in every}
-    assert len(kinds) > 1 or architecture is NeedsTwo
+    assert len(kinds) > 1 or architecture is not Picky
 
 
 def test_each_reason_is_counted_and_told_with_its_first_setting() -> None:

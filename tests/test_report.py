@@ -26,6 +26,8 @@ from optuna.trial import TrialState, create_trial
 from nas.cli.main import main
 from nas.errors import RunError
 from nas.network.folds import depth
+from nas.network.layers import Flatten
+from nas.network.serial import to_json
 from nas.results.pages.markup import Html, plotly_text, table
 from nas.results.pages.theme import DARK, LIGHT
 from nas.results.report.cards import CARDS, cards
@@ -157,10 +159,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in which whatever comes from outside tries to become a script."""
     search = plan_of(12, dataset=f"{HOSTILE}</script>", strategies=("tpe", "greedy"))
     run = write_run(tmp_path_factory.mktemp("hostile") / "run", search, failure=f"RuntimeError: {HOSTILE}</script>")
+    nothing = dict.fromkeys(("searched", "race", "race_loss", "validation_loss", "gap", "best"))
+    lists = {"budgets": [10_000], "default_of": [], "failures": []}
     network = {"label": HOSTILE, "budget": 10_000, "parameters": 9_000, "network": "0", "dropped": HOSTILE}
-    measured = {"mean": 0.5, "deviation": 0.01, "n": 3, "low": 0.48, "high": 0.52}
+    network |= nothing | lists | {"kind": "found", "macs": 1, "epochs": 3, "layers": to_json(Flatten())}
+    measured = {"mean": 0.5, "deviation": 0.01, "n": 3, "low": 0.48, "high": 0.52, "values": [0.49, 0.5, 0.51]}
     content = {
         "schema_version": 2,
+        "dataset": HOSTILE,
+        "recipe": {},
+        "commands": [HOSTILE],
+        "seeds": 3,
         "test_reads": 1,
         "verdicts": [{"budget": 10_000, "winner": "0", "default": "1", "margin": None, "words": HOSTILE}],
         "networks": [

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.machine.stored import Count, Loss, Share, StoredError, stored
+from nas.stored import Count, Loss, Share, StoredError, stored
 
 
 class Point(NamedTuple):

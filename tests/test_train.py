@@ -19,7 +19,7 @@ from nas.seeds import derive_seed
 from nas.training.epoch import Epoch, validation_accuracies, validation_losses
 from nas.training.recipe import Recipe, changed
 from nas.training.recipes import RECIPES, recipe_for
-from nas.training.steps.optimisers import MUON_SHARE, make_optimisers
+from nas.training.steps.optimisers import MUON_SHARE, decay, make_optimisers
 from nas.training.steps.schedule import best_epoch
 from nas.training.train import DivergenceError, best_precision, build, evaluate, resized, train, trained_weights
 
@@ -302,6 +302,20 @@ def test_every_optimiser_takes_torchs_steps_and_lets_no_bias_decay(
     trained = state(tmp_path / "a.pt")["module"]
     for key, value in module.state_dict().items():
         torch.testing.assert_close(trained[key], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [(1_000, 5e-4), (10_000, 5e-4), (40_000, 5e-4 * 4**0.6), (100_000, 5e-4 * 10**0.6), (10**7, 5e-4 * 10**0.6)],
+)
+def test_decay_grows_with_the_network_between_two_sizes(parameters: int, expected: float) -> None:
+    assert decay(Recipe(decay_growth=0.6), parameters) == pytest.approx(expected)
+    assert decay(Recipe(), parameters) == Recipe().weight_decay
+
+
+def test_the_decay_of_a_networks_size_is_what_its_optimisers_have() -> None:
+    (made,) = make_optimisers(nn.Linear(200, 200), Recipe(decay_growth=1.0))
+    assert [group["weight_decay"] for group in made.param_groups] == pytest.approx([5e-4 * 4.02, 0.0])
 
 
 def test_muon_steps_what_mixes_channels_and_sgd_the_rest() -> None:

@@ -8,9 +8,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, create_trial
 
 from nas.errors import RunError
-from nas.machine.stored import Count, Duration, Loss, StoredError, stored
 from nas.space.space import Knobs
 from nas.stopping.curves import Prediction
+from nas.stored import Count, Duration, Loss, StoredError, stored
 
 Rows = Sequence[Sequence[Loss]]
 """A training so far, an epoch a row: train loss, validation loss, validation accuracy."""

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
-from nas.machine.stored import Count, stored
 from nas.search.options import SearchOptions
 from nas.space.budget import Budget
 from nas.space.files import space_checksum, told_space
 from nas.space.space import Space
 from nas.stopping.rules import default_threshold
+from nas.stored import Count, stored
 from nas.training.recipe import Recipe, changed, recipe_values
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nas.machine.stored import Duration, Loss, Positive, Share
+from nas.stored import Duration, Loss, Positive, Share
 
 
 @dataclass(frozen=True)

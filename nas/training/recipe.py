@@ -33,6 +33,11 @@ class Recipe:
     learning_rate: float = option("rate, the highest of its schedule", default=0.1, above=0)
     momentum: float = option("momentum of SGD and Muon, first moment of Adam", default=0.9, least=0, below=1)
     weight_decay: float = option("decay of the weights; biases and norms have none", default=5e-4, least=0)
+    decay_growth: float = option(
+        "exponent by which the decay grows with a network's parameters, from 10,000 to 100,000; 0: not",
+        default=0.0,
+        least=0,
+    )
     schedule: Schedule = option("course of the rate", default="constant", choices=get_args(Schedule))
     warmup_steps: int = option("steps over which the rate rises linearly", default=100, least=0)
     milestones: tuple[float, ...] = option(

@@ -31,7 +31,15 @@ _PLAIN = Recipe(
 
 _SGD = Recipe(optimiser="sgd", weight_decay=1e-4, warmup_steps=0, average_share=0.0)
 
-_FINAL = Recipe(epochs=40, optimiser="muon", learning_rate=0.2, schedule="one-cycle", warmup_steps=0, average_share=0.0)
+_FINAL = Recipe(
+    epochs=40,
+    optimiser="muon",
+    learning_rate=0.2,
+    decay_growth=0.6,
+    schedule="one-cycle",
+    warmup_steps=0,
+    average_share=0.0,
+)
 
 RECIPES: dict[str, NamedRecipe] = {
     "search": NamedRecipe(

@@ -21,10 +21,10 @@ from nas.data.augment import check_colours
 from nas.data.load import SearchData, check_still_there, load_search_data
 from nas.errors import DataError, RunError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
-from nas.machine.stored import Count, Loss, Positive, Share, StoredError, stored
 from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
+from nas.stored import Count, Loss, Positive, Share, StoredError, stored
 from nas.training.distillation.teacher import Teacher
 from nas.training.epoch import Epoch
 from nas.training.recipe import Recipe, changed, check_followed, recipe_values

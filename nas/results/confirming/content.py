@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from nas.errors import RunError, UserError, in_one_line
-from nas.machine.stored import Count, Loss, Positive, Share, StoredError, stored
 from nas.network.serial import from_json
+from nas.stored import Count, Loss, Positive, Share, StoredError, stored
 
 SCHEMA_VERSION = 2
 

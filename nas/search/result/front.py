@@ -13,7 +13,6 @@ from typing import Any, Self, TypeVar
 from nas import __version__
 from nas.errors import RunError, UserError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
-from nas.machine.stored import Count, Duration, Positive, Share, StoredError, stored
 from nas.network.layers import Layer, Shape
 from nas.network.memory import peak_activation
 from nas.network.serial import from_json, to_json
@@ -22,6 +21,7 @@ from nas.search.records import Record
 from nas.search.result.compare import average_random, compare, courses
 from nas.search.search import BASELINES, Search, weights_file
 from nas.space.space import Knobs, Space, Value
+from nas.stored import Count, Duration, Positive, Share, StoredError, stored
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "optuna", "numpy")

@@ -1,6 +1,7 @@
 """The optimisers that a recipe names."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.optim import Optimizer
 
 from nas.training.recipe import Recipe
 
+GROWS_FROM, GROWS_TO = 10_000, 100_000
 MUON_SHARE = 0.25
 """Rate of Muon's matrices as a share of the recipe's, which is that of all other parameters; chosen by trainings
 (studies/final-recipe)."""
@@ -16,6 +18,7 @@ MUON_SHARE = 0.25
 def make_optimisers(module: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """What steps the parameters, each group with the "share" that its rate is of the recipe's. Weights decay; biases,
     scales and shifts do not."""
+    recipe = replace(recipe, weight_decay=decay(recipe, sum(p.numel() for p in module.parameters())))
     rate = recipe.learning_rate
     match recipe.optimiser:
         case "sgd" | "nesterov":
@@ -27,6 +30,17 @@ def make_optimisers(module: nn.Module, recipe: Recipe) -> list[Optimizer]:
             mixing = [p for p in module.parameters() if _mixes_channels(p)]
             others = [p for p in module.parameters() if not _mixes_channels(p)]
             return [*([_muon(mixing, recipe)] if mixing else []), _sgd(others, recipe, nesterov=True)]
+
+
+def decay(recipe: Recipe, parameters: int) -> float:
+    """The weight decay of a network with so many parameters: it grows from `GROWS_FROM` to `GROWS_TO` of them, where
+    networks begin to fit what they are trained on (studies/final-recipe), as their number to the power `decay_growth`.
+
+    >>> [round(decay(Recipe(decay_growth=0.6), n), 5) for n in (1_000, 10_000, 50_000, 100_000, 1_000_000)]
+    [0.0005, 0.0005, 0.00131, 0.00199, 0.00199]
+    """
+    size = min(max(parameters, GROWS_FROM), GROWS_TO) / GROWS_FROM
+    return float(recipe.weight_decay * size**recipe.decay_growth)
 
 
 def _groups(parameters: Iterable[nn.Parameter], recipe: Recipe) -> list[dict[str, object]]:
