@@ -28,8 +28,8 @@ PACKAGE = Path(nas.__file__).parent
 HEIGHT = {"network": 1, "data": 1, "space": 2, "training": 3, "search": 4, "results": 5, "api": 6, "cli": 7}
 """The rooms from the bottom to the top, `api` between results and the command line."""
 
-ANYWHERE = {"machine": 0, "stopping": 0, "errors": -1, "seeds": -1, "stored": -1}
-"""What anyone may import: two rooms, and two files."""
+ANYWHERE = {"machine": 0, "stopping": 0, "errors": -2, "seeds": -2, "stored": -1}
+"""What anyone may import: two rooms, and three files."""
 
 ROOMS = {*HEIGHT, *ANYWHERE} - {"api", "errors", "seeds", "stored"}
 
