@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def name(path: Path) -> str:
 
 def test_the_index_has_every_page() -> None:
     assert {page.name for page in DOCS.glob("*.md")} == {page.name for page in PAGES}
+
+
+def test_the_lowest_versions_are_those_that_are_asked_for() -> None:
+    asked = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bounds = dict(re.findall(r"([\w-]+)>=([\d.]+)", " ".join(asked)))
+    lowest = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (CHECKOUT / "constraints.lowest.txt").read_text(), re.M))
+    assert set(bounds) - set(lowest) == {"torch", "torchvision"}
+    for package, version in lowest.items():
+        assert f"{version}.0".startswith(f"{bounds[package]}."), package
 
 
 def test_what_is_promised_is_held_by_tests_that_are_there() -> None:
