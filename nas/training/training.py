@@ -67,6 +67,8 @@ class Training:
         """See `nas.machine.folders.Settings`."""
         own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
         found: Self = stored(own, cls, "the training", {Recipe: _recipe})
+        if not found.model.strip():
+            raise StoredError("the training's model has no name")
         return found
 
 
