@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,7 +184,7 @@ def _picture(rng: random.Random, file: Path) -> None:
 
 def _flags(rng: random.Random, at: Path) -> list[str]:
     """A command with some of its flags and values of the wrong kind. Nothing that would train for long."""
-    commands = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    commands: dict[str, Any] = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr,assignment]
     name = rng.choice(sorted(set(commands) - {"table", "confirm"}))
     arguments = [name]
     for action in rng.sample(commands[name]._actions, k=min(len(commands[name]._actions), rng.randint(1, 4))):

@@ -224,8 +224,8 @@ def campaign(target: Target, place: Path, rng: random.Random, most_kills: int) -
 @contextmanager
 def _started(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The command as the head of a process group; whatever is left of it at the end is killed."""
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(arguments, start_new_session=True, **quiet)
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen(arguments, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
     try:
         yield process
     finally:
