@@ -1,14 +1,16 @@
 """Searches that are asked for more than before, whose data have moved, or whose space has changed: they go on."""
 
+import io
 import json
 import shutil
 import subprocess
-import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 import searching
 
+from nas.cli.main import main
 from nas.search.notes import left_aside
 from nas.search.records import read_run
 from nas.search.search import run_folder
@@ -123,7 +125,10 @@ def test_a_knob_with_other_options_cannot_go_on_in_the_same_study(folder: Path) 
 
 
 def run_cli(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return searching.run([sys.executable, "-m", "nas.cli", *map(str, arguments)])
+    said = io.StringIO()
+    with redirect_stderr(said):
+        code = main(list(map(str, arguments)))
+    return subprocess.CompletedProcess([], code, "", said.getvalue())
 
 
 def test_what_is_made_of_a_run_finds_its_data_where_they_lie_now(tmp_path: Path) -> None:
