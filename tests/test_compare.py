@@ -16,6 +16,7 @@ from nas.errors import RunError
 from nas.results.confirming.against import against_default
 from nas.search.records import Record
 from nas.search.result.compare import (
+    EFFORTS,
     Course,
     average_random,
     compare,
@@ -164,8 +165,10 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     assert main(["compare", str(tmp_path / "out"), "--json", "--html", str(tmp_path / "page.html")]) == 0
     at = json.loads(capsys.readouterr().out)[0]
     assert (at["budget"], at["searches"]) == (2_000, 2)
-    costs = [pair["cost"] for pair in at["pairs"]]  # one has perhaps nothing yet when another is over
-    assert costs in (["trials", "epochs"], ["trials", "epochs", "seconds"])
+    reached = {cost: [value for s in at["strategies"] for value in s["at_equal"][cost]] for cost in EFFORTS}
+    assert min(*reached["trials"], *reached["epochs"]) > 0
+    # of seconds alone one has perhaps nothing yet when another is over: then they are not compared
+    assert [pair["cost"] for pair in at["pairs"]] == [cost for cost in EFFORTS if min(reached[cost]) > 0]
     assert at["against_default"]["is_confirmed"] is False
     page = (tmp_path / "page.html").read_text()
     assert "greedy (n = 2)" in page
