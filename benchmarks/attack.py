@@ -1,6 +1,9 @@
 """Attacks on everything that computes: kills, failing system calls, inputs that nobody meant, and a large search.
 
 kills   kill -9 of workers, parents and both, at random moments: is anything lost, doubled or changed?
+faults  calls that write made to fail: does a line say so, does the same command go on to the same result?
+inputs  files and flags that nobody meant: exit code 0, 1 or 2 with a line, in time, nothing executed?
+scale   thousands of trials: what does the bookkeeping of one cost, and a report of all?
 """
 
 import sys

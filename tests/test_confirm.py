@@ -325,9 +325,8 @@ def test_who_fails_in_the_race_is_out_of_it_and_the_verdict_is_of_the_others(
 
     def lose(label: str, metrics: Metrics, epochs: int) -> None:
         """The process of the first training of the race is killed, which is as often as it may be."""
-        name = label.partition(": ")[2].rpartition(", ")[0]
         if label.startswith("race, 1 of ") and not lost:
-            lost.append(name)
+            lost.append(label.partition(": ")[2].rpartition(", ")[0])
             for child in set(children(os.getpid())) - others:
                 kill(child)
 

@@ -10,12 +10,11 @@ import struct
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 from machine import Figures, say
 
-from attacks.kills import LONGEST, TARGETS, Target, left_behind, prepare, undisturbed
+from attacks.kills import TARGETS, Target, left_behind, prepare, run, undisturbed
 
 ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EMFILE")}
 NEVER = 0
@@ -33,22 +32,6 @@ def library(place: Path) -> Path:
     except FileNotFoundError as error:
         raise RuntimeError("this attack needs a C compiler named cc (Debian: apt install gcc libc6-dev)") from error
     return to
-
-
-def run(target: Target, at: Path, environment: Mapping[str, str] = os.environ) -> tuple[int | None, str]:
-    """Exit code (None: it hung) and what was said."""
-    try:
-        done = subprocess.run(
-            target.arguments(at),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=LONGEST,
-            env=dict(environment),
-        )
-    except subprocess.TimeoutExpired:
-        return None, ""
-    return done.returncode, done.stderr
 
 
 class Faulty:

@@ -59,11 +59,6 @@ learning_rate = 0.1
 augmentation = ["crop", "flip"]
 mixup = 0.1
 """
-LADDER = """[[rung]]
-name = "first"
-model = "plain"
-epochs = 1
-"""
 
 Change = Callable[[random.Random, Path], list[str]]
 """Spoils something in the folder and returns the arguments of the command that reads it."""

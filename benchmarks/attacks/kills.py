@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,9 +182,9 @@ def undisturbed(target: Target, place: Path) -> Path:
     if at.exists():
         return at
     prepare(target, place, at)
-    done = subprocess.run(target.arguments(at), capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise RuntimeError(f"{target.name} ends with {done.returncode} when left alone: {done.stderr[-500:]}")
+    code, said = run(target, at)
+    if code != 0:
+        raise RuntimeError(f"{target.name} ends with {code} when left alone: {said[-500:]}")
     return at
 
 
@@ -195,6 +195,22 @@ def prepare(target: Target, place: Path, at: Path) -> None:
         return
     before = next(other for other in TARGETS if other.name == target.begins_with)
     shutil.copytree(undisturbed(before, place), at, symlinks=True)
+
+
+def run(target: Target, at: Path, environment: Mapping[str, str] = os.environ) -> tuple[int | None, str]:
+    """Exit code (None: it hung) and what was said."""
+    try:
+        done = subprocess.run(
+            target.arguments(at),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=LONGEST,
+            env=dict(environment),
+        )
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stderr
 
 
 def campaign(target: Target, place: Path, rng: random.Random, most_kills: int) -> Found:
@@ -210,13 +226,8 @@ def campaign(target: Target, place: Path, rng: random.Random, most_kills: int) -
             if kind is None:
                 break
             found.kills[f"{target.name}: {kind}"] += 1
-    try:
-        done = subprocess.run(
-            target.arguments(at), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LONGEST
-        )
-        wrong = target.check(at, reference) if done.returncode == 0 else [f"{done.returncode}: {done.stderr[-300:]}"]
-    except subprocess.TimeoutExpired:
-        wrong = [f"has not ended after {LONGEST} s"]
+    code, said = run(target, at)
+    wrong = target.check(at, reference) if code == 0 else [f"exit {code}: {said[-300:]}"]
     found.faults = [f"{target.name}: {fault}" for fault in wrong]
     return found
 
@@ -235,19 +246,18 @@ def _started(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def _kill_some(process: subprocess.Popen[bytes], rng: random.Random, seconds: float) -> str | None:
     """Kills workers, the parent or both at a random moment; who was killed last, None if it had ended by then."""
-    while True:
-        time.sleep(rng.uniform(0, 0.8 * seconds))
-        if process.poll() is not None:
-            return None
-        workers = children(process.pid)
-        kind = rng.choice(["parent", "all", "worker"])
-        if kind == "worker" and workers:
-            kill(rng.choice(workers))
-            return _go_on(process, rng, seconds)
-        for victim in [*(workers if kind == "all" else []), process.pid]:
-            kill(victim)
-        process.wait()
-        return "parent and workers" if kind == "all" and workers else "parent"
+    time.sleep(rng.uniform(0, 0.8 * seconds))
+    if process.poll() is not None:
+        return None
+    workers = children(process.pid)
+    kind = rng.choice(["parent", "all", "worker"])
+    if kind == "worker" and workers:
+        kill(rng.choice(workers))
+        return _go_on(process, rng, seconds)
+    for victim in [*(workers if kind == "all" else []), process.pid]:
+        kill(victim)
+    process.wait()
+    return "parent and workers" if kind == "all" and workers else "parent"
 
 
 def _go_on(process: subprocess.Popen[bytes], rng: random.Random, seconds: float) -> str:

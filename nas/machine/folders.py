@@ -132,6 +132,11 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def placed(name: str) -> str:
+    """A file or folder by its whole path, which holds from every folder; a name as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
 def readable(name: str) -> str:
     r"""The name of a file as text for people and files: bytes that are no UTF-8 are written out.
 

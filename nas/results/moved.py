@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, RunError
-from nas.machine.folders import WorkFolder, read_settings
+from nas.machine.folders import WorkFolder, placed, read_settings
 from nas.search.search import Search, run_folder
 from nas.search.studies import load_data_of
 from nas.training.training import Training, load_data, training_folder
@@ -16,7 +16,7 @@ def move_data(path: Path, dataset: str) -> None:
     there. Raises DataError, and changes nothing, where these are other data; RunError where the folder is in use."""
     path = path if path.is_dir() else path.parent  # its pareto.json
     content = read_settings(path)
-    place = str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
+    place = placed(dataset)
     if content is not None and content.get("what") == Training.what:
         training = training_folder(path)
         load_data(replace(training.read(), dataset=place))

@@ -17,6 +17,16 @@ Changes = Mapping[str, Any] | Sequence[str]
 """Changes of a recipe: {"dropout": 0.5}, or ["dropout=0.5"]."""
 
 
+def _moved_data() -> Any:
+    """Where the data of a folder of work lie by now."""
+    return option(
+        "where the data lie now, if they have moved since; the same data, by their checksum",
+        default=None,
+        repeats=False,
+        metavar="NAME|PATH",
+    )
+
+
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network."""
@@ -152,12 +162,7 @@ class ConfirmOptions(RecipeOptions):
 
     run: str | Path = option("run folder of a search", positional=True)
     _: KW_ONLY
-    dataset: str | None = option(
-        "where the data lie now, if they have moved since; the same data, by their checksum",
-        default=None,
-        repeats=False,
-        metavar="NAME|PATH",
-    )
+    dataset: str | None = _moved_data()
     front: bool = option("every network of the Pareto front instead of the best few of each budget", default=False)
     top: int | None = option(
         "networks of each budget to race",
@@ -204,12 +209,7 @@ class ExportOptions:
         metavar="N[,N…]",
     )
     to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
-    dataset: str | None = option(
-        "where the data lie now, if they have moved since; the same data, by their checksum",
-        default=None,
-        repeats=False,
-        metavar="NAME|PATH",
-    )
+    dataset: str | None = _moved_data()
     opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from nas.data.load import SearchData, load_search_data
 from nas.errors import UserError
-from nas.machine.folders import WorkFolder, slug
+from nas.machine.folders import WorkFolder, placed, slug
 from nas.machine.options import text, words
 from nas.machine.process import pick_device
 from nas.results.networks import find_network, is_stored, stored_data
@@ -128,7 +128,7 @@ def decided(
     training = Training(
         model=named.label,
         network=to_stored(named.network),
-        dataset=str(Path(asked.dataset).resolve()) if Path(asked.dataset).exists() else asked.dataset,
+        dataset=placed(asked.dataset),
         data_checksum=data.checksum,
         image_size=asked.image_size,
         validation_share=asked.validation_share,

@@ -92,13 +92,13 @@ class Notes:
 
 
 _PREDICTION = "prediction "
-_AS_THEY_ARE = [field.name for field in fields(Notes) if field.name not in ("predictions", "audited")]
+_AS_THEY_ARE = [field.name for field in fields(Notes) if field.name != "predictions"]
 
 
 def read_notes(trial: Trial | FrozenTrial) -> Notes:
     """The notes on a trial. What others have written on it is left aside. Raises RunError for what nobody notes."""
     noted = trial.user_attrs
-    own = {name: noted[name] for name in (*_AS_THEY_ARE, "audited") if name in noted}
+    own = {name: noted[name] for name in _AS_THEY_ARE if name in noted}
     try:
         predicted = [
             [int(name.removeprefix(_PREDICTION)), *stored(noted[name], list[float], name)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nas.machine.folders import WorkFolder
+from nas.machine.folders import WorkFolder, placed
 from nas.machine.options import words
 from nas.search.options import SearchOptions
 from nas.space.budget import Budget
@@ -154,7 +154,7 @@ def decided(
     return Search(
         **as_asked
         | {
-            "dataset": str(Path(dataset).resolve()) if asked.arrays is None and Path(dataset).exists() else dataset,
+            "dataset": placed(dataset) if asked.arrays is None else dataset,
             "data_checksum": data.checksum,
             "augmentation": augmentation,
             "space": told_space(file, space.architecture.__name__),

@@ -170,7 +170,7 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
         return metrics
     except FileNotFoundError as error:
         raise RunError(f"{folder.path} holds no finished epoch yet; train it first") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {in_one_line(error):.100}") from error
 
 

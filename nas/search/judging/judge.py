@@ -129,9 +129,8 @@ class Judge:
 
     def _best_rival(self, record: Record) -> tuple[str, str] | None:
         """Key of the best measured network of its strategy, itself aside, with at most as many parameters."""
-        sizes = self._by_size.get(record.strategy, [])
-        place = bisect_right(sizes, record.parameters, key=lambda size: size[0])
-        best = self._best_within[record.strategy][place - 1] if place else None
+        small = self._as_small(record)
+        best = self._best_within[record.strategy][small - 1] if small else None
         if best != (record.strategy, record.network):
             return best
         others = [key for key in self._rivals(record) if self._networks[key].is_measured]
@@ -139,9 +138,12 @@ class Judge:
 
     def _rivals(self, record: Record) -> list[tuple[str, str]]:
         """Keys of the other networks of its strategy with at most as many parameters."""
-        sizes = self._by_size.get(record.strategy, [])
-        small = sizes[: bisect_right(sizes, record.parameters, key=lambda size: size[0])]
+        small = self._by_size.get(record.strategy, [])[: self._as_small(record)]
         return [(record.strategy, network) for _, network in small if network != record.network]
+
+    def _as_small(self, record: Record) -> int:
+        """How many networks of its strategy have at most as many parameters."""
+        return bisect_right(self._by_size.get(record.strategy, []), record.parameters, key=lambda size: size[0])
 
     def _curve(self, record: Record, rows: Rows | None = None) -> Curve:
         """What is known of the training of a record, with what is forecast of its network."""

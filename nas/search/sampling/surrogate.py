@@ -10,9 +10,10 @@ Optionally a second part of the kernel falls with distance: what a network has o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from scipy.linalg import solve_triangular
 from nas.space.space import Knob, Knobs, Searchable, Value
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 NOISES = (0.03, 0.1, 0.3, 1.0)
 """Variances of a value's noise tried, as shares of the variance that the columns explain. The least is a floor: of few
@@ -115,23 +117,24 @@ class Describer:
 
     def columns(self, all_knobs: Sequence[Knobs]) -> Array:
         """The lines of assignments [networks, columns]."""
-        found = []
-        for knobs in all_knobs:
-            key = tuple(knobs[knob.name] for knob in self.space.knobs)
-            if key not in self._columns:
-                self._columns[key] = self._encoder.columns(knobs)
-            found.append(self._columns[key])
-        return np.array(found)
+        return np.array(self._remembered(self._columns, all_knobs, self._encoder.columns))
 
     def description(self, all_knobs: Sequence[Knobs]) -> Array:
         """The numbers that describe their networks, which must be there [networks, numbers]."""
+        found = self._remembered(self._described, all_knobs, self.space.features)
+        return np.array(found).reshape(len(found), -1)
+
+    def _remembered(
+        self, known: dict[tuple[Value, ...], T], all_knobs: Sequence[Knobs], make: Callable[[Knobs], T]
+    ) -> list[T]:
+        """What is made of each of the assignments, or was before."""
         found = []
         for knobs in all_knobs:
             key = tuple(knobs[knob.name] for knob in self.space.knobs)
-            if key not in self._described:
-                self._described[key] = self.space.features(knobs)
-            found.append(self._described[key])
-        return np.array(found).reshape(len(found), -1)
+            if key not in known:
+                known[key] = make(knobs)
+            found.append(known[key])
+        return found
 
     def model(self, all_knobs: Sequence[Knobs], values: Sequence[float]) -> "Surrogate":
         """What networks with these values teach of themselves: what is a network's own counts as far as the values are
