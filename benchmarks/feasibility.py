@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, create_trial
 from surfaces import SpaceSurface, shipped_surface
 
 from nas.search.journal import open_storage
-from nas.search.sampling.feasible import distribution, suggest
+from nas.search.sampling.proposals import distribution, suggest
 from nas.search.search import run_folder
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed

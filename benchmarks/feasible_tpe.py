@@ -34,7 +34,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from surfaces import Surface, read_surface, shipped_surface
 
-from nas.search.sampling.feasible import distribution
+from nas.search.sampling.proposals import distribution
 from nas.search.strategies.controls.random import RandomSampler
 from nas.search.strategies.tpe import TPESampler
 from nas.seeds import derive_seed

@@ -29,7 +29,8 @@ import optuna
 from machine import Figures, mean_and_deviation, one_thread, parser, say, show
 from optuna.trial import create_trial
 
-from nas.search.sampling.feasible import FeasibleSampler, distribution, suggest
+from nas.search.sampling.feasible import FeasibleSampler
+from nas.search.sampling.proposals import distribution, suggest
 from nas.search.sampling.walk import Point, Walk, WalkSampler, moved, notch, replaced
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.greedy_full import project

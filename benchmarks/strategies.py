@@ -31,7 +31,7 @@ from samples import Answered, Sample, is_sample
 from tables import Row, Table, TableError, read_table
 
 from nas.errors import EXIT_WRONG_USE, UserError
-from nas.search.sampling.feasible import distribution, exhausted, suggest
+from nas.search.sampling.proposals import distribution, exhausted, suggest
 from nas.search.sampling.surrogate import Describer
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed

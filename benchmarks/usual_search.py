@@ -33,7 +33,7 @@ from nas.data.load import SearchData, Split, load_search_data
 from nas.machine.process import listen, pick_device
 from nas.network.layers import Layer
 from nas.network.modules.module import to_module
-from nas.search.sampling.feasible import suggest
+from nas.search.sampling.proposals import suggest
 from nas.space.space import Space
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4

@@ -16,7 +16,7 @@ from machine import mean_and_error, one_thread, parser, say, show
 from surfaces import Surface, read_surface, shipped_surface
 
 from nas.results.scaling import BEST
-from nas.search.sampling.feasible import suggest
+from nas.search.sampling.proposals import suggest
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, parse_count

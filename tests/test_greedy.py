@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.notes import Notes, write_notes
-from nas.search.sampling.feasible import FeasibleSampler, suggest
+from nas.search.sampling.feasible import FeasibleSampler
+from nas.search.sampling.proposals import suggest
 from nas.search.sampling.walk import exchanges, notch, replaced
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.greedy_full import project

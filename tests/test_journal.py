@@ -29,7 +29,6 @@ from nas.search.search import run_folder
 EVERY = Notes(
     worker=0,
     deaths=["0 0"],
-    proposal={"width": 4, "gate": False},
     exhausted=True,
     parameters=10,
     macs=20,

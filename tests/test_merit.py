@@ -11,7 +11,7 @@ from records import PLAN, SPACE, record
 
 from nas.search.records import Record
 from nas.search.result.merit import FEWEST, MOST, Merit, merits, noise_of, shortlist, smoothed
-from nas.search.sampling.feasible import distribution
+from nas.search.sampling.proposals import distribution
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget
 from nas.space.draw import default_within

@@ -39,7 +39,7 @@ from nas.results.report.whole import report_html, write_report
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
 from nas.search.records import read_records, run_folders
 from nas.search.result.front import pareto_front, write_front
-from nas.search.sampling.feasible import distribution
+from nas.search.sampling.proposals import distribution
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.studies import open_studies, space_of, studied
 from nas.space.draw import draw_within

@@ -126,7 +126,7 @@ def test_every_strategy_begins_with_the_starts_fitted_then_the_default(strategy:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     proposed = []
     for _ in range(2):
-        trial = study.ask(sampler._distributions)
+        trial = study.ask(sampler.distributions)
         proposed.append(trial.params)
         study.tell(trial, 0.5)
     assert (proposed[0]["blocks1"], proposed[0]["kernel1"]) == (4, 5)

@@ -5,7 +5,7 @@ The only file that reaches into what Optuna does not offer.
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.errors import RunError, in_one_line
 from nas.machine.folders import WorkFolder, cut_torn_line
 from nas.search.notes import Notes, read_notes, write_notes
+from nas.stored import stored
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -45,16 +46,24 @@ class _FlockLock(JournalFileOpenLock):
 
 
 class _Journal(JournalFileBackend):
-    """The file, whose lines can be kept back and appended in one step."""
+    """The file, whose lines can be kept back and appended in one step, and read once for many questions."""
 
     def __init__(self, file: Path, lock: JournalFileOpenLock) -> None:
         super().__init__(str(file), lock_obj=lock)
         self._kept: list[dict[str, Any]] | None = None
+        self._reads_once = self._is_read = False
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The lines from that number on; none where they are read once and that is done."""
+        if not (self._reads_once and self._is_read):
+            self._is_read = True
+            yield from super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends lines, or keeps them back."""
         if self._kept is None:
             super().append_logs(logs)
+            self._is_read = False  # what was appended is applied when it is read
         else:
             self._kept += logs
 
@@ -68,6 +77,16 @@ class _Journal(JournalFileBackend):
             kept, self._kept = self._kept, None
             if kept:
                 self.append_logs(kept)
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """What others append meanwhile is not seen before it ends, unless something is appended here."""
+        before = self._reads_once
+        self._reads_once, self._is_read = True, before and self._is_read
+        try:
+            yield
+        finally:
+            self._reads_once = before
 
 
 class _RunStorage(JournalStorage):
@@ -132,16 +151,61 @@ def written_together(study: Study) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def at_one_moment(studies: Mapping[Any, Study]) -> Iterator[None]:
+    """The studies of a run are read once meanwhile, however often they are asked. Only what was written here is sure to
+    be seen beside that."""
+    storage = next(iter(studies.values()))._storage  # as in open_trial
+    assert isinstance(storage, _RunStorage)
+    with storage.journal.at_one_moment():
+        yield
+
+
+def add_trial(study: Study, trial: FrozenTrial) -> Trial:
+    """Adds a trial with all that is known of it in one write; call it under the lock under which all trials of the run
+    are added."""
+    number = len(study.get_trials(deepcopy=False))
+    study.add_trial(trial)
+    return open_trial(study, number)
+
+
+def tell(trial: Trial, noted: Notes, value: float | None = None, state: TrialState = TrialState.COMPLETE) -> None:
+    """Notes on a trial what else is known of it and tells its value, in one write."""
+    with written_together(trial.study):
+        write_notes(trial, noted)
+        trial.study.tell(trial, value, state)
+
+
 def trial_key(study: Study, trial: Trial | FrozenTrial) -> str:
     """ "study/number": how one trial refers to another."""
-    return f"{study.study_name}/{trial.number}"
+    return key_of(study, trial.number)
+
+
+def key_of(study: Study, number: int) -> str:
+    """The key of the trial of that number, which need not be there yet."""
+    return f"{study.study_name}/{number}"
 
 
 def note_death(studies: Mapping[tuple[str, int], Study], key: str, place: str) -> None:
     """Notes on the trial of that key, if it still runs, that a worker died over it at that place. Another worker may
-    have taken it over and told it by now."""
+    have taken it over and told it by now. Where it is still to be drawn, that is noted on its study."""
     for study in studies.values():
+        number = len(study.get_trials(deepcopy=False))
+        if key_of(study, number) == key:
+            study.set_user_attr(_deaths_before(number), [*deaths_before(study, number), place])
         for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial_key(study, frozen) == key:
                 with suppress(UpdateFinishedTrialError):
                     write_notes(open_trial(study, frozen.number), Notes(deaths=[*read_notes(frozen).deaths, place]))
+
+
+def deaths_before(study: Study, number: int) -> Sequence[str]:
+    """Where workers died over the trial of that number before it was there."""
+    deaths: list[str] = stored(
+        study.user_attrs.get(_deaths_before(number), []), list[str], f"deaths of {key_of(study, number)}"
+    )
+    return deaths
+
+
+def _deaths_before(number: int) -> str:
+    return f"deaths {number}"

@@ -8,7 +8,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, create_trial
 
 from nas.errors import RunError
-from nas.space.space import Knobs
 from nas.stopping.curves import Prediction
 from nas.stored import Count, Duration, Loss, StoredError, stored
 
@@ -52,8 +51,6 @@ class Notes:
     """Slot of the worker that has the trial."""
     deaths: Sequence[str] = ()
     """Where its workers died, see `nas.machine.pulse`."""
-    proposal: Knobs | None = None
-    """Its knobs, before Optuna is told one by one."""
     exhausted: bool = False
     """Nothing new was found to propose."""
     parameters: Count = 0

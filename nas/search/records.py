@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import RunError
 from nas.machine.folders import WorkFolder
-from nas.search.journal import open_storage, open_study
+from nas.search.journal import at_one_moment, open_storage, open_study
 from nas.search.notes import Audited, Notes, Predicted, first_of, left_aside, read_notes
 from nas.search.search import BASELINES, Search
 from nas.space.space import Knobs
@@ -102,6 +102,10 @@ class RecordReader:
 
     def read(self) -> list[Record]:
         """As `read_records`."""
+        with at_one_moment(self.studies):
+            return self._read()
+
+    def _read(self) -> list[Record]:
         records = []
         for key in self.search.studies:
             continued: dict[int, list[tuple[FrozenTrial, Notes]]] = {}

@@ -19,8 +19,8 @@ from nas.network.serial import fingerprint
 from nas.search.journal import open_storage, open_study
 from nas.search.notes import leave_aside, read_notes
 from nas.search.records import Record
-from nas.search.sampling.feasible import distribution
 from nas.search.sampling.listed import ListedSampler
+from nas.search.sampling.proposals import distribution
 from nas.search.search import BASELINES, Search, arrays_file
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed

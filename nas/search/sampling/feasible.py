@@ -7,24 +7,23 @@ the trials told so far, so that a killed search resumes exactly and workers are 
 
 import itertools
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.journal import open_trial
-from nas.search.notes import Notes, first_of, left_aside, read_notes, write_notes
+from nas.search.notes import first_of, left_aside, read_notes
 from nas.search.sampling.mutants import mutated
+from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, draw, draw_target, draw_within, fit
-from nas.space.space import Knob, Knobs, Searchable, Value
+from nas.space.space import Knobs, Searchable, Value
 
 ATTEMPTS = 30
 """How often a proposal is varied when it is a network that the study has; the later half of the time for smaller
@@ -44,13 +43,13 @@ ENUMERABLE = 20_000
 left."""
 
 
-class FeasibleSampler(BaseSampler, ABC):
+class FeasibleSampler(ProposingSampler):
     """Samples every knob of the space jointly; the network is never over budget.
 
     The first trials are the `starts` (good networks of another budget), if any, and the space's default, fitted. A
     share `below` of the others aims at smaller networks (see `draw_target`). When nothing is found that the study does
-    not have, a known network is proposed all the same, for the caller to replay, and the trial's user attribute
-    "exhausted" says so. Raises BudgetError if the space has no network within budget.
+    not have, a known network is proposed all the same, for the caller to replay, and the proposal is `exhausted`.
+    Raises BudgetError if the space has no network within budget.
     """
 
     STARTUP: ClassVar[int] = 0
@@ -59,12 +58,12 @@ class FeasibleSampler(BaseSampler, ABC):
     def __init__(
         self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25, starts: Sequence[Knobs] = ()
     ) -> None:
+        super().__init__(space.knobs)
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
         self._beginnings = (*starts, self._defaults)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
-        self._distributions = {knob.name: distribution(knob) for knob in space.knobs}
-        self._ranges = {n: _continuous(kind) for n, kind in self._distributions.items() if not kind.single()}
+        self._ranges = {n: _continuous(kind) for n, kind in self.distributions.items() if not kind.single()}
         self._study_name = ""
         self.forget()
 
@@ -82,7 +81,7 @@ class FeasibleSampler(BaseSampler, ABC):
         return cls.explain is not FeasibleSampler.explain
 
     @abstractmethod
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Knobs to try next, within the target; `fitted` makes any knobs so."""
 
     def fitted(self, knobs: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
@@ -93,40 +92,24 @@ class FeasibleSampler(BaseSampler, ABC):
                 snapped[knob.name] = knob.options[knob.nearest(float(value))]
         return fit(self.space, snapped, target, rng)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Every knob, always: the search space is fixed."""
-        return self._distributions
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """One option a knob, of a network within budget. Noted whole on the trial before it is told knob by knob, so
-        that whoever takes over a trial killed in between completes the same network."""
-        proposal = read_notes(trial).proposal
-        if proposal is None:
-            proposal = self._proposed(study, trial)
-            write_notes(open_trial(study, trial.number), Notes(proposal=proposal))
-        return dict(proposal)
-
-    def _proposed(self, study: Study, trial: FrozenTrial) -> Knobs:
+    def proposal(self, study: Study, number: int) -> Proposal:
+        """One option a knob, of a network within budget."""
         if study.study_name != self._study_name:
             self.forget()
             self._study_name = study.study_name
-        seen = self.seen(study, besides=trial.number)
-        rng = np.random.default_rng(derive_seed(self.seed, "proposal", trial.number))
+        seen = self.seen(study)
+        rng = np.random.default_rng(derive_seed(self.seed, "proposal", number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
-        if trial.number < len(self._beginnings):  # alike in all strategies
-            knobs = fit(self.space, self._beginnings[trial.number], self.budget, np.random.default_rng(0))
+        if number < len(self._beginnings):  # alike in all strategies
+            knobs = fit(self.space, self._beginnings[number], self.budget, np.random.default_rng(0))
         elif len(told(study)) < self.STARTUP:
             knobs = self.begun(study, target, seen, rng)
         else:
-            knobs = dict(self.propose(study, trial, target, rng))
+            knobs = dict(self.propose(study, target, rng))
         if self.space.identity(knobs) not in seen:
-            return knobs
+            return Proposal(knobs)
         fresh = self._varied_until_new(knobs, target, seen, rng) or self._enumerated(seen, rng)
-        if fresh is None:
-            write_notes(open_trial(study, trial.number), Notes(exhausted=True))
-        return fresh or knobs
+        return Proposal(knobs, exhausted=True) if fresh is None else Proposal(fresh)
 
     def begun(self, study: Study, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
         """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the default or,
@@ -183,50 +166,18 @@ class FeasibleSampler(BaseSampler, ABC):
         fresh = draw(self.space, rng)
         return dict(knobs) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Never: a knob sampled alone could break the budget."""
-        raise ValueError(f"{param_name!r} is no knob of the space; its knobs are {', '.join(self._distributions)}")
-
-    def seen(self, study: Study, besides: int = -1) -> set[str]:
-        """Networks of the study's trials, whatever became of them, save those of one number."""
+    def seen(self, study: Study) -> set[str]:
+        """Networks of the study's trials, whatever became of them."""
         for other in study.get_trials(deepcopy=False):
-            complete = other.params.keys() == self._distributions.keys()
-            if complete and other.number not in self._identities and other.number != besides:
+            complete = other.params.keys() == self.distributions.keys()
+            if complete and other.number not in self._identities:
                 self._identities[other.number] = read_notes(other).network or self.space.identity(other.params)
-        return {identity for number, identity in self._identities.items() if number != besides}
-
-
-def distribution(knob: Knob) -> BaseDistribution:
-    """The knob for Optuna: numbers as a range in which the options lie (log where they spread over a factor of 8)."""
-    if knob.role == "choice":
-        return CategoricalDistribution(knob.options)
-    low, high = knob.options[0], knob.options[-1]
-    log = float(low) > 0 and float(high) / float(low) >= 8
-    if not all(isinstance(option, int) for option in knob.options):
-        return FloatDistribution(float(low), float(high), log=log)
-    return IntDistribution(int(low), int(high), log=log)
+        return set(self._identities.values())
 
 
 def _continuous(kind: BaseDistribution) -> BaseDistribution:
     """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
     return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
-
-
-def suggest(trial: Trial, knob: Knob) -> Value:
-    """The trial's option of the knob, through Optuna's own calls."""
-    kind = distribution(knob)
-    if isinstance(kind, IntDistribution):
-        return trial.suggest_int(knob.name, kind.low, kind.high, log=kind.log)
-    if isinstance(kind, FloatDistribution):
-        return trial.suggest_float(knob.name, kind.low, kind.high, log=kind.log)
-    return knob.options[knob.options.index(trial.suggest_categorical(knob.name, knob.options))]
-
-
-def exhausted(study: Study, number: int) -> bool:
-    """Whether nothing new was left to propose for the trial of that number."""
-    return read_notes(study.get_trials(deepcopy=False)[number]).exhausted
 
 
 def told(study: Study) -> list[FrozenTrial]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from nas.search.notes import first_of, left_aside
 from nas.search.sampling.feasible import UNIFORM, FeasibleSampler, told
@@ -94,11 +93,11 @@ class WalkSampler(FeasibleSampler):
             self.reached += unknown.values()
             self.known.update(zip(unknown, outcomes, strict=True))
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """The first network that the walk asks for and the study does not have."""
         if target.parameters < self.budget.parameters:
             return self.fitted(self._best(study), target, rng)
-        seen = self.seen(study, besides=trial.number)
+        seen = self.seen(study)
         wanted = self._first_unknown(self._outcomes(study), seen, self._beginning(study))
         return draw_within(self.space, target, rng) if wanted is None else self.knobs_of(wanted)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.search.sampling.walk import exchanges
@@ -17,10 +16,10 @@ class EvolutionSampler(FeasibleSampler):
     """Trials of the population."""
     SAMPLE = 8
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """A child."""
         population = told(study)[-self.STARTUP :]
-        seen = self.seen(study, besides=trial.number)
+        seen = self.seen(study)
         child: Knobs = {}
         for _ in range(self.STARTUP):
             sample = rng.choice(len(population), size=self.SAMPLE, replace=False)

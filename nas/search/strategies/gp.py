@@ -3,7 +3,7 @@
 import numpy as np
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import create_trial
 
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.space.budget import Budget
@@ -21,7 +21,7 @@ class GPSampler(FeasibleSampler):
     BEST = 30
     LATEST = 20
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Where the process expects to gain most; in a space of choices, its neighbourhood that is within budget."""
         trials = told(study)
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))

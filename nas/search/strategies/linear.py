@@ -42,7 +42,7 @@ class LinearSampler(FeasibleSampler):
         self._describer = Describer(self.space)
         self._scales = any(knob.role != "choice" for knob in self.space.knobs)
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """The most promising mutant."""
         trials = self._taught(told(study))
         known = [t.params for t in trials]
@@ -55,7 +55,7 @@ class LinearSampler(FeasibleSampler):
         if self._scales:
             coarse = learnt(columns, np.zeros((len(known), 0)), values, doubts)
             candidates = self._most_promising(coarse, candidates, rng)
-        seen = self.seen(study, besides=trial.number)
+        seen = self.seen(study)
         fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
         promise = self._drawn(model, self._describer.columns(fitted), self._describer.description(fitted), rng)
         ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]

@@ -11,12 +11,15 @@ benchmarks/feasible_tpe.py and benchmarks/strategies.py measure both beside othe
 """
 
 import math
+from collections.abc import Container
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.space.budget import Budget
@@ -40,14 +43,17 @@ class TPESampler(FeasibleSampler):
     PRIOR = 2.0
     """Weight, in trials, of the uniform distribution in each knob's density in a space of choices."""
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Knobs that resemble the good trials more than the rest."""
         trials = told(study)
         if all(knob.role == "choice" for knob in self.space.knobs):
-            return self._chosen(trials, target, self.seen(study, besides=trial.number), rng)
+            return self._chosen(trials, target, self.seen(study), rng)
         seed = int(rng.integers(2**32))
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, n_ei_candidates=self.CANDIDATES)
-        sample = tpe.sample_relative(*_learnt(study, trial, trials), self._ranges)
+        running = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.params]
+        known = _Told(sorted([*trials, *running], key=lambda t: t.number))
+        asked = create_trial(state=TrialState.RUNNING)
+        sample = tpe.sample_relative(optuna.create_study(direction="maximize", storage=known), asked, self._ranges)
         return self.fitted(self._defaults | sample, target, rng)
 
     def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
@@ -80,15 +86,19 @@ class TPESampler(FeasibleSampler):
         return density
 
 
-def _learnt(study: Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> tuple[Study, FrozenTrial]:
-    """Study and trial for Optuna: a copy of those told and running where predictions of trainings that went on are to
-    be left out."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if sum(bool(t.params) for t in complete) == len(trials):
-        return study, trial
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    others = [t for t in running if t.params and t.number != trial.number]
-    scratch = optuna.create_study(direction="maximize")
-    scratch.add_trials(sorted([*trials, *others], key=lambda t: t.number))
-    scratch.ask()
-    return scratch, scratch.get_trials(deepcopy=False)[-1]
+class _Told(InMemoryStorage):
+    """The trials of a study as Optuna's own samplers read them, whatever they write on the trial that they sample for:
+    there is none yet. Adding a thousand trials to a study of Optuna's takes as long as sampling."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._told = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Those that were told."""
+        return [t for t in self._told if states is None or t.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Nothing."""

@@ -4,7 +4,7 @@ Called under the run's lock "claim", one worker at a time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -16,12 +16,21 @@ from nas.machine.pulse import Pulse, fatal
 from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
-from nas.search.journal import open_trial, parse_study_name, trial_key, written_together
+from nas.search.journal import (
+    add_trial,
+    at_one_moment,
+    deaths_before,
+    key_of,
+    open_trial,
+    parse_study_name,
+    tell,
+    trial_key,
+)
 from nas.search.judging.forecasts import Forecaster
 from nas.search.judging.judge import Judge
-from nas.search.notes import Audited, Notes, first_of, left_aside, noted_trial, read_notes, write_notes
+from nas.search.notes import Audited, Notes, first_of, leave_aside, left_aside, noted_trial, read_notes, write_notes
 from nas.search.records import Record, RecordReader, common_failure
-from nas.search.sampling.feasible import suggest
+from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
 from nas.search.studies import studied
 from nas.space.space import Space
@@ -48,16 +57,15 @@ class Claims:
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
         bring the search forward; "nothing": it is done."""
-        if common_failure(self.reader.read(), SAME_FAILURES):
-            return "nothing"
-        waiting = self._settle_waiting()
-        lacking = self._lacking()
-        trial = self._take_over() or self._resume(nothing_new=lacking is None)
-        if trial is None and lacking is not None:
-            trial = lacking.ask()
-        if trial is None:
-            return "wait" if waiting else "nothing"
-        return self._prepare(trial) or "settled"
+        with at_one_moment(self.studies):
+            if common_failure(self.reader.read(), SAME_FAILURES):
+                return "nothing"
+            waiting = self._settle_waiting()
+            lacking = self._lacking()
+            claimed = self._take_over() or self._resume(nothing_new=lacking is None)
+            if claimed is None and lacking is not None:
+                return self._add(*lacking) or "settled"
+            return claimed or ("wait" if waiting else "nothing")
 
     def _running(self) -> Iterator[tuple[Study, int, Notes]]:
         """The trials that are not told yet: study, number, what is noted on them."""
@@ -76,21 +84,30 @@ class Claims:
             if twin is None:
                 write_notes(open_trial(study, number), Notes(waits_for=""))
             elif twin[1].state.is_finished():
-                _replay(open_trial(study, number), *twin)
+                tell(open_trial(study, number), _served_by(*twin, Notes()), twin[1].value, twin[1].state)
             else:
                 waiting += 1
         return waiting
 
-    def _take_over(self) -> Trial | None:
+    def _take_over(self) -> Claimed | None:
         """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
         for study, number, noted in self._running():
             if noted.waits_for or not self._is_orphan(noted):
                 continue
             trial = open_trial(study, number)
-            if not (reason := fatal(noted.deaths)):
-                return trial
-            fail(trial, reason)
+            if reason := fatal(noted.deaths):
+                fail(trial, reason)
+            elif not noted.network:  # of an earlier version, killed between two writes
+                leave_aside(study, [number])
+            else:
+                write_notes(trial, Notes(worker=self.slot))
+                return self._claimed(trial)
         return None
+
+    def _claimed(self, trial: Trial) -> Claimed:
+        self.pulse.write(trial_key(trial.study, trial), 0, 0)
+        space = studied(self.search, self.space, *parse_study_name(trial.study.study_name))
+        return trial, space.network(trial.params)
 
     def judge(self, records: Sequence[Record]) -> Judge:
         """The judge of the search's trainings, who has heard what a model of the space says of their networks."""
@@ -106,7 +123,7 @@ class Claims:
         with self.folder.lock(f"slot-{noted.worker}", wait=False) as free:
             return free
 
-    def _resume(self, *, nothing_new: bool) -> Trial | None:
+    def _resume(self, *, nothing_new: bool) -> Claimed | None:
         """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
         if self.search.stop == "none":
             return None
@@ -121,11 +138,11 @@ class Claims:
             return None
         study = self.studies[record.strategy, record.budget]
         stopped = study.get_trials(deepcopy=False)[record.latest]
-        study.add_trial(
+        trial = add_trial(
+            study,
             noted_trial(
                 Notes(
                     worker=self.slot,
-                    proposal=read_notes(stopped).proposal,
                     parameters=record.parameters,
                     macs=record.macs,
                     depth=record.depth,
@@ -139,12 +156,12 @@ class Claims:
                 params=stopped.params,
                 distributions=stopped.distributions,
                 intermediate_values=stopped.intermediate_values,
-            )
+            ),
         )
-        return open_trial(study, study.get_trials(deepcopy=False)[-1].number)
+        return self._claimed(trial)
 
-    def _lacking(self) -> Study | None:
-        """The study with the fewest trials of those that lack some; None if none does."""
+    def _lacking(self) -> tuple[str, int] | None:
+        """Strategy and budget of the study with the fewest trials of those that lack some; None if none does."""
         counts = {
             key: sum(
                 first_of(trial) == trial.number and trial.number not in aside
@@ -154,38 +171,50 @@ class Claims:
             for aside in [left_aside(study)]
         }
         lacking = [key for key, trials in counts.items() if trials < self.search.trials_of(key[0])]
-        return self.studies[min(lacking, key=lambda key: counts[key])] if lacking else None
+        return min(lacking, key=lambda key: counts[key]) if lacking else None
 
-    def _prepare(self, trial: Trial) -> Claimed | None:
-        """Draws the knobs, passes the gate and notes the network; None if a twin's result serves, now or later."""
-        write_notes(trial, Notes(worker=self.slot))
-        self.pulse.write(trial_key(trial.study, trial), 0, 0)
-        strategy, budget = parse_study_name(trial.study.study_name)
-        space = studied(self.search, self.space, strategy, budget)
-        with written_together(trial.study):
-            knobs = {knob.name: suggest(trial, knob) for knob in space.knobs}
-            cost = space.cost(knobs)
-            is_within = cost is not None and self.search.budget(budget).covers(cost)
-            if cost and is_within:
-                network = space.network(knobs)
-                identity = fingerprint(network, self.space.shape)
-                counted = Notes(parameters=cost.parameters, macs=cost.macs, depth=depth(network), network=identity)
-                write_notes(trial, counted)
-        if not is_within:  # the strategy's fault, not the search's
-            fail(trial, f"the strategy proposed what is no network within budget: {knobs}"[:300])
+    def _add(self, strategy: str, budget: int) -> Claimed | None:
+        """A new trial of that study, whole in one write: proposed, counted, compared with all others. None if nothing
+        is to be trained for it: a twin's result serves, now or later, or the gate has refused it."""
+        study, space = self.studies[strategy, budget], studied(self.search, self.space, strategy, budget)
+        sampler, number = study.sampler, len(study.get_trials(deepcopy=False))
+        assert isinstance(sampler, ProposingSampler)
+        if reason := fatal(deaths_before(study, number)):
+            self._add_failed(study, reason)
             return None
-        noted = read_notes(trial)
-        twin = self._twin(identity, trial.study, trial.number) if noted.continues is None else None
+        self.pulse.write(key_of(study, number), 0, 0)
+        knobs, exhausted = sampler.proposal(study, number)
+        cost = space.cost(knobs)
+        if cost is None or not self.search.budget(budget).covers(cost):  # the strategy's fault, not the search's
+            self._add_failed(study, f"the strategy proposed what is no network within budget: {knobs}"[:300])
+            return None
+        network = space.network(knobs)
+        identity = fingerprint(network, self.space.shape)
+        noted = Notes(
+            worker=self.slot,
+            exhausted=exhausted,
+            parameters=cost.parameters,
+            macs=cost.macs,
+            depth=depth(network),
+            network=identity,
+        )
+        told = {"params": knobs, "distributions": sampler.distributions}
+        twin = self._twin(identity, study, number)
         if twin is None:
-            if noted.epochs_before is None:
-                write_notes(trial, Notes(epochs_before=self._epochs_of(identity)))
-            return trial, network
-        self.pulse.clear()
+            noted = replace(noted, epochs_before=self._epochs_of(identity))
+            return add_trial(study, noted_trial(noted, state=TrialState.RUNNING, **told)), network
         if twin[1].state.is_finished():
-            _replay(trial, *twin)
+            served = _served_by(*twin, noted)
+            study.add_trial(noted_trial(served, state=twin[1].state, value=twin[1].value, **told))
         else:
-            write_notes(trial, Notes(waits_for=trial_key(*twin)))
+            waiting = replace(noted, waits_for=trial_key(*twin))
+            study.add_trial(noted_trial(waiting, state=TrialState.RUNNING, **told))
+        self.pulse.clear()
         return None
+
+    def _add_failed(self, study: Study, failure: str) -> None:
+        study.add_trial(noted_trial(Notes(worker=self.slot, failure=failure), state=TrialState.FAIL))
+        self.pulse.clear()
 
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
         """The trial whose result serves this one too: it trains the same network, or trained it to the end, or was
@@ -215,19 +244,20 @@ class Claims:
         return max((noted.stopped or 0 for noted in every if noted.network == identity), default=0)
 
 
-def _replay(trial: Trial, study: Study, twin: FrozenTrial) -> None:
-    """Tells the trial what its twin was told."""
-    noted, key = read_notes(twin), trial_key(study, twin)
+def _served_by(study: Study, twin: FrozenTrial, noted: Notes) -> Notes:
+    """The notes on a trial to which its twin's result is told."""
+    of_twin = read_notes(twin)
     if twin.state == TrialState.FAIL:
-        fail(trial, noted.failure)
-        return
-    write_notes(
-        trial, Notes(replayed=key, curve=noted.curve, stopped=noted.stopped, predicted_loss=noted.predicted_loss)
+        return replace(noted, failure=of_twin.failure)
+    return replace(
+        noted,
+        replayed=trial_key(study, twin),
+        curve=of_twin.curve,
+        stopped=of_twin.stopped,
+        predicted_loss=of_twin.predicted_loss,
     )
-    trial.study.tell(trial, twin.value)
 
 
 def fail(trial: Trial, reason: str) -> None:
     """Tells the trial that it has failed, and why, in one line."""
-    write_notes(trial, Notes(failure=reason))
-    trial.study.tell(trial, state=TrialState.FAIL)
+    tell(trial, Notes(failure=reason), state=TrialState.FAIL)

@@ -27,7 +27,7 @@ from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
 from nas.network.layers import Layer
-from nas.search.journal import parse_study_name, trial_key, written_together
+from nas.search.journal import parse_study_name, tell, trial_key, written_together
 from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import run_folder, weights_file, worker_file
@@ -76,8 +76,8 @@ class Worker:
         noted = read_notes(trial)
         return max([1, (noted.epochs_before or 0) + (noted.continues is not None), *reported])
 
-    def _judge(self, trial: Trial, rows: Rows) -> tuple[float, Notes] | None:
-        """The predicted accuracy and what to note if the training is to be stopped now; None if it goes on."""
+    def _judge(self, trial: Trial, rows: Rows) -> tuple[Predicted, tuple[float, Notes] | None]:
+        """What is predicted and, if the training is to be stopped now, its value and what to note."""
         records = self.claims.reader.read()
         name, budget = parse_study_name(trial.study.study_name)
         record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
@@ -85,14 +85,13 @@ class Worker:
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
         predicted = Predicted(len(rows), prediction.mean, prediction.scale, chance, prediction.power)
-        write_notes(trial, Notes(predictions=(predicted,)))
         verdict = judge.verdict(record, rows, prediction)
         least_chance = read_notes(trial).least_chance
         goes_on = verdict.goes_on if least_chance is None else verdict.goes_on_above(least_chance)
         if record.audited or goes_on:
-            return None
+            return predicted, None
         stopped = Notes(stopped=len(rows), predicted_loss=judge.last_loss(record, rows))
-        return min(max(prediction.mean, 0.0), 1.0), stopped
+        return predicted, (min(max(prediction.mean, 0.0), 1.0), stopped)
 
     def _train(self, trial: Trial, network: Layer) -> None:
         """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
@@ -106,9 +105,7 @@ class Worker:
         else:
             if ended is not None:
                 value, noted = ended
-                with written_together(trial.study):
-                    write_notes(trial, noted)
-                trial.study.tell(trial, value)
+                tell(trial, noted, value)
         self.claims.pulse.clear()
         self.timeline.write(trial_key(trial.study, trial))
 
@@ -131,22 +128,26 @@ class Worker:
             begin=self.timeline.begin,
         )
         for epoch in epochs:
-            self.timeline.begin("journal")
             assert epoch.validation_loss is not None
             assert epoch.validation_accuracy is not None
             curve.append([epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy])
             seconds.append(epoch.seconds)
-            if epoch.epoch not in reported:
-                trial.report(epoch.validation_accuracy, epoch.epoch)
-            if epoch.epoch < search.epochs:
-                self.timeline.begin("judge")
-                judged = epoch.epoch >= first_judged and rule.checks(epoch.epoch)
-                if judged and (ended := self._judge(trial, curve)):
-                    value, stopped = ended
-                    return value, replace(stopped, curve=curve, seconds=seconds)
-                if self.stopping.is_set():
-                    return None
-        self.timeline.begin("journal")
+            predictions: tuple[Predicted, ...] = ()
+            stops = None
+            self.timeline.begin("judge")
+            if epoch.epoch < search.epochs and epoch.epoch >= first_judged and rule.checks(epoch.epoch):
+                predicted, stops = self._judge(trial, curve)
+                predictions = (predicted,)
+            self.timeline.begin("journal")
+            with written_together(trial.study):
+                write_notes(trial, Notes(predictions=predictions))
+                if epoch.epoch not in reported:
+                    trial.report(epoch.validation_accuracy, epoch.epoch)
+            if stops:
+                value, stopped = stops
+                return value, replace(stopped, curve=curve, seconds=seconds)
+            if epoch.epoch < search.epochs and self.stopping.is_set():
+                return None
         almost_stopped = read_notes(trial).stopped is not None  # its last worker died when it was about to stop it
         return curve[-1][2], Notes(curve=curve, seconds=seconds, stopped=0 if almost_stopped else None)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.space.budget import Budget
@@ -12,6 +11,6 @@ from nas.space.space import Knobs
 class MutantsSampler(FeasibleSampler):
     """Changes one to three knobs of the space's default, fitted."""
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """A mutant of the default within the target."""
-        return self.mutant(self._defaults, target, self.seen(study, besides=trial.number), rng)
+        return self.mutant(self._defaults, target, self.seen(study), rng)

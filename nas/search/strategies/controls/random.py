@@ -2,7 +2,6 @@
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.space.budget import Budget
@@ -13,6 +12,6 @@ from nas.space.space import Knobs
 class RandomSampler(FeasibleSampler):
     """Draws every knob uniformly from its options."""
 
-    def propose(self, study: Study, trial: FrozenTrial, target: Budget, rng: np.random.Generator) -> Knobs:
+    def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """A uniform draw within the target."""
         return draw_within(self.space, target, rng)
