@@ -1,5 +1,7 @@
 """The report of a search: what is in the page, that it works in a browser without a network, that it can be watched."""
 
+import base64
+import gzip
 import json
 import math
 import re
@@ -191,8 +193,8 @@ def page(made: Path) -> str:
 
 def content_of(page: str) -> dict[str, Any]:
     """The data in a page."""
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    content: dict[str, Any] = json.loads(text)
+    (packed,) = re.findall(r'<script type="application/gzip" id="data">([A-Za-z0-9+/=]*)</script>', page)
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
     return content
 
 

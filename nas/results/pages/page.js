@@ -1,5 +1,13 @@
-"use strict";
-const DATA = JSON.parse(document.getElementById("data").textContent);
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+if (!("DecompressionStream" in window)) {
+  document.querySelector("header").append("The plots of this page need a browser of 2023 or later.");
+}
+const DATA = await unpacked(document.getElementById("data").textContent);
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 760px)");
 const touch = matchMedia("(pointer: coarse)");
