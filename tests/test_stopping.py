@@ -298,7 +298,11 @@ def test_what_another_model_forecasts_of_a_network_moves_its_prediction() -> Non
     others = [replace(trained(4, 0.5 + 0.01 * i), network=f"{i:016x}") for i in range(6)]
     young = trained(8, 0.4, epochs=2)
     plain = Judge(LONG, others).prediction(young, young.curve)
-    told = Judge(LONG, others, {young.network: (plain.mean + 0.2, 0.05)}).prediction(young, young.curve)
+    told = Judge(
+        LONG, others, lambda record: (plain.mean + 0.2, 0.05) if record.network == young.network else None
+    ).prediction(young, young.curve)
     assert plain.mean < told.mean < plain.mean + 0.2
-    elsewhere = Judge(LONG, others, {"0" * 15 + "f": (0.9, 0.05)}).prediction(young, young.curve)
+    elsewhere = Judge(
+        LONG, others, lambda record: (0.9, 0.05) if record.network == "0" * 15 + "f" else None
+    ).prediction(young, young.curve)
     assert elsewhere == plain

@@ -95,50 +95,78 @@ class RecordReader:
 
     search: Search
     studies: Mapping[tuple[str, int], Study]
-    _finished: dict[tuple[str, int, int], Notes] = field(default_factory=dict)
-    """The notes of finished trials, by strategy, budget and number: nobody writes on them any more."""
-    _records: dict[tuple[str, int, int, int], Record] = field(default_factory=dict)
-    """Records all of whose trials are finished, by strategy, budget, number and latest trial."""
+    told: int = 0
+    """Grows whenever a trial is found to have ended since the last look, or is left aside."""
+    _known: dict[tuple[str, int], "_Known"] = field(default_factory=dict)
+    _by_network: dict[str, dict[tuple[str, int, int], tuple[FrozenTrial, Notes]]] = field(default_factory=dict)
 
     def read(self) -> list[Record]:
         """As `read_records`."""
-        with at_one_moment(self.studies):
-            return self._read()
-
-    def _read(self) -> list[Record]:
-        records = []
-        for key in self.search.studies:
-            continued: dict[int, list[tuple[FrozenTrial, Notes]]] = {}
-            aside = left_aside(self.studies[key])
-            for trial in self.studies[key].get_trials(deepcopy=False):
-                if first_of(trial) in aside:
-                    continue
-                noted = self.notes(key, trial)
-                if noted.network or trial.state.is_finished():
-                    continued.setdefault(first_of(trial), []).append((trial, noted))
-            records += [self._record(key, trials) for trials in continued.values()]
+        self._look()
+        records = [record for key in self.search.studies for record in self._known[key].in_order()]
+        if not any(record.state == "replayed" and record.stopped for record in records):
+            return records
         measured = {(record.strategy, record.network): record for record in records if record.is_measured}
         return [_up_to_date(record, measured) for record in records]
 
-    def notes(self, key: tuple[str, int], trial: FrozenTrial) -> Notes:
-        """The notes on a trial of the study of that strategy and budget."""
-        known = self._finished.get((*key, trial.number))
-        if known is not None:
-            return known
-        noted = read_notes(trial)
-        if trial.state.is_finished():
-            self._finished[*key, trial.number] = noted
-        return noted
+    def trials_of(self, network: str) -> list[tuple[tuple[str, int], FrozenTrial, Notes]]:
+        """The trials of a network as they are now: strategy and budget, the trial, the notes on it."""
+        self._look()
+        found = self._by_network.get(network, {})
+        order = {key: place for place, key in enumerate(self.search.studies)}
+        places = sorted(found, key=lambda place: (order[place[:2]], place[2]))
+        return [(place[:2], *found[place]) for place in places]
 
-    def _record(self, key: tuple[str, int], trials: list[tuple[FrozenTrial, Notes]]) -> Record:
-        first, latest = trials[0][0].number, trials[-1][0]
-        known = self._records.get((*key, first, latest.number))
-        if known is not None:
-            return known
-        record = _record(*key, trials)
-        if latest.state.is_finished():
-            self._records[*key, first, latest.number] = record
-        return record
+    def proposed(self, strategy: str, budget: int) -> int:
+        """Networks that were proposed in a study until the last look."""
+        return len(self._known[strategy, budget].records)
+
+    def _look(self) -> None:
+        with at_one_moment(self.studies):
+            for key in self.search.studies:
+                self._look_at(key, self.studies[key])
+
+    def _look_at(self, key: tuple[str, int], study: Study) -> None:
+        aside = left_aside(study)
+        known = self._known.get(key)
+        if known is None or known.aside != aside:
+            known = self._known[key] = _Known(aside)
+            self.told += 1
+        trials = study.get_trials(deepcopy=False)
+        changed, known.unfinished = [*known.unfinished, *range(known.trials, len(trials))], []
+        known.trials = len(trials)
+        touched = set()
+        for trial in map(trials.__getitem__, changed):
+            if (first := first_of(trial)) in aside:
+                continue
+            noted = read_notes(trial)
+            if trial.state.is_finished():
+                self.told += 1
+            else:
+                known.unfinished.append(trial.number)
+            if noted.network or trial.state.is_finished():
+                known.continued.setdefault(first, {})[trial.number] = trial, noted
+                touched.add(first)
+            if noted.network:
+                self._by_network.setdefault(noted.network, {})[*key, trial.number] = trial, noted
+        for first in touched:
+            known.records[first] = _record(*key, list(known.continued[first].values()))
+
+
+@dataclass
+class _Known:
+    """A study at the last look: how many trials it had, which of them had not ended, and its records by the number of
+    their first trial."""
+
+    aside: set[int]
+    trials: int = 0
+    unfinished: list[int] = field(default_factory=list)
+    continued: dict[int, dict[int, tuple[FrozenTrial, Notes]]] = field(default_factory=dict)
+    """The trials of each record."""
+    records: dict[int, Record] = field(default_factory=dict)
+
+    def in_order(self) -> list[Record]:
+        return [self.records[first] for first in sorted(self.records)]
 
 
 def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> Record:

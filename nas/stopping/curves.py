@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -53,7 +54,7 @@ class Prediction:
 
     def quantile(self, share: float) -> float:
         """The value that the last epoch stays below with this probability (0 < share < 1)."""
-        deviation = float(special.stdtrit(TAILS, share))
+        deviation = _deviation(share)
         return self.mean + self.scale * math.copysign(abs(deviation) ** self.power, deviation)
 
     def interval(self, share: float) -> tuple[float, float]:
@@ -71,6 +72,11 @@ class Prediction:
             return float(self.mean > value)
         deviation = (self.mean - value) / self.scale
         return float(special.stdtr(TAILS, math.copysign(abs(deviation) ** (1 / self.power), deviation)))
+
+
+@lru_cache
+def _deviation(share: float) -> float:
+    return float(special.stdtrit(TAILS, share))
 
 
 def robust_range(values: Sequence[float]) -> tuple[float, float]:

@@ -23,10 +23,13 @@ def described(gathered: Gathered) -> tuple[dict[str, Any], int]:
     values; and how many networks' tables did not fit into the page."""
     tables: dict[str, list[tuple[int, ...]]] = {}
     words: dict[str, int] = {}
-    room, left_out = TABLE_BYTES, set()
+    room, left_out = TABLE_BYTES, set[str]()
     first = {trial.index for trial in gathered.front}
     for trial in sorted(gathered.trials, key=lambda t: (t.index not in first, -t.record.accuracy)):
         known = trial.record.network
+        if left_out and known and known not in tables:  # once there is no room, no more are made
+            left_out.add(known)
+            continue
         if known in tables or not (layers := trial.run.rows(trial.record)):
             continue
         cells = map(layer_cells, layers)

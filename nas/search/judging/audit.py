@@ -12,6 +12,7 @@ from scipy import stats
 
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
+from nas.stopping.curves import Prediction
 
 LEVELS = (50, 80, 95)
 """Intervals, in percent."""
@@ -37,19 +38,21 @@ def audit(search: Search, records: Iterable[Record]) -> dict[str, Any]:
         "epochs_spent": sum(longest.values()),
         "epochs_in_full": search.epochs * len(longest),
         "predictions": sum(len(record.predictions) for record in measured),
-        "coverage": {str(level): _coverage(measured, level) for level in LEVELS},
+        "coverage": _coverage(measured),
         "rank_correlation": [_ranked(measured, epoch) for epoch in range(1, search.epochs)] if measured else [],
     }
 
 
-def _coverage(measured: Sequence[Record], level: int) -> float | None:
-    """Share of the intervals, at every epoch at which one was given, that hold the accuracy of the last."""
-    inside = []
-    for record in measured:
-        for predicted in record.predictions:
-            low, high = predicted.prediction.interval(level / 100)
-            inside.append(low <= record.accuracy <= high)
-    return float(np.mean(inside)) if inside else None
+def _coverage(measured: Sequence[Record]) -> dict[str, float | None]:
+    """Share of the intervals of each level, at every epoch at which one was given, that hold the accuracy of the last
+    (see `nas.stopping.curves.Prediction.interval`)."""
+    given = [(p.mean, p.scale, p.power, record.accuracy) for record in measured for p in record.predictions]
+    if not given:
+        return {str(level): None for level in LEVELS}
+    mean, scale, power, last = np.array(given).T
+    bounds = {level: Prediction(0.0, 1.0).interval(level / 100)[1] for level in LEVELS}
+    off = np.abs(last - mean)
+    return {str(level): float(np.mean(off <= scale * bound**power)) for level, bound in bounds.items()}
 
 
 def _ranked(measured: Sequence[Record], epoch: int) -> dict[str, Any]:

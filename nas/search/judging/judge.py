@@ -6,13 +6,13 @@ to the end, and the strategies could not be compared. What curves look like is l
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from types import MappingProxyType
 
 import numpy as np
 
+from nas.search.judging.forecasts import Forecast, no_forecast
 from nas.search.notes import Rows
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
@@ -25,22 +25,20 @@ RECONSIDERED = 0.2
 """Chance that a stopped training just below the threshold goes on all the same, once more is known. In a search of 123
 networks on the digits it fell from 0.5 half-way to 0.02 shortly before the end (n = 1): between the two."""
 
+RECONSIDERED_AT_ONCE = 300
+"""Stopped trainings, those predicted best, that are judged anew at a look."""
+
 TAUGHT = 300
 """Trainings, the latest, that teach what curves look like: more take longer to learn from at every look, and tell
 hardly more."""
 
 
 class Judge:
-    """The rule of a search, with what its records teach. `forecasts` are what a model of the space says of networks, by
-    fingerprint: mean and deviation of the accuracy at the last epoch, without having seen the network trained."""
+    """The rule of a search, with what its records teach. `forecast` is what a model of the space says of a network:
+    mean and deviation of the accuracy at the last epoch, without having seen it trained."""
 
-    def __init__(
-        self,
-        search: Search,
-        records: Iterable[Record],
-        forecasts: Mapping[str, tuple[float, float]] = MappingProxyType({}),
-    ) -> None:
-        self.search, self._forecasts = search, forecasts
+    def __init__(self, search: Search, records: Iterable[Record], forecast: Forecast = no_forecast) -> None:
+        self.search, self._forecast = search, forecast
         self._networks: dict[tuple[str, str], Record] = {}
         longest: dict[str, Record] = {}
         for record in records:
@@ -49,8 +47,7 @@ class Judge:
                 self._networks[key] = _longer(self._networks.get(key), record)
                 longest[record.network] = _longer(longest.get(record.network), record)
         self._known = sorted(longest.values(), key=lambda record: record.latest)[-TAUGHT:]
-        self._curves = {key: self._curve(record) for key, record in self._networks.items()}
-        self._extrapolator = Extrapolator([self._curves[r.strategy, r.network] for r in self._known], search.epochs)
+        self._extrapolator = Extrapolator([self._curve(self._networks[_key(r)]) for r in self._known], search.epochs)
         self._by_size: dict[str, list[tuple[int, str]]] = {}
         for (strategy, network), record in self._networks.items():
             self._by_size.setdefault(strategy, []).append((record.parameters, network))
@@ -67,9 +64,9 @@ class Judge:
         """Whether the training goes on."""
         if self.rule.heeds_best_alone:
             best = self._best_rival(record)
-            rivals = [] if best is None else [self._curves[best]]
+            rivals = [] if best is None else [self._curve(self._networks[best])]
         else:
-            rivals = [self._curves[key] for key in self._rivals(record)]
+            rivals = [self._curve(self._networks[key]) for key in self._rivals(record)]
         return self.rule.judge(curve(record, rows), prediction, rivals)
 
     def to_beat(self, record: Record) -> float:
@@ -109,6 +106,10 @@ class Judge:
     def _frozen_verdicts(self, records: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
         """The stopped trainings that the rule may take up again, and what it says of them now."""
         frozen = _frozen(records) if self.rule.resumes else []
+        if len(frozen) > RECONSIDERED_AT_ONCE:
+            hopeful = sorted(frozen, key=lambda record: -record.value)[:RECONSIDERED_AT_ONCE]
+            kept = {id(record) for record in hopeful}
+            frozen = [record for record in frozen if id(record) in kept]
         predictions = self._extrapolator.predict_all([self._curve(record) for record in frozen])
         return frozen, [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
 
@@ -147,7 +148,7 @@ class Judge:
 
     def _curve(self, record: Record, rows: Rows | None = None) -> Curve:
         """What is known of the training of a record, with what is forecast of its network."""
-        forecast = self._forecasts.get(record.network)
+        forecast = self._forecast(record)
         known = curve(record, rows)
         return known if forecast is None else replace(known, forecast=forecast)
 
@@ -185,6 +186,10 @@ def _frozen(records: Sequence[Record]) -> list[Record]:
     """Stopped trainings of networks that nobody is training."""
     busy = {record.network for record in records if record.state in ("running", "waiting")}
     return [record for record in records if record.state == "stopped" and record.network not in busy]
+
+
+def _key(record: Record) -> tuple[str, str]:
+    return record.strategy, record.network
 
 
 def _longer(one: Record | None, other: Record) -> Record:

@@ -208,13 +208,17 @@ class Front:
 def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
     """The result of a search so far."""
     ours = {"nas": __version__, "python": platform.python_version()}
+    found: dict[str, list[Found]] = {}
+    for record in records:
+        if record.is_measured:
+            found.setdefault(record.network, []).append(Found(record.strategy, record.budget, record.number))
     return Front(
         search=search,
         versions=ours | {package: version(package) for package in PACKAGES},
         shape=space.shape,
         classes=space.classes,
         counts=count(records, search),
-        networks=tuple(_network(record, records, space) for record in pareto_front(records)),
+        networks=tuple(_network(record, found[record.network], space) for record in pareto_front(records)),
         baselines=tuple(_baseline(record) for record in records if record.strategy == BASELINES),
         stopping=audit(search, records),
         comparison=compare(courses(search, records), average_random(search, records), ("trials", "epochs")),
@@ -222,7 +226,7 @@ def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
     )
 
 
-def _network(record: Record, records: Sequence[Record], space: Space) -> FrontNetwork:
+def _network(record: Record, found_by: Sequence[Found], space: Space) -> FrontNetwork:
     layers = space.network(record.knobs)
     return FrontNetwork(
         network=record.network,
@@ -232,9 +236,7 @@ def _network(record: Record, records: Sequence[Record], space: Space) -> FrontNe
         validation_accuracy=record.accuracy,
         validation_loss=record.curve[-1][1],
         knobs=record.knobs,
-        found_by=tuple(
-            Found(r.strategy, r.budget, r.number) for r in records if r.network == record.network and r.is_measured
-        ),
+        found_by=tuple(found_by),
         curve=tuple(CurvePoint(number, *row) for number, row in enumerate(record.curve, start=1)),
         layers=layers,
     )

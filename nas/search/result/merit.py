@@ -37,6 +37,10 @@ nothing of how far the others are spread (three standard deviations of a normal 
 FEWEST_MODELLED = 8
 """Networks from which on a model is learnt from them."""
 
+MOST_MODELLED = 600
+"""Networks, the most accurate of each budget, that a model is learnt from: its time grows with the cube of their
+number."""
+
 FEWEST, MOST = 3, 5
 """Networks on a shortlist."""
 
@@ -55,7 +59,8 @@ class Merit:
 def merits(search: Search, space: Searchable, records: Sequence[Record]) -> dict[str, Merit]:
     """The merit of every measured network of a run, whichever strategy found it, by its fingerprint. `space` is that of
     the search. What is expected of a network is what a linear model learns from the others
-    (`nas.search.sampling.surrogate`); of one that is none of the space's, the mean of those near it in size."""
+    (`nas.search.sampling.surrogate`); of one that is none of the space's, or not among the MOST_MODELLED, the mean of
+    those near it in size."""
     found = {record.network: record for record in reversed(measured(records))}
     if not found:
         return {}
@@ -64,11 +69,23 @@ def merits(search: Search, space: Searchable, records: Sequence[Record]) -> dict
     noise = np.array([noise_of(accuracy, search.validation_images) for accuracy in accuracies])
     expected = _mean_of_the_near(sizes, accuracies)
     names = {knob.name for knob in space.knobs}
-    modelled = [i for i, record in enumerate(found.values()) if set(record.knobs) == names]
+    of_space = [i for i, record in enumerate(found.values()) if set(record.knobs) == names]
+    modelled = _most_accurate(of_space, list(found.values()), search.budgets)
     if len(modelled) >= FEWEST_MODELLED:
         all_knobs = [list(found.values())[i].knobs for i in modelled]
         expected[modelled] = Describer(space).model(all_knobs, list(accuracies[modelled])).left_out()[0]
     return dict(zip(found, smoothed(accuracies, noise, expected), strict=True))
+
+
+def _most_accurate(of_space: Sequence[int], records: Sequence[Record], budgets: Sequence[int]) -> list[int]:
+    """Places of at most MOST_MODELLED of those records, as many of each budget."""
+    if len(of_space) <= MOST_MODELLED:
+        return list(of_space)
+    kept: set[int] = set()
+    for budget in budgets:
+        own = [i for i in of_space if records[i].budget == budget]
+        kept.update(sorted(own, key=lambda i: -records[i].accuracy)[: MOST_MODELLED // len(budgets)])
+    return sorted(kept)
 
 
 def _as_losses_say(records: Sequence[Record]) -> Vector:

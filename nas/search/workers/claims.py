@@ -53,6 +53,7 @@ class Claims:
 
     def __post_init__(self) -> None:
         self.reader = RecordReader(self.search, self.studies)
+        self._judge: tuple[int, Judge] | None = None
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
@@ -110,8 +111,11 @@ class Claims:
         return trial, space.network(trial.params)
 
     def judge(self, records: Sequence[Record]) -> Judge:
-        """The judge of the search's trainings, who has heard what a model of the space says of their networks."""
-        return Judge(self.search, records, self._forecaster.forecasts(records))
+        """The judge of the search's trainings, who has heard what a model of the space says of their networks; the same
+        as long as no more was told until the records were read."""
+        if self._judge is None or self._judge[0] != self.reader.told:
+            self._judge = self.reader.told, Judge(self.search, records, self._forecaster.forecast(records))
+        return self._judge[1]
 
     @cached_property
     def _forecaster(self) -> Forecaster:
@@ -162,14 +166,7 @@ class Claims:
 
     def _lacking(self) -> tuple[str, int] | None:
         """Strategy and budget of the study with the fewest trials of those that lack some; None if none does."""
-        counts = {
-            key: sum(
-                first_of(trial) == trial.number and trial.number not in aside
-                for trial in study.get_trials(deepcopy=False)
-            )
-            for key, study in self.studies.items()
-            for aside in [left_aside(study)]
-        }
+        counts = {key: self.reader.proposed(*key) for key in self.studies}
         lacking = [key for key, trials in counts.items() if trials < self.search.trials_of(key[0])]
         return min(lacking, key=lambda key: counts[key]) if lacking else None
 
@@ -219,29 +216,20 @@ class Claims:
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:
         """The trial whose result serves this one too: it trains the same network, or trained it to the end, or was
         stopped by the same strategy. Another strategy may go on where one has stopped."""
-        strategy, _ = parse_study_name(study.study_name)
+        strategy, budget = parse_study_name(study.study_name)
         found: tuple[Study, FrozenTrial] | None = None
-        for key, other in self.studies.items():
-            same_strategy = key[0] == strategy
-            for frozen in other.get_trials(deepcopy=False):
-                noted = self.reader.notes(key, frozen)
-                itself = other is study and frozen.number == number
-                if itself or noted.network != identity or not noted.is_original:
-                    continue
-                if not noted.stopped or not frozen.state.is_finished():
-                    return other, frozen
-                if same_strategy:
-                    found = other, frozen
+        for key, frozen, noted in self.reader.trials_of(identity):
+            if (key, frozen.number) == ((strategy, budget), number) or not noted.is_original:
+                continue
+            if not noted.stopped or not frozen.state.is_finished():
+                return self.studies[key], frozen
+            if key[0] == strategy:
+                found = self.studies[key], frozen
         return found
 
     def _epochs_of(self, identity: str) -> int:
         """Epochs for which trials that were stopped have trained the network."""
-        every = (
-            self.reader.notes(key, trial)
-            for key, study in self.studies.items()
-            for trial in study.get_trials(deepcopy=False)
-        )
-        return max((noted.stopped or 0 for noted in every if noted.network == identity), default=0)
+        return max((noted.stopped or 0 for _, _, noted in self.reader.trials_of(identity)), default=0)
 
 
 def _served_by(study: Study, twin: FrozenTrial, noted: Notes) -> Notes:

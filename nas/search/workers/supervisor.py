@@ -15,7 +15,7 @@ from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
 from nas.machine.pulse import Pulse
 from nas.search.journal import note_death
-from nas.search.judging.forecasts import Forecaster, Forecasts, no_forecasts
+from nas.search.judging.forecasts import Forecast, Forecaster, no_forecast
 from nas.search.judging.judge import Judge
 from nas.search.records import Record, RecordReader
 from nas.search.result.front import sweep_weights, write_front
@@ -23,6 +23,10 @@ from nas.search.search import Search, worker_file
 from nas.space.space import Space
 
 POLL_SECONDS = 0.2
+
+PAUSE = 9.0
+"""Times as long as pareto.json took to write it is not written again: of thousands of trials, that takes a while."""
+
 FAILED_STARTS = 5
 KILLED_STARTS = 20
 
@@ -39,8 +43,8 @@ class Snapshot:
     finished_before: int
     time_limit: float | None = None
     """Seconds after which it is to stop."""
-    forecasts: Callable[[Sequence[Record]], Forecasts] = no_forecasts
-    """What the workers' judges hear of the networks."""
+    forecast: Callable[[Sequence[Record]], Forecast] = lambda _: no_forecast
+    """What the workers' judges hear of the networks, by the records."""
 
     @property
     def total(self) -> int:
@@ -62,7 +66,7 @@ class Snapshot:
         """Whether every trial is told and no stopped training should go on."""
         if self.finished < self.total or len(self.records) > self.finished:
             return False
-        judge = Judge(self.search, self.records, self.forecasts(self.records))
+        judge = Judge(self.search, self.records, self.forecast(self.records))
         return judge.to_resume(self.records, nothing_new=True)[0] is None and judge.to_audit(self.records) is None
 
     @property
@@ -99,6 +103,8 @@ class Supervisor:
     _deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
     """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
     _stopping: Ending | None = None
+    _write_again: float = 0.0
+    """When pareto.json may be written again."""
 
     def __post_init__(self) -> None:
         self._reader = RecordReader(self.search, self.studies)
@@ -143,9 +149,8 @@ class Supervisor:
                 alive = self._keep_alive(pool, snapshot)
                 if not alive:  # what the last worker told since
                     snapshot = self._look(snapshot.seconds, finished_before)
-                if snapshot.finished != written or not alive:
-                    write_front(self.folder, snapshot.records, self.search, self.space)
-                    sweep_weights(self.folder, snapshot.records)
+                if not alive or (snapshot.finished != written and time.monotonic() >= self._write_again):
+                    self._write(snapshot.records)
                     written = snapshot.finished
                 if self.view:
                     self.view.update(snapshot)
@@ -162,9 +167,15 @@ class Supervisor:
                     pool.kill()
                 self._stop(pool, "interrupted")
 
+    def _write(self, records: list[Record]) -> None:
+        started = time.monotonic()
+        write_front(self.folder, records, self.search, self.space)
+        sweep_weights(self.folder, records)
+        self._write_again = time.monotonic() + PAUSE * (time.monotonic() - started)
+
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
         records = self._reader.read()
-        return Snapshot(self.search, records, seconds, finished_before, self.time_limit, self._forecaster.forecasts)
+        return Snapshot(self.search, records, seconds, finished_before, self.time_limit, self._forecaster.forecast)
 
     @cached_property
     def _forecaster(self) -> Forecaster:
