@@ -238,6 +238,12 @@ def test_help_imports_no_heavy_library() -> None:
     assert heavy_after(code) == "[]"
 
 
+def test_a_search_and_its_workers_do_without_what_takes_long_to_import() -> None:
+    code = "import nas.api, nas.search.workers.worker, sys; print('scipy.stats' in sys.modules, 'plotly' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
 def test_nas_search_can_be_called_whatever_was_imported_before() -> None:
     code = "import nas.search.search\ntry: nas.search(budget=10)\nexcept nas.UserError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ def journal_size(out: Path) -> int:
     return journal.stat().st_size if journal.exists() else 0
 
 
-@pytest.mark.parametrize(("kills", "trials"), [(5, 8), pytest.param(20, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "trials"), [(3, 8), pytest.param(20, 20, marks=pytest.mark.slow)])
 def test_a_search_killed_at_random_moments_gives_the_uninterrupted_result(
     kills: int, trials: int, tmp_path: Path
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_search_killed_at_random_moments_gives_the_uninterrupted_result(
     assert (tmp_path / "killed" / "pareto.json").read_bytes() == (tmp_path / "whole" / "pareto.json").read_bytes()
 
 
-@pytest.mark.parametrize(("kills", "trials"), [(4, 24), pytest.param(10, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "trials"), [(3, 18), pytest.param(10, 60, marks=pytest.mark.slow)])
 def test_killing_one_of_two_workers_again_and_again_loses_nothing(kills: int, trials: int, tmp_path: Path) -> None:
     rng = random.Random(1)
     arguments = searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=trials, epochs=3)

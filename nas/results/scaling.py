@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from nas.errors import RunError
 from nas.network.folds import depth, rows
 from nas.network.layers import Conv, GlobalPool, Layer, Shape
@@ -125,6 +123,8 @@ def _law(name: str, sizes: list[float], values: list[float]) -> Law:
         return Law(name, is_power, math.nan, math.nan, math.nan, len(values))
     if len(set(values)) == 1 and len(values) > 2:
         return Law(name, is_power, 0.0, 0.0, 0.0, len(values))
+    from scipy import stats
+
     fitted = stats.linregress(sizes, [math.log10(value) for value in values] if is_power else values)
     slope = float(fitted.slope)
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 2) * fitted.stderr)  # nan for two values

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import stats
+from scipy import special
 
 from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.margin import Margin, in_words, margin_of
@@ -89,4 +89,4 @@ def luck(networks: int, deviation: float) -> float:
     >>> [round(luck(networks, 1.0), 1) for networks in (1, 20, 50, 200)]
     [0.0, 1.9, 2.2, 2.7]
     """
-    return deviation * float(stats.norm.ppf((networks - 0.375) / (networks + 0.25)))
+    return deviation * float(special.ndtri((networks - 0.375) / (networks + 0.25)))

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -50,7 +50,7 @@ def reach_of(values: Sequence[float]) -> float | None:
     """Half the 95 % interval of the mean by Student's t; None where the values are too few, or all equal."""
     if len(values) < FEWEST_SEEDS or len(set(values)) == 1:
         return None
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 from optuna.study import Study
-from scipy import stats
 
 from nas.errors import UserError
 from nas.machine.timeline import Stretch, read_timelines
@@ -208,5 +207,7 @@ def wilson(accuracy: float, images: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in wilson(0.5, 100)]
     [0.404, 0.596]
     """
+    from scipy import stats
+
     low, high = stats.binomtest(round(accuracy * images), images).proportion_ci(0.95, method="wilson")
     return float(low), float(high)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from nas.search.records import Record
 from nas.search.search import BASELINES, Search
+from nas.stopping.checks import ranks
 from nas.stopping.curves import Prediction
 
 LEVELS = (50, 80, 95)
@@ -68,7 +68,7 @@ def _ranked(measured: Sequence[Record], epoch: int) -> dict[str, Any]:
 
 
 def _correlation(one: Any, other: Any) -> float | None:
-    """None of too few, or where either does not vary."""
+    """Spearman's; None of too few, or where either does not vary."""
     if len(one) < LEAST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    return float(stats.spearmanr(one, other).statistic)
+    return float(np.corrcoef(ranks(one), ranks(other))[0, 1])

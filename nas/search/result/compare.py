@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from nas.errors import RunError
 from nas.search.records import Record
@@ -215,6 +214,8 @@ def interval_of_mean(differences: Vector) -> list[float] | None:
         return None
     if np.ptp(differences) == 0:
         return [float(differences[0])] * 2
+    from scipy import stats
+
     found = stats.bootstrap(
         (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
@@ -225,6 +226,8 @@ def rank_test(differences: Vector) -> float | None:
     """Two-sided p of Wilcoxon's signed-rank test; None for a single difference."""
     if len(differences) < 2:
         return None
+    from scipy import stats
+
     return 1.0 if not differences.any() else float(stats.wilcoxon(differences).pvalue)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from nas.search.records import Record
 from nas.search.result.front import measured
@@ -97,6 +96,8 @@ def _as_losses_say(records: Sequence[Record]) -> Vector:
         return accuracies
     low, high = robust_range(list(losses))
     cut = np.clip(losses, low, high)
+    from scipy import stats
+
     line = stats.linregress(cut, accuracies)
     if np.ptp(cut) == 0 or line.slope >= 0:  # it says nothing, or that the worse fitted are the better
         return accuracies
