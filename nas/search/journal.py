@@ -5,7 +5,7 @@ The only file that reaches into what Optuna does not offer.
 
 import fcntl
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError, in_one_line
 from nas.machine.folders import WorkFolder, cut_torn_line
-from nas.search.notes import Notes, read_notes, write_notes
-from nas.stored import stored
+from nas.search.notes import Notes, note_death_before, read_notes, write_notes
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -155,7 +154,8 @@ def written_together(study: Study) -> Iterator[None]:
 def at_one_moment(studies: Mapping[Any, Study]) -> Iterator[None]:
     """The studies of a run are read once meanwhile, however often they are asked. Only what was written here is sure to
     be seen beside that."""
-    storage = next(iter(studies.values()))._storage  # as in open_trial
+    study = next(iter(studies.values()))
+    storage = study._storage  # as in open_trial
     assert isinstance(storage, _RunStorage)
     with storage.journal.at_one_moment():
         yield
@@ -192,20 +192,8 @@ def note_death(studies: Mapping[tuple[str, int], Study], key: str, place: str) -
     for study in studies.values():
         number = len(study.get_trials(deepcopy=False))
         if key_of(study, number) == key:
-            study.set_user_attr(_deaths_before(number), [*deaths_before(study, number), place])
+            note_death_before(study, number, place)
         for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial_key(study, frozen) == key:
                 with suppress(UpdateFinishedTrialError):
                     write_notes(open_trial(study, frozen.number), Notes(deaths=[*read_notes(frozen).deaths, place]))
-
-
-def deaths_before(study: Study, number: int) -> Sequence[str]:
-    """Where workers died over the trial of that number before it was there."""
-    deaths: list[str] = stored(
-        study.user_attrs.get(_deaths_before(number), []), list[str], f"deaths of {key_of(study, number)}"
-    )
-    return deaths
-
-
-def _deaths_before(number: int) -> str:
-    return f"deaths {number}"

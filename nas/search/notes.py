@@ -146,3 +146,15 @@ def leave_aside(study: Study, numbers: Iterable[int]) -> None:
 def left_aside(study: Study) -> set[int]:
     """Numbers of the trials that count for nothing."""
     return set(study.user_attrs.get("left aside", ()))
+
+
+def note_death_before(study: Study, number: int, place: str) -> None:
+    """Notes that a worker died at that place over the trial of that number, which is not there yet."""
+    study.set_user_attr(f"deaths {number}", [*deaths_before(study, number), place])
+
+
+def deaths_before(study: Study, number: int) -> Sequence[str]:
+    """Where workers died over the trial of that number before it was there."""
+    name = f"deaths {number}"
+    deaths: list[str] = stored(study.user_attrs.get(name, []), list[str], name)
+    return deaths

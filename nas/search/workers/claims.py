@@ -19,7 +19,6 @@ from nas.network.serial import fingerprint
 from nas.search.journal import (
     add_trial,
     at_one_moment,
-    deaths_before,
     key_of,
     open_trial,
     parse_study_name,
@@ -28,7 +27,17 @@ from nas.search.journal import (
 )
 from nas.search.judging.forecasts import Forecaster
 from nas.search.judging.judge import Judge
-from nas.search.notes import Audited, Notes, first_of, leave_aside, left_aside, noted_trial, read_notes, write_notes
+from nas.search.notes import (
+    Audited,
+    Notes,
+    deaths_before,
+    first_of,
+    leave_aside,
+    left_aside,
+    noted_trial,
+    read_notes,
+    write_notes,
+)
 from nas.search.records import Record, RecordReader, common_failure
 from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
