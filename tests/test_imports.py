@@ -239,7 +239,9 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 def test_a_search_and_its_workers_do_without_what_takes_long_to_import() -> None:
-    code = "import nas.api, nas.search.workers.worker, sys; print('scipy.stats' in sys.modules, 'plotly' in sys.modules)"
+    code = (
+        "import nas.api, nas.search.workers.worker, sys; print('scipy.stats' in sys.modules, 'plotly' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
 

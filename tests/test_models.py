@@ -456,3 +456,24 @@ def test_every_classifier_of_torchvision_gets_a_new_head() -> None:
         if not name.startswith("regnet"):  # not to be made on the meta device
             check_ends(name)
     assert torchvision_model("regnet_x_400mf", 7)(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"])
+def test_a_torchvision_model_trains_on_a_single_image(name: str) -> None:
+    """Whose last values are one a channel, which have no variance."""
+    torch.manual_seed(0)
+    module = torchvision_model(name, 3)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    nn.functional.cross_entropy(module(torch.randn(1, 3, 16, 16)), torch.tensor([1])).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+    assert any((value != before[key]).any() for key, value in module.state_dict().items())
+    assert module(torch.randn(2, 3, 16, 16)).shape == (2, 3)
+
+
+def test_a_network_of_ours_trains_on_a_single_image() -> None:
+    module = to_module(Sequence((Conv(3, 4, 3), BatchNorm(4), GlobalPool(), Flatten(), Linear(4, 2))))
+    images = torch.randn(1, 3, 1, 1)
+    nn.functional.cross_entropy(module(images), torch.tensor([1])).backward()  # type: ignore[no-untyped-call]
+    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in module.parameters())

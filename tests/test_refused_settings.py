@@ -10,7 +10,7 @@ import searching
 from nas.cli.main import main
 from nas.errors import RefusedSettingError, SpaceError
 from nas.network.blocks import classifier, stage
-from nas.network.layers import Conv, Layer, Linear, Sequence, Shape
+from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.search import run_folder
 from nas.search.workers.refused import read_refusals
 from nas.space.budget import Budget
@@ -59,6 +59,21 @@ class Lazy(Architecture):
 
 
 @dataclass(frozen=True)
+class Endless(Architecture):
+    """Makes networks larger than a float can say."""
+
+    kind: str = knob("basic", "conv")
+    kernel: int = knob(3, 5)
+    width: int = width_knob(*range(2, 40))
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        inner = 10**400 if self.kernel == 5 else 4
+        body = stage(self.kind, 1, shape[0], self.width, kernel=3, stride=1)
+        ends = (Linear(self.width, inner), Linear(inner, classes))
+        return Sequence((body, GlobalPool(), Flatten(), *ends))
+
+
+@dataclass(frozen=True)
 class NeedsTwo(Architecture):
     """The default makes no network, and no single change mends it."""
 
@@ -83,7 +98,7 @@ class Never(Architecture):
         raise OSError("no such file:\n  weights.txt")
 
 
-@pytest.mark.parametrize("architecture", [Picky, Lazy, NeedsTwo])
+@pytest.mark.parametrize("architecture", [Picky, Lazy, Endless, NeedsTwo])
 @pytest.mark.parametrize("most", [300, 500])
 def test_networks_are_drawn_and_fitted_around_them(architecture: type[Architecture], most: int) -> None:
     space, rng, budget = bind(architecture, SHAPE, CLASSES), np.random.default_rng(0), Budget(most)

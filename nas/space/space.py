@@ -32,6 +32,9 @@ from nas.network.serial import fingerprint
 TRIED = 100
 """Settings tried where the default makes no network, before the space is refused."""
 
+MOST_COUNTED = 2**63
+"""Parameters or multiply-adds from which on a network is none."""
+
 Value = int | float | bool | str
 Knobs = Mapping[str, Value]
 Role = Literal["choice", "ordered", "width"]
@@ -221,11 +224,14 @@ class Space:
         the data's shape, RefusedSettingError where its layers cannot be counted."""
         network = self.network(knobs)
         try:
-            return cost_and_shape(network, self.shape)
+            counted, scores = cost_and_shape(network, self.shape)
         except ShapeError:
             raise
         except Exception as error:  # whatever a layer with a field of another type makes the counting stumble over
             raise self._refused(knobs, in_one_line(error)) from error
+        if max(counted.parameters, counted.macs) > MOST_COUNTED:
+            raise self._refused(knobs, f"it must have at most {MOST_COUNTED:,} parameters and multiply-adds")
+        return counted, scores
 
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the layer tree."""

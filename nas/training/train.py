@@ -42,8 +42,16 @@ def best_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+    return "bf16" if _instructions() & {"avx512_bf16", "amx_bf16"} else "fp32"
+
+
+def _instructions() -> set[str]:
+    """What the processor has, as Linux tells it; older versions of torch do not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
 
 
 Network = Layer | Callable[[], nn.Module]

@@ -177,7 +177,10 @@ def batch_norm(
     x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, momentum: float, epsilon: float
 ) -> Tensor:
     """`torch.nn.functional.batch_norm` in training: x [N, C, H, W] normalised by its own mean and variance, of which
-    the running ones [C] take up a share of `momentum`."""
+    the running ones [C] take up a share of `momentum`. A single value a channel has no variance: it is normalised by
+    the running ones, which stay."""
+    if x.numel() == x.shape[1]:
+        return nn.functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, epsilon)
     positions = positions_a_row(x)
     if positions and weight.dtype == torch.float32:
         result: Tensor = _BatchNormByRows.apply(x, weight, bias, mean, variance, momentum, epsilon, positions)

@@ -35,7 +35,28 @@ def torchvision_model(name: str, classes: int, channels: int = 3, pretrained: bo
     if channels < 1 or (pretrained and channels != 3):
         wanted = "pretrained weights need 3 channels" if pretrained else "images need at least 1 channel"
         raise SpaceError(f"{wanted} but got {channels}")
-    return _with_ends(_without_auxiliary_heads(_built(name, pretrained)), classes, channels)
+    return _for_single_images(_with_ends(_without_auxiliary_heads(_built(name, pretrained)), classes, channels))
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's, which in training refuses a single value a channel, as of one image: it has no variance, and is
+    normalised by the running mean and variance, which stay."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same shape."""
+        if not self.training or x.numel() > x.shape[1]:
+            return super().forward(x)
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(x, *known, False, 0.0, self.eps)
+
+
+def _for_single_images(module: nn.Module) -> nn.Module:
+    for path, inner in list(module.named_modules()):
+        if type(inner) is nn.BatchNorm2d:
+            norm = BatchNorm2d(inner.num_features, inner.eps, inner.momentum)
+            norm.load_state_dict(inner.state_dict())
+            module.set_submodule(path, norm)
+    return module
 
 
 def _built(name: str, pretrained: bool) -> nn.Module:

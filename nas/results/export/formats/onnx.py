@@ -25,10 +25,10 @@ def onnx_model(module: nn.Module, shape: Shape, opset: int = OPSET) -> Any:
         warnings.simplefilter("ignore")  # the exporter's, about its own deprecated calls
         program = torch.onnx.export(
             module,
-            (torch.zeros(2, *shape),),  # of a batch of 1 it would take the 1 for fixed
+            (torch.zeros(2, *shape),),  # of a batch of 1 it would take the 1 for fixed; the model takes it all the same
             input_names=["images"],
             output_names=["scores"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=2)},),
             opset_version=opset,
             dynamo=True,
             verbose=False,
