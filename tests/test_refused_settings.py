@@ -12,6 +12,7 @@ from nas.errors import RefusedSettingError, SpaceError
 from nas.network.blocks import classifier, stage
 from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.search import run_folder
+from nas.search.studies import BaselineSpace
 from nas.search.workers.refused import read_refusals
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable, default_within, draw, draw_within, fit
@@ -158,3 +159,14 @@ def test_a_search_skips_them_and_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "of which the space's network() made none: ValueError: too wide (the first: kind=" in done.stderr
     assert main(["space", str(tmp_path / "tiny.py"), "--dataset", "digits"]) == 0
     assert "of which the space's network() made none" in " ".join(capsys.readouterr().err.split())
+
+
+def test_knobs_that_a_space_or_the_baselines_lack_are_refused() -> None:
+    """As of a journal whose studies were mixed up."""
+    space = Space(Picky, SHAPE, CLASSES)
+    with pytest.raises(SpaceError, match="space 'picky' has no knob 'network'"):
+        space.network({"network": "vgg"})
+    baselines = BaselineSpace(("resnet", "vgg"), Budget(10_000), SHAPE, CLASSES)
+    for knobs in ({"kernel": 3}, {"network": "mobilenet"}, {}):
+        with pytest.raises(SpaceError, match="the baselines are resnet, vgg; .* is none of them"):
+            baselines.network(knobs)

@@ -63,7 +63,9 @@ class BaselineSpace:
         return (Knob("network", self.names, "choice"),)
 
     def network(self, knobs: Knobs) -> Layer:
-        """The scaled network."""
+        """The scaled network. Raises SpaceError for one that was not among the baselines."""
+        if knobs.get("network") not in self.names:
+            raise SpaceError(f"the baselines are {', '.join(self.names)}; {dict(knobs)} is none of them")
         network = scaled(str(knobs["network"]), self.budget, self.shape, self.classes)
         assert network is not None
         return network

@@ -192,7 +192,10 @@ class Space:
         return checked
 
     def network(self, knobs: Knobs) -> Layer:
-        """The layer tree of the knobs. Raises RefusedSettingError if the space's own code fails, whatever it raises."""
+        """The layer tree of the knobs. Raises RefusedSettingError if the space's own code fails, whatever it raises,
+        SpaceError for knobs that it lacks."""
+        if unknown := knobs.keys() - self.defaults.keys():
+            raise SpaceError(f"space {self.name!r} has no knob {', '.join(sorted(map(repr, unknown)))}")
         architecture = self.architecture(**knobs)
         try:
             network = architecture.network(self.shape, self.classes)
