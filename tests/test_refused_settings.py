@@ -168,5 +168,5 @@ def test_knobs_that_a_space_or_the_baselines_lack_are_refused() -> None:
         space.network({"network": "vgg"})
     baselines = BaselineSpace(("resnet", "vgg"), Budget(10_000), SHAPE, CLASSES)
     for knobs in ({"kernel": 3}, {"network": "mobilenet"}, {}):
-        with pytest.raises(SpaceError, match="the baselines are resnet, vgg; .* is none of them"):
+        with pytest.raises(SpaceError, match=r"the baselines are resnet, vgg; .* is none of them"):
             baselines.network(knobs)
