@@ -202,6 +202,15 @@ def test_an_archive_put_there_by_hand_is_unpacked_without_network(
     assert load_search_data("cifar100", seed=0, directory=directory).classes == 2
 
 
+def test_a_damaged_archive_put_there_by_hand_is_named(published: Path, offline: None, tmp_path: Path) -> None:
+    for content in (b"", (published / CIFAR.filename).read_bytes()[:-10], b"<html>no such page</html>"):
+        (tmp_path / CIFAR.filename).write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            load_search_data("cifar100", seed=0, directory=tmp_path)
+        named = f"{tmp_path / CIFAR.filename} is damaged: it is not the published file and cannot be downloaded: "
+        assert str(caught.value).startswith(named)
+
+
 def test_unpacked_files_that_are_damaged_are_unpacked_again(published: Path, offline: None, tmp_path: Path) -> None:
     (published / "cifar-100-python" / "train").write_bytes(b"cut sho")
     assert load_search_data("cifar100", seed=0, directory=published).classes == 2

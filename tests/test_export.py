@@ -529,6 +529,11 @@ def test_a_training_with_dropout_and_an_input_size_is_exported_as_it_was_validat
     for backend in ("torch", "onnxruntime"):
         done = subprocess.run([*command, "--backend", backend], capture_output=True, text=True, check=True)
         assert_same(predicted(done.stdout), best_five(module, images, split.class_names))
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` that has seen enough
+    told = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert told.stderr == ""
 
 
 def test_a_model_of_torchvision_or_an_unfinished_training_is_refused(

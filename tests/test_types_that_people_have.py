@@ -18,6 +18,7 @@ from nas.search.options import SearchOptions
 from nas.space.named import parse_knobs
 from nas.space.space import Architecture, bind, knob, knobs_of, width_knob
 from nas.training.recipe import Recipe
+from nas.training.recipes import named_recipe
 
 ASKED = SearchOptions(dataset="digits", budget=2_000)
 
@@ -100,6 +101,13 @@ def test_a_recipe_takes_them() -> None:
     recipe = Recipe(**given(epochs=np.int64(3), batch_size=64.0, augmentation=["crop"], learning_rate=np.float64(0.5)))
     assert (recipe.epochs, recipe.batch_size, recipe.augmentation, recipe.learning_rate) == (3, 64, ("crop",), 0.5)
     assert {type(recipe.epochs), type(recipe.batch_size)} == {int}
+
+
+def test_a_file_of_a_recipe_may_have_the_line_ends_and_the_mark_of_windows(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_bytes(b"\xef\xbb\xbfepochs = 3\r\nbatch_size = 64\r\n")
+    recipe = named_recipe(str(file), 1_000)
+    assert (recipe.epochs, recipe.batch_size) == (3, 64)
 
 
 class Kind(StrEnum):

@@ -69,9 +69,11 @@ class Download:
             with file_lock(directory / ".download.lock", wait=True):
                 return self._on_disk(part, directory) or self._downloaded(part, directory, progress)
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason, there = " ".join(str(error).split()).rstrip("."), directory / self.place
+            found = f"{there} is damaged: it is not the published file" if there.is_file() else f"{self.name} is not"
+            found += "" if there.is_file() else f" in {directory}"
             raise DataError(
-                f"{self.name} is not in {directory} and cannot be downloaded: {reason}. Put its files there "
+                f"{found} and cannot be downloaded: {reason}. Put its files there "
                 f"by hand ({directory / self.place}), or give --dataset a .npz file or an image folder, or --dataset "
                 "digits."
             ) from error
