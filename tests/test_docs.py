@@ -52,7 +52,7 @@ def test_the_lowest_versions_are_those_that_are_asked_for() -> None:
     asked = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
     bounds = dict(re.findall(r"([\w-]+)>=([\d.]+)", " ".join(asked)))
     lowest = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (CHECKOUT / "constraints.lowest.txt").read_text(), re.M))
-    assert set(bounds) - set(lowest) == {"torch", "torchvision"}
+    assert set(bounds) <= set(lowest)
     for package, version in lowest.items():
         assert f"{version}.0".startswith(f"{bounds[package]}."), package
 

@@ -3,8 +3,6 @@
 import contextlib
 import re
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -22,7 +20,7 @@ from nas.data.arrays import (
     first_names,
     labelled_images,
 )
-from nas.errors import DataError
+from nas.errors import DataError, in_one_line
 from nas.machine.folders import readable
 
 if TYPE_CHECKING:
@@ -102,8 +100,10 @@ def _archive(path: Path) -> Iterator[Any]:
         try:
             # Of a damaged file, numpy leaves open what it opened itself.
             archive = np.load(opened.enter_context(path.open("rb")), allow_pickle=False)
-        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} cannot be read as .npz: {error}. Write it with numpy.savez.") from error
+        except Exception as error:  # whatever numpy stumbles over in a damaged file
+            raise DataError(
+                f"{path} cannot be read as .npz: {in_one_line(error)}. Write it with numpy.savez."
+            ) from error
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path} holds one array, not a .npz archive. Write it with numpy.savez.")
         yield opened.enter_context(archive)
@@ -112,8 +112,10 @@ def _archive(path: Path) -> Iterator[Any]:
 def _member(archive: Any, path: Path, name: str) -> npt.NDArray[Any]:
     try:
         array = archive[name]
-    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{name} of {path} cannot be read: {error}. Save plain arrays with numpy.savez.") from error
+    except Exception as error:  # as above
+        raise DataError(
+            f"{name} of {path} cannot be read: {in_one_line(error)}. Save plain arrays with numpy.savez."
+        ) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{name} of {path} is not an array. Save plain arrays with numpy.savez.")
     return array

@@ -102,6 +102,14 @@ class SqueezeExcitation(nn.Module):
         return x * nn.functional.hardsigmoid(self.excite(gate))
 
 
+class GlobalMaxPool(nn.Module):
+    """The maximum over all positions: torch's own has no form in ONNX in its older versions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C, 1, 1]."""
+        return x.amax((2, 3), keepdim=True)
+
+
 class Subsample(nn.Module):
     """Every `stride`-th position; channels padded with zeros, or cut, to `outputs` (He et al. 2015, option A)."""
 

@@ -88,6 +88,7 @@ _PARTS: dict[type[Layer], tuple[Any, ...]] = {
     layers.Shift: (parts.Shift,),
     layers.SqueezeExcitation: (parts.SqueezeExcitation,),
     layers.Subsample: (parts.Subsample,),
+    layers.GlobalPool: (parts.GlobalMaxPool,),
     layers.Tied: (parts.SqueezeExcitation, parts.Again, parts.Tied),
     layers.SignLinear: (parts.signs, parts.SignLinear),
 }
@@ -133,7 +134,8 @@ def torch_source(network: Layer, shape: Shape) -> str:
 
 
 def _kinds(layer: Layer) -> set[type[Layer]]:
-    return {type(layer)}.union(*map(_kinds, children(layer)))
+    own = set() if layer == layers.GlobalPool("average") else {type(layer)}  # torch has one for the mean
+    return own.union(*map(_kinds, children(layer)))
 
 
 def _expression(layer: Layer, shape: Shape) -> list[_Line]:
@@ -227,7 +229,7 @@ def _leaf(layer: Layer) -> str:
             kind = "nn.MaxPool2d" if layer.statistic == "max" else "nn.AvgPool2d"
             return f"{kind}({layer.size}{_keywords(layer, stride=layer.size, padding=0)})"
         case layers.GlobalPool():
-            return "nn.AdaptiveMaxPool2d(1)" if layer.statistic == "max" else "nn.AdaptiveAvgPool2d(1)"
+            return "GlobalMaxPool()" if layer.statistic == "max" else "nn.AdaptiveAvgPool2d(1)"
         case layers.Flatten():
             return "nn.Flatten()"
         case layers.Linear():
