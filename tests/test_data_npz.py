@@ -46,7 +46,9 @@ def test_an_npz_file_is_a_data_set(tmp_path: Path) -> None:
 def test_the_test_arrays_of_an_npz_are_not_read_for_a_search(tmp_path: Path) -> None:
     file = npz(tmp_path, x_test=np.array([{"pickled": "never loaded"}], object), y_test=np.array(["no label"]))
     assert load_search_data(str(file), seed=0).classes == 2
-    with pytest.raises(DataError, match=r"^x_test of .*pets\.npz cannot be read: ValueError: Object arrays cannot be loaded"):
+    with pytest.raises(
+        DataError, match=r"^x_test of .*pets\.npz cannot be read: ValueError: Object arrays cannot be loaded"
+    ):
         load_test(str(file))
 
 

@@ -31,7 +31,7 @@ from nas.cli.main import build_parser, main
 from nas.data.arrays import centre_square
 from nas.data.augment import DeviceData, normalised
 from nas.data.load import load_search_data
-from nas.errors import BudgetError, UserError
+from nas.errors import BudgetError, RunError, UserError
 from nas.network.folds import children, parameters
 from nas.network.layers import (
     KINDS,
@@ -64,6 +64,7 @@ from nas.network.serial import fingerprint, from_json
 from nas.results.export.card import Measured, ModelCard, Preprocessing, card_text
 from nas.results.export.difference import MismatchError, difference
 from nas.results.export.export import export_network
+from nas.results.export.exportable import Exportable
 from nas.results.export.formats import FORMATS, Contents
 from nas.results.export.formats.onnx import onnx_model
 from nas.results.trainings import training_command
@@ -681,3 +682,18 @@ def test_what_an_export_that_was_killed_left_goes_with_the_next(tmp_path: Path, 
     (left / "card.md").write_text("half a ca")
     assert main(["export", str(run), "--budget", "4K", "--to", str(tmp_path / "model")]) == 0
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["4000"]
+
+
+def test_weights_of_another_network_or_without_sense_are_refused() -> None:
+    network = Sequence((GlobalPool(), Flatten(), Linear(1, 2)))
+    weights = to_module(network).state_dict()
+    card: Any = None
+    assert Exportable(network, weights, card, "weights of it").weights is weights
+    other = to_module(Sequence((GlobalPool(), Flatten(), Linear(1, 3)))).state_dict()
+    for wrong, words in (
+        (other, "weights of it: they are of another network"),
+        ({}, "weights of it: they are of another network"),
+        ({name: value * torch.nan for name, value in weights.items()}, "weights of it: they hold values that are no"),
+    ):
+        with pytest.raises(RunError, match=words):
+            Exportable(network, wrong, card, "weights of it")

@@ -15,6 +15,7 @@ from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.layers import Layer, with_dropout
+from nas.network.modules.module import to_module
 from nas.results.confirming.confirmed import best_confirmed
 from nas.results.confirming.content import read_confirmed
 from nas.results.export.card import Measured, ModelCard, Preprocessing
@@ -43,12 +44,20 @@ from nas.training.training import (
 @dataclass(frozen=True, eq=False)
 class Exportable:
     """A network, its trained weights, a state_dict of `nas.network.modules.module.to_module(network)`, and what is
-    known of it. `origin` says in words where the weights come from."""
+    known of it. `origin` says in words where the weights come from. Raises RunError for weights of another network, or
+    that hold what is no number."""
 
     network: Layer
     weights: dict[str, Tensor]
     card: ModelCard
     origin: str
+
+    def __post_init__(self) -> None:
+        own = to_module(self.network).state_dict()
+        if {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in self.weights.items()}:
+            raise RunError(f"{self.origin}: they are of another network than the one told beside them; train it again")
+        if not all(torch.isfinite(value).all() for value in self.weights.values()):
+            raise RunError(f"{self.origin}: they hold values that are no numbers; train it again")
 
 
 def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[str, Exportable]:

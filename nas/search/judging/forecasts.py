@@ -37,7 +37,7 @@ class Forecaster:
     def forecast(self, records: Iterable[Record]) -> Forecast:
         """The forecast of any network, from those of the records that were measured; of one of these, from the others.
         Nothing while fewer than FEWEST were, nor of what is no network of the space."""
-        of_space = [record for record in records if record.network and set(record.knobs) == self._names]
+        of_space = [record for record in records if record.network and record.knobs.keys() == self._names]
         of_space.sort(key=lambda record: (record.is_measured, record.latest))  # what was measured counts
         own = {record.network: record for record in of_space}
         known = sorted((r for r in own.values() if r.is_measured), key=lambda r: (r.latest, r.network))[-MOST:]

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.notes import first_of, left_aside, read_notes
 from nas.search.sampling.mutants import mutated
+from nas.search.sampling.outcomes import Outcome, outcome
 from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -70,6 +71,7 @@ class FeasibleSampler(ProposingSampler):
     def forget(self) -> None:
         """Drops what was remembered of a study only to save time."""
         self._identities: dict[int, str] = {}
+        self._outcomes_of: dict[int, Outcome] = {}
 
     def explain(self, study: Study) -> list[str] | None:
         """What the strategy did in a study so far, step by step in words; None if it keeps no log."""
@@ -166,11 +168,16 @@ class FeasibleSampler(ProposingSampler):
         fresh = draw(self.space, rng)
         return dict(knobs) | {self.space.knobs[i].name: fresh[self.space.knobs[i].name] for i in chosen}
 
+    def outcome_of(self, trial: FrozenTrial) -> Outcome:
+        """What a trial of the study that has ended came to."""
+        if trial.number not in self._outcomes_of:
+            self._outcomes_of[trial.number] = outcome(trial)
+        return self._outcomes_of[trial.number]
+
     def seen(self, study: Study) -> set[str]:
         """Networks of the study's trials, whatever became of them."""
         for other in study.get_trials(deepcopy=False):
-            complete = other.params.keys() == self.distributions.keys()
-            if complete and other.number not in self._identities:
+            if other.number not in self._identities and other.params.keys() == self.distributions.keys():
                 self._identities[other.number] = read_notes(other).network or self.space.identity(other.params)
         return set(self._identities.values())
 
@@ -184,6 +191,5 @@ def told(study: Study) -> list[FrozenTrial]:
     """The completed trials that have knobs, in the order in which their networks were proposed; of a training that was
     stopped and went on, the last one."""
     complete, aside = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), left_aside(study)
-    return list(
-        {first_of(trial): trial for trial in complete if trial.params and first_of(trial) not in aside}.values()
-    )
+    latest = {first_of(trial): trial for trial in complete if trial.params}
+    return [trial for first, trial in latest.items() if first not in aside]

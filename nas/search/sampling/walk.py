@@ -16,7 +16,7 @@ from optuna.study import Study
 from nas.search.notes import first_of, left_aside
 from nas.search.sampling.feasible import UNIFORM, FeasibleSampler, told
 from nas.search.sampling.mutants import mutated
-from nas.search.sampling.outcomes import Outcome, outcome
+from nas.search.sampling.outcomes import Outcome
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
 from nas.space.draw import draw_within, fit
@@ -165,7 +165,7 @@ class WalkSampler(FeasibleSampler):
                 continue
             if trial.state.is_finished() and len(trial.params) == len(self._names):
                 identity = self._identities.get(trial.number) or self.identity(self.point(trial.params))
-                found[identity] = outcome(trial)
+                found[identity] = self.outcome_of(trial)
         return found
 
     def _beginning(self, study: Study) -> Point:

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from nas.search.sampling.feasible import FeasibleSampler, told
 from nas.search.sampling.mutants import mutated
-from nas.search.sampling.outcomes import outcome, worths
+from nas.search.sampling.outcomes import worths
 from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw
@@ -47,7 +47,7 @@ class LinearSampler(FeasibleSampler):
         trials = self._taught(told(study))
         known = [t.params for t in trials]
         columns, description = self._describer.columns(known), self._describer.description(known)
-        values, doubts = worths([outcome(t) for t in trials])
+        values, doubts = worths([self.outcome_of(t) for t in trials])
         model = learnt(columns, description, values, doubts)
         smoothed, _ = model.predict(columns, description)
         parents = [known[i] for i in np.argsort(-smoothed, kind="stable")[: self.PARENTS]]
