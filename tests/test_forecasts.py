@@ -28,7 +28,7 @@ def networks(count: int, state: str = "trained") -> list[Record]:
 
 def test_few_networks_forecast_nothing() -> None:
     few = networks(FEWEST - 1)
-    assert Forecaster(SPACE).forecast(few)(few[0]) is None
+    assert Forecaster(SPACE).forecast(few)(few) == [None] * len(few)
 
 
 def test_networks_are_forecast_from_the_others_within_what_is_said_to_be_uncertain() -> None:
@@ -36,10 +36,10 @@ def test_networks_are_forecast_from_the_others_within_what_is_said_to_be_uncerta
     waiting = [replace(each, state="running", network=f"w{each.number}") for each in networks(20)]
     forecast = Forecaster(SPACE).forecast([*known, *waiting])
     new = [replace(each, network=f"n{each.number}") for each in waiting]
-    asked = [np.array(list(map(forecast, group))) for group in (new, waiting)]
+    asked = [np.array(forecast(group)) for group in (new, waiting)]
     assert asked[0] == pytest.approx(asked[1])
     for group in (known, waiting):
-        told = np.array(list(map(forecast, group)))
+        told = np.array(forecast(group))
         truth = np.array([0.5 - 0.05 * float(each.knobs["blocks2"]) for each in group])
         assert np.corrcoef(told[:, 0], truth)[0, 1] > 0.9
         assert np.mean(np.abs(told[:, 0] - truth) < 2 * told[:, 1]) > 0.8
@@ -47,11 +47,11 @@ def test_networks_are_forecast_from_the_others_within_what_is_said_to_be_uncerta
 
 def test_baselines_are_not_forecast() -> None:
     foreign = replace(record({}, 0.5), knobs={"baseline": "resnet"}, network="b")
-    assert Forecaster(SPACE).forecast([*networks(20), foreign])(foreign) is None
+    assert Forecaster(SPACE).forecast([*networks(20), foreign])([foreign]) == [None]
 
 
 def test_a_network_measured_by_one_strategy_and_stopped_by_another_is_measured() -> None:
     known = networks(FEWEST)
     stopped = replace(known[0], strategy="greedy", state="stopped", stopped=1)
     with_it, without = Forecaster(SPACE).forecast([*known, stopped]), Forecaster(SPACE).forecast(known)
-    assert list(map(with_it, [*known, stopped])) == list(map(without, [*known, known[0]]))
+    assert with_it([*known, stopped]) == without([*known, known[0]])

@@ -12,6 +12,7 @@ import nas
 from nas.data.load import load_search_data
 from nas.search.judging.audit import audit
 from nas.search.judging.choice import chosen_rule
+from nas.search.judging.forecasts import Forecast
 from nas.search.judging.judge import Judge, is_audited, is_judged
 from nas.search.notes import Audited, Predicted
 from nas.search.options import SearchOptions
@@ -298,11 +299,11 @@ def test_what_another_model_forecasts_of_a_network_moves_its_prediction() -> Non
     others = [replace(trained(4, 0.5 + 0.01 * i), network=f"{i:016x}") for i in range(6)]
     young = trained(8, 0.4, epochs=2)
     plain = Judge(LONG, others).prediction(young, young.curve)
-    told = Judge(
-        LONG, others, lambda record: (plain.mean + 0.2, 0.05) if record.network == young.network else None
-    ).prediction(young, young.curve)
+
+    def forecast(network: str, mean: float) -> Forecast:
+        return lambda records: [(mean, 0.05) if record.network == network else None for record in records]
+
+    told = Judge(LONG, others, forecast(young.network, plain.mean + 0.2)).prediction(young, young.curve)
     assert plain.mean < told.mean < plain.mean + 0.2
-    elsewhere = Judge(
-        LONG, others, lambda record: (0.9, 0.05) if record.network == "0" * 15 + "f" else None
-    ).prediction(young, young.curve)
+    elsewhere = Judge(LONG, others, forecast("0" * 15 + "f", 0.9)).prediction(young, young.curve)
     assert elsewhere == plain

@@ -1,7 +1,7 @@
 """What a model of the space forecasts of networks, whatever their curves show: a prior for the judge of trainings."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,15 +15,13 @@ FEWEST = 10
 MOST = 200
 """Networks, the latest, that a forecast is made from: its time grows with the cube of their number."""
 
-TOGETHER = 256
-"""Networks that are forecast at once, when one of them is asked for."""
-
-Forecast = Callable[[Record], tuple[float, float] | None]
-"""Mean and deviation of the accuracy at the last epoch, None where nothing is forecast."""
+Forecast = Callable[[Sequence[Record]], Sequence[tuple[float, float] | None]]
+"""Mean and deviation of the accuracy at the last epoch of each network, None where nothing is forecast."""
 
 
-def no_forecast(record: Record) -> None:
+def no_forecast(records: Sequence[Record]) -> list[None]:
     """What is forecast where no model is asked: nothing."""
+    return [None] * len(records)
 
 
 class Forecaster:
@@ -37,17 +35,15 @@ class Forecaster:
     def forecast(self, records: Iterable[Record]) -> Forecast:
         """The forecast of any network, from those of the records that were measured; of one of these, from the others.
         Nothing while fewer than FEWEST were, nor of what is no network of the space."""
-        of_space = [record for record in records if record.network and record.knobs.keys() == self._names]
-        of_space.sort(key=lambda record: (record.is_measured, record.latest))  # what was measured counts
-        own = {record.network: record for record in of_space}
-        known = sorted((r for r in own.values() if r.is_measured), key=lambda r: (r.latest, r.network))[-MOST:]
+        measured = [r for r in records if r.is_measured and r.network and r.knobs.keys() == self._names]
+        own = {record.network: record for record in sorted(measured, key=lambda record: record.latest)}
+        known = sorted(own.values(), key=lambda record: (record.latest, record.network))[-MOST:]
         if len(known) < FEWEST:
             return no_forecast
         model = self._model(known)
-        means, deviations = (map(float, values) for values in model.left_out())
-        found = dict(zip((record.network for record in known), zip(means, deviations, strict=True), strict=True))
-        others = [record for record in own.values() if record.network not in found]
-        return _Forecast(model, self._describer, self._names, others, found)
+        told = zip(*(map(float, values) for values in model.left_out()), strict=True)
+        found = dict(zip((record.network for record in known), told, strict=True))
+        return _Forecast(model, self._describer, self._names, found)
 
     def _model(self, known: Sequence[Record]) -> Surrogate:
         """What the networks teach; that of the last call where they are the same."""
@@ -61,26 +57,19 @@ class Forecaster:
 
 @dataclass
 class _Forecast:
-    """What a model forecasts; a network that is asked for brings its neighbours in `others` with it."""
+    """What a model forecasts, remembered by network."""
 
     model: Surrogate
     describer: Describer
     names: set[str]
-    others: Sequence[Record]
     found: dict[str, tuple[float, float]]
-    places: dict[str, int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.places = {record.network: place for place, record in enumerate(self.others)}
-
-    def __call__(self, record: Record) -> tuple[float, float] | None:
-        if record.network not in self.found and record.network and set(record.knobs) == self.names:
-            place = self.places.get(record.network)
-            first = 0 if place is None else place - place % TOGETHER
-            asked = [record] if place is None else self.others[first : first + TOGETHER]
-            knobs = [each.knobs for each in asked]
+    def __call__(self, records: Sequence[Record]) -> list[tuple[float, float] | None]:
+        asked = {r.network: r.knobs for r in records if r.network and r.network not in self.found}
+        asked = {network: knobs for network, knobs in asked.items() if knobs.keys() == self.names}
+        if asked:
+            knobs = list(asked.values())
             mean, uncertain = self.model.predict(self.describer.columns(knobs), self.describer.description(knobs))
-            deviations = map(float, np.hypot(uncertain, self.model.noise))
-            told = zip(map(float, mean), deviations, strict=True)
-            self.found.update(zip((each.network for each in asked), told, strict=True))
-        return self.found.get(record.network)
+            deviations = np.hypot(uncertain, self.model.noise)
+            self.found.update(zip(asked, zip(map(float, mean), map(float, deviations), strict=True), strict=True))
+        return [self.found.get(record.network) for record in records]

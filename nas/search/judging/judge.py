@@ -47,7 +47,8 @@ class Judge:
                 self._networks[key] = _longer(self._networks.get(key), record)
                 longest[record.network] = _longer(longest.get(record.network), record)
         self._known = sorted(longest.values(), key=lambda record: record.latest)[-TAUGHT:]
-        self._extrapolator = Extrapolator([self._curve(self._networks[_key(r)]) for r in self._known], search.epochs)
+        taught = self._curves([self._networks[record.strategy, record.network] for record in self._known])
+        self._extrapolator = Extrapolator(taught, search.epochs)
         self._by_size: dict[str, list[tuple[int, str]]] = {}
         for (strategy, network), record in self._networks.items():
             self._by_size.setdefault(strategy, []).append((record.parameters, network))
@@ -58,15 +59,15 @@ class Judge:
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
-        return self._extrapolator.predict(self._curve(record, rows))
+        return self._extrapolator.predict(self._curves([record], rows)[0])
 
     def verdict(self, record: Record, rows: Rows, prediction: Prediction) -> Verdict:
         """Whether the training goes on."""
         if self.rule.heeds_best_alone:
             best = self._best_rival(record)
-            rivals = [] if best is None else [self._curve(self._networks[best])]
+            rivals = self._curves([] if best is None else [self._networks[best]])
         else:
-            rivals = [self._curve(self._networks[key]) for key in self._rivals(record)]
+            rivals = self._curves([self._networks[key] for key in self._rivals(record)])
         return self.rule.judge(curve(record, rows), prediction, rivals)
 
     def to_beat(self, record: Record) -> float:
@@ -110,7 +111,7 @@ class Judge:
             hopeful = sorted(frozen, key=lambda record: -record.value)[:RECONSIDERED_AT_ONCE]
             kept = {id(record) for record in hopeful}
             frozen = [record for record in frozen if id(record) in kept]
-        predictions = self._extrapolator.predict_all([self._curve(record) for record in frozen])
+        predictions = self._extrapolator.predict_all(self._curves(frozen))
         return frozen, [self.verdict(r, r.curve, found) for r, found in zip(frozen, predictions, strict=True)]
 
     def to_audit(self, records: Sequence[Record]) -> Record | None:
@@ -146,11 +147,10 @@ class Judge:
         """How many networks of its strategy have at most as many parameters."""
         return bisect_right(self._by_size.get(record.strategy, []), record.parameters, key=lambda size: size[0])
 
-    def _curve(self, record: Record, rows: Rows | None = None) -> Curve:
-        """What is known of the training of a record, with what is forecast of its network."""
-        forecast = self._forecast(record)
-        known = curve(record, rows)
-        return known if forecast is None else replace(known, forecast=forecast)
+    def _curves(self, records: Sequence[Record], rows: Rows | None = None) -> list[Curve]:
+        """What is known of the trainings of the records, with what is forecast of their networks."""
+        told = zip((curve(record, rows) for record in records), self._forecast(records), strict=True)
+        return [known if forecast is None else replace(known, forecast=forecast) for known, forecast in told]
 
 
 def is_judged(search: Search, strategy: str) -> bool:
@@ -186,10 +186,6 @@ def _frozen(records: Sequence[Record]) -> list[Record]:
     """Stopped trainings of networks that nobody is training."""
     busy = {record.network for record in records if record.state in ("running", "waiting")}
     return [record for record in records if record.state == "stopped" and record.network not in busy]
-
-
-def _key(record: Record) -> tuple[str, str]:
-    return record.strategy, record.network
 
 
 def _longer(one: Record | None, other: Record) -> Record:
