@@ -13,6 +13,7 @@ from records import PLAN, SPACE, record
 
 from nas.cli.commands import COMMANDS
 from nas.cli.main import build_parser, main
+from nas.cli.run_tables import front_plot
 from nas.data.augmentations import AUGMENTATIONS
 from nas.network.serial import from_json
 from nas.search.result.front import write_front
@@ -436,3 +437,10 @@ def test_a_data_set_is_described(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", str(tmp_path)], capsys) == (2, "", f"nas: {tmp_path} holds no runs\n")
+
+
+def test_a_front_whose_sizes_cannot_be_told_apart_is_drawn() -> None:
+    found = [replace(record({}, accuracy, number=n), network=str(n)) for n, accuracy in enumerate((0.1, 0.5))]
+    for sizes in ((10, 1_000), (10**300, 10**300 + 1)):
+        drawn = front_plot([replace(one, parameters=size) for one, size in zip(found, sizes, strict=True)])
+        assert drawn.count("●") == 2

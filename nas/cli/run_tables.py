@@ -166,6 +166,13 @@ def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
     return Group(*parts)
 
 
+def _cell(value: float, ascending: Sequence[float], cells: int) -> int:
+    """Which of so many cells a value falls into that spread from the first to the last; the first where these are
+    equal, as the logarithms of large numbers may be."""
+    spread = ascending[-1] - ascending[0]
+    return round((value - ascending[0]) / spread * (cells - 1)) if spread else 0
+
+
 def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> str:
     """The front as text: parameters (log) to the right, accuracy upwards."""
     front = pareto_front(records)
@@ -175,8 +182,7 @@ def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> 
     ys = [record.accuracy for record in front]
     grid = [[" "] * width for _ in range(height)]
     for x, y in zip(xs, ys, strict=True):
-        column = round((x - xs[0]) / (xs[-1] - xs[0]) * (width - 1))
-        grid[height - 1 - round((y - ys[0]) / (ys[-1] - ys[0]) * (height - 1))][column] = "●"
+        grid[height - 1 - _cell(y, ys, height)][_cell(x, xs, width)] = "●"
     labels = [f"{ys[-1]:6.1%} ", *["       "] * (height - 2), f"{ys[0]:6.1%} "]
     lines = [label + "│" + "".join(row).rstrip() for label, row in zip(labels, grid, strict=True)]
     ends = f"{front[0].parameters:,}", f"{front[-1].parameters:,} parameters"
