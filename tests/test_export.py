@@ -697,3 +697,8 @@ def test_weights_of_another_network_or_without_sense_are_refused() -> None:
     ):
         with pytest.raises(RunError, match=words):
             Exportable(network, wrong, card, "weights of it")
+
+
+def test_a_network_whose_scores_are_no_numbers_is_refused() -> None:
+    with pytest.raises(RunError, match="its weights are damaged"):
+        difference(lambda images: images / 0, lambda images: images / 0, (1, 2, 2), "model.onnx")

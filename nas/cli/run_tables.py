@@ -186,7 +186,7 @@ def front_plot(records: Sequence[Record], width: int = 60, height: int = 10) -> 
     labels = [f"{ys[-1]:6.1%} ", *["       "] * (height - 2), f"{ys[0]:6.1%} "]
     lines = [label + "│" + "".join(row).rstrip() for label, row in zip(labels, grid, strict=True)]
     ends = f"{front[0].parameters:,}", f"{front[-1].parameters:,} parameters"
-    return "\n".join([*lines, "       └" + "─" * width, f"        {ends[0]}{ends[1]:>{width - len(ends[0])}}"])
+    return "\n".join([*lines, "       └" + "─" * width, f"        {ends[0]}{ends[1]:>{max(0, width - len(ends[0]))}}"])
 
 
 def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nas.errors import RunError
 from nas.network.layers import Shape
 
 TOLERANCE = 1e-4
@@ -22,12 +23,15 @@ class MismatchError(ArithmeticError):
 def difference(
     expected: Callable[[Tensor], Tensor], found: Callable[[Tensor], Tensor], shape: Shape, name: str
 ) -> float:
-    """Largest difference of scores on random images, as a share of the largest score. MismatchError above TOLERANCE."""
+    """Largest difference of scores on random images, as a share of the largest score. Raises MismatchError above
+    TOLERANCE, RunError where the scores of the network are no numbers."""
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for batch in BATCHES:
         images = torch.randn(batch, *shape, generator=generator)
         wanted = expected(images)
+        if not torch.isfinite(wanted).all():
+            raise RunError("the network's scores are no numbers: its weights are damaged; train it again")
         apart = ((found(images) - wanted).abs().max() / wanted.abs().max()).item()
         if not apart <= TOLERANCE:
             raise MismatchError(
