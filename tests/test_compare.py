@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import data_of
 from records import PLAN, record
 from searching import command, result, run
 
@@ -171,7 +172,7 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     assert [pair["cost"] for pair in at["pairs"]] == [cost for cost in EFFORTS if min(reached[cost]) > 0]
     assert at["against_default"]["is_confirmed"] is False
     page = (tmp_path / "page.html").read_text()
-    assert "greedy (n = 2)" in page
+    assert "greedy (n = 2)" in data_of(page)
     assert "default-src 'none'" in page  # nothing is loaded from elsewhere
     assert 'data-figure="best-2000-seconds"' in page
 

@@ -1,7 +1,5 @@
 """The report of a search: what is in the page, that it works in a browser without a network, that it can be watched."""
 
-import base64
-import gzip
 import json
 import math
 import re
@@ -24,6 +22,7 @@ import plotly.graph_objects as go
 import pytest
 import searching
 from optuna.trial import TrialState, create_trial
+from pages import data_of
 
 from nas.cli.main import main
 from nas.errors import RunError
@@ -193,8 +192,7 @@ def page(made: Path) -> str:
 
 def content_of(page: str) -> dict[str, Any]:
     """The data in a page."""
-    (packed,) = re.findall(r'<script type="application/gzip" id="data">([A-Za-z0-9+/=]*)</script>', page)
-    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    content: dict[str, Any] = json.loads(data_of(page))
     return content
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import searching
+from pages import data_of
 
 from nas.cli.main import main
 from nas.cli.network_tables import training_line
@@ -146,16 +147,16 @@ def test_a_table_is_written_as_a_page_that_loads_nothing_from_a_network(sweep: P
     assert re.search(r'<(script|link|img|iframe)[^>]*(src|href)\s*=\s*["\']?(https?:)?//', page) is None
     assert 'src="http' not in page
     for text in ("training loss", "validation accuracy", "final validation accuracy against dropout"):
-        assert text in page
-    assert f"{MODEL} dropout=0.5 augmentation=none (n = 1)" in page
-    assert f"{MODEL} augmentation=crop+flip" in page  # a line of the sweep
+        assert text in page + data_of(page)
+    assert f"{MODEL} dropout=0.5 augmentation=none (n = 1)" in data_of(page)
+    assert f"{MODEL} augmentation=crop+flip" in data_of(page)  # a line of the sweep
     found = metrics(sweep, SWEPT[1])
     assert f"<td class=n>{100 * found['accuracy']:.2f}</td>" in page
 
 
 def test_the_curves_of_many_trainings_can_be_told_apart() -> None:
     page = table_page([line(f"model {number}", "digits") for number in range(15)] + [line("<b>&", "digits")])
-    drawn = set(re.findall(r'"line":\{"color":"([^"]*)","dash":"([^"]*)"\}', page))
+    drawn = set(re.findall(r'"line":\{"color":"([^"]*)","dash":"([^"]*)"\}', data_of(page)))
     assert len(drawn) == 16
     assert "<td>&lt;b&gt;&amp;</td>" in page
 

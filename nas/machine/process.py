@@ -103,3 +103,12 @@ def say_to(log: Path) -> None:
     with open(log, "ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
+
+
+def instructions() -> set[str]:
+    """What the processor has, as Linux tells it; older versions of torch do not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

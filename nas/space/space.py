@@ -192,13 +192,11 @@ class Space:
         return checked
 
     def network(self, knobs: Knobs) -> Layer:
-        """The layer tree of the knobs. Raises RefusedSettingError if the space's own code fails, whatever it raises,
-        SpaceError for knobs that it lacks."""
+        """The layer tree. Raises RefusedSettingError if the space's code fails, SpaceError for knobs that it lacks."""
         if unknown := knobs.keys() - self.defaults.keys():
             raise SpaceError(f"space {self.name!r} has no knob {', '.join(sorted(map(repr, unknown)))}")
-        architecture = self.architecture(**knobs)
         try:
-            network = architecture.network(self.shape, self.classes)
+            network = self.architecture(**knobs).network(self.shape, self.classes)
         except Exception as error:
             raise self._refused(knobs, in_one_line(error)) from error
         if not isinstance(network, Layer):
@@ -225,10 +223,9 @@ class Space:
     def counted(self, knobs: Knobs) -> tuple[Cost, Shape | tuple[int]]:
         """The cost of the knobs' network, and the shape that comes out of it. Raises ShapeError where it does not fit
         the data's shape, RefusedSettingError where its layers cannot be counted."""
-        network = self.network(knobs)
         try:
-            counted, scores = cost_and_shape(network, self.shape)
-        except ShapeError:
+            counted, scores = cost_and_shape(self.network(knobs), self.shape)
+        except (ShapeError, SpaceError):
             raise
         except Exception as error:  # whatever a layer with a field of another type makes the counting stumble over
             raise self._refused(knobs, in_one_line(error)) from error

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
 from nas.machine.checkpoint import DamagedCheckpointError, Tensors, read_checkpoint, write_checkpoint
+from nas.machine.process import instructions
 from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
@@ -42,16 +43,7 @@ def best_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if _instructions() & {"avx512_bf16", "amx_bf16"} else "fp32"
-
-
-def _instructions() -> set[str]:
-    """What the processor has, as Linux tells it; older versions of torch do not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+    return "bf16" if instructions() & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
 Network = Layer | Callable[[], nn.Module]
