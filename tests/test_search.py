@@ -225,6 +225,7 @@ def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
     assert main(["count", str(finished / "out"), "--select", "2000"]) == 0
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_same_result_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
         done = searching.run(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=3, epochs=1))

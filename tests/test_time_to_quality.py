@@ -30,6 +30,7 @@ def command(out: Path, *flags: str) -> list[str]:
     return [sys.executable, str(SCRIPT), "--out", str(out), *search, *ways, *flags]
 
 
+@pytest.mark.slow
 def test_both_ways_search_and_the_same_command_goes_on_from_what_is_there(
     tmp_path: Path, script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
