@@ -70,12 +70,11 @@ class Download:
                 return self._on_disk(part, directory) or self._downloaded(part, directory, progress)
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             reason, there = " ".join(str(error).split()).rstrip("."), directory / self.place
-            found = f"{there} is damaged: it is not the published file" if there.is_file() else f"{self.name} is not"
-            found += "" if there.is_file() else f" in {directory}"
+            missing = f"{self.name} is not in {directory}"
+            found = f"{there} is damaged: it is not the published file" if there.is_file() else missing
             raise DataError(
-                f"{found} and cannot be downloaded: {reason}. Put its files there "
-                f"by hand ({directory / self.place}), or give --dataset a .npz file or an image folder, or --dataset "
-                "digits."
+                f"{found} and cannot be downloaded: {reason}. Put its files there by hand ({there}), or give --dataset "
+                "a .npz file or an image folder, or --dataset digits."
             ) from error
 
     def _downloaded(self, part: Part, directory: Path, progress: bool) -> Any:
