@@ -161,14 +161,6 @@ def at_one_moment(studies: Mapping[Any, Study]) -> Iterator[None]:
         yield
 
 
-def add_trial(study: Study, trial: FrozenTrial) -> Trial:
-    """Adds a trial with all that is known of it in one write; call it under the lock under which all trials of the run
-    are added."""
-    number = len(study.get_trials(deepcopy=False))
-    study.add_trial(trial)
-    return open_trial(study, number)
-
-
 def tell(trial: Trial, noted: Notes, value: float | None = None, state: TrialState = TrialState.COMPLETE) -> None:
     """Notes on a trial what else is known of it and tells its value, in one write."""
     with written_together(trial.study):

@@ -17,7 +17,6 @@ from nas.network.folds import depth
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
 from nas.search.journal import (
-    add_trial,
     at_one_moment,
     key_of,
     open_trial,
@@ -150,9 +149,9 @@ class Claims:
         if record is None:
             return None
         study = self.studies[record.strategy, record.budget]
-        stopped = study.get_trials(deepcopy=False)[record.latest]
-        trial = add_trial(
-            study,
+        trials = study.get_trials(deepcopy=False)
+        stopped = trials[record.latest]
+        study.add_trial(
             noted_trial(
                 Notes(
                     worker=self.slot,
@@ -169,9 +168,9 @@ class Claims:
                 params=stopped.params,
                 distributions=stopped.distributions,
                 intermediate_values=stopped.intermediate_values,
-            ),
+            )
         )
-        return self._claimed(trial)
+        return self._claimed(open_trial(study, len(trials)))
 
     def _lacking(self) -> tuple[str, int] | None:
         """Strategy and budget of the study with the fewest trials of those that lack some; None if none does."""
@@ -208,7 +207,8 @@ class Claims:
         twin = self._twin(identity, study, number)
         if twin is None:
             noted = replace(noted, epochs_before=self._epochs_of(identity))
-            return add_trial(study, noted_trial(noted, state=TrialState.RUNNING, **told)), network
+            study.add_trial(noted_trial(noted, state=TrialState.RUNNING, **told))
+            return open_trial(study, number), network
         if twin[1].state.is_finished():
             served = _served_by(*twin, noted)
             study.add_trial(noted_trial(served, state=twin[1].state, value=twin[1].value, **told))
