@@ -5,6 +5,7 @@ function returns. The command line calls the same functions.
 """
 
 import inspect
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from nas.data.inspection import doubts
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError
+from nas.machine.folders import WorkFolder, slug
 from nas.machine.options import described, explained
 from nas.machine.process import default_workers
 from nas.network.layers import Layer
@@ -28,14 +30,18 @@ from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
 from nas.search.judging.choice import chosen_rule
-from nas.search.options import SearchOptions
-from nas.search.records import common_failure, read_records, read_run
+from nas.search.options import SearchOptions, WorkerOptions
+from nas.search.records import common_failure, read_run
 from nas.search.result.front import Front, read_front
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.search import Search, arrays_file, decided, run_folder
+from nas.search.sharing.address import Address, parse_address, read_address, without_password
+from nas.search.sharing.join import adopt, join, publish
+from nas.search.sharing.mirror import at_hand
 from nas.search.strategies import STRATEGIES
 from nas.search.studies import enter, feasible_baselines, open_studies, space_of
-from nas.search.workers.supervisor import Ending, Supervisor, View
+from nas.search.workers.snapshot import Ending, View
+from nas.search.workers.supervisor import Supervisor
 from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
 from nas.space.files import begin_work, find_space, load_architecture
@@ -91,6 +97,9 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     )
     folder = run_folder(asked.out or default_folder(search))
     tell = view.tell if view else warnings.warn
+    address = _address(asked, folder)
+    if address:
+        adopt(folder, address)
     for line in enter(folder, search, space, changed_space=asked.changed_space):
         tell(line)
     for doubt in doubts(data, asked.dataset):
@@ -98,12 +107,42 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     if asked.arrays:
         x, y = asked.arrays
         np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
-    studies = open_studies(search, folder, None)
-    workers = min(asked.workers or default_workers(asked.device), search.all_trials)
-    supervisor = Supervisor(search, folder, space, studies, workers, asked.device, view, asked.time_limit)
-    ending = supervisor.run()
-    failure = common_failure(read_records(search, studies), at_least=1)
+    if address:
+        publish(folder, address, search, file)
+    workers = default_workers(asked.device) if asked.workers is None else asked.workers
+    workers = min(workers, search.all_trials)
+    ending = Supervisor(
+        search, folder, space, workers, asked.device, view, asked.time_limit, patience=asked.patience
+    ).run()
+    failure = common_failure(read_run(folder)[1], at_least=1)
     return Result(folder.path, ending, read_front(folder.path), failure)
+
+
+def _address(asked: SearchOptions, folder: WorkFolder[Search]) -> Address | None:
+    """Where the machines of the search meet: as is asked, or as its folder says."""
+    if asked.storage is None:
+        return read_address(folder)
+    files = None if asked.files is None else str(asked.files)
+    files = files if files is None or "://" in files else str(Path(files).resolve())
+    return Address(without_password(asked.storage), slug(folder.path.resolve().name), files)
+
+
+def run_worker(asked: WorkerOptions, view: View | None = None) -> Ending:
+    """Trains for a search that another machine leads, until nothing is left to do, and returns how that ended.
+
+    Raises UserError (RunError, DataError, SpaceError) for what cannot be done, LostError where storage or files stay
+    out of reach.
+    """
+    address = parse_address(asked.storage, asked.run)
+    with tempfile.TemporaryDirectory(prefix="nas-worker-") as scratch:
+        folder = run_folder(Path(scratch) / address.run)
+        dataset = None if asked.dataset is None else str(asked.dataset)
+        search, data = join(address, folder, dataset)
+        space = space_of(search, data.shape, data.classes)
+        workers = asked.workers or default_workers(asked.device)
+        return Supervisor(
+            search, folder, space, workers, asked.device, view, leads=False, patience=asked.patience
+        ).run()
 
 
 def default_folder(search: Search) -> Path:
@@ -168,10 +207,11 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     Raises UserError where a package is missing, a place cannot be used, or there are no trained networks.
     """
     check_packages()
+    source = at_hand(asked.source, weights=True)
     if asked.dataset:
-        move_data(Path(asked.source), asked.dataset)
+        move_data(source, asked.dataset)
     budgets = asked.budget if isinstance(asked.budget, tuple) else None
-    found = {Path(asked.to) / name: each for name, each in exportables(Path(asked.source), budgets).items()}
+    found = {Path(asked.to) / name: each for name, each in exportables(source, budgets).items()}
     for to in found:
         check_place(to)
     return [
@@ -196,8 +236,9 @@ def run_report(asked: ReportOptions) -> Report:
     from nas.results.report.pictures import write_pictures
     from nas.results.report.whole import write_report
 
-    file = write_report(Path(asked.run), Path(asked.out) if asked.out else None)
-    return Report(file, tuple(write_pictures(Path(asked.run), Path(asked.png))) if asked.png else ())
+    run = at_hand(asked.run)
+    file = write_report(run, Path(asked.out) if asked.out else None)
+    return Report(file, tuple(write_pictures(run, Path(asked.png))) if asked.png else ())
 
 
 def _takes(options: Callable[P, Any], run: Callable[..., R]) -> Callable[P, R]:
@@ -221,6 +262,7 @@ def _takes(options: Callable[P, Any], run: Callable[..., R]) -> Callable[P, R]:
 
 
 search = _takes(SearchOptions, run_search)
+worker = _takes(WorkerOptions, run_worker)
 train = _takes(TrainOptions, _train)
 table = _takes(TableOptions, _table)
 confirm = _takes(ConfirmOptions, _confirm)

@@ -6,13 +6,15 @@ UserError            what was asked, what was found, what to do
 ├── DataError        a data set that is missing or malformed
 ├── RecipeError      a recipe or a change of one
 └── RunError         a run folder that is locked, foreign or holds other settings
+    └── LostError    what machines share cannot be reached: storage or files; later it may
 """
 
 import os
 import re
 
-EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_MACHINE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
-"""Done; ran but has no answer; one of these errors; of a process that trains: the machine gave out; interrupted."""
+EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_MACHINE, EXIT_LOST, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+"""Done; ran but has no answer; one of these errors; of a process that trains: the machine gave out, or what machines
+share cannot be reached; interrupted."""
 
 
 class UserError(Exception):
@@ -45,6 +47,10 @@ class RecipeError(UserError):
 
 class RunError(UserError):
     """A run folder that cannot be created, read or continued."""
+
+
+class LostError(RunError):
+    """Storage or files that machines share cannot be reached, or a session there has ended."""
 
 
 def in_one_line(error: BaseException) -> str:

@@ -121,6 +121,8 @@ def test_everything_that_is_shown_works_when_pasted(tmp_path: Path) -> None:
         (programs / program).chmod(0o755)
     environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT)}
     for page in PAGES:
+        if page.name == "many-machines.md":
+            continue  # needs a database: tests/test_many_machines.py runs it
         for language, content in blocks(page, "sh", "python"):
             if "class Mine" in content:
                 (tmp_path / "mine.py").write_text(content)

@@ -24,7 +24,7 @@ from nas.search.options import SearchOptions
 from nas.search.records import Record, State
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.workers.progress import Outlook, Progress
-from nas.search.workers.supervisor import Snapshot
+from nas.search.workers.snapshot import Snapshot
 from nas.space.space import Value
 
 EPOCHS = 8

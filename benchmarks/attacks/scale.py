@@ -24,11 +24,13 @@ from nas.network.layers import Layer
 from nas.network.serial import fingerprint
 from nas.search.result.front import write_front
 from nas.search.search import worker_file
+from nas.search.sharing.open import open_shared
 from nas.search.studies import load_data_of, open_studies
 from nas.search.workers import worker
 from nas.search.workers.claims import Claims
 from nas.search.workers.refused import RefusedLog
-from nas.search.workers.supervisor import Ending, Supervisor
+from nas.search.workers.snapshot import Ending
+from nas.search.workers.supervisor import Supervisor
 from nas.training.epoch import Epoch
 
 EPOCHS, LAST = 3, 200
@@ -65,10 +67,12 @@ class InOneProcess(Supervisor):
 
     def run(self) -> Ending:
         """Every trial, then as often as for the last of them the look and pareto.json of the parent."""
+        self._join()
         data = DeviceData.of(load_data_of(self.search, self.folder), torch.device("cpu"), self.search.augmentation)
         pulse = Pulse(worker_file(self.folder, 0, "pulse"))
-        studies = open_studies(self.search, self.folder, self.space)
-        claims = TimedClaims(self.search, self.folder, 0, self.space, studies, pulse)
+        shared = open_shared(self.folder, 0)
+        studies = open_studies(self.search, self.folder, self.space, shared.storage)
+        claims = TimedClaims(self.search, shared, self.space, studies, pulse)
         claims.begun = self.begun
         timeline = Timeline(worker_file(self.folder, 0, "timeline"), time.time())
         refused = RefusedLog(self.folder, 0, self.space.refusals)

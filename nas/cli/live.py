@@ -18,7 +18,7 @@ from nas.search.records import Record
 from nas.search.result.front import best_within, pareto_front
 from nas.search.search import Search
 from nas.search.workers.progress import Progress
-from nas.search.workers.supervisor import Snapshot
+from nas.search.workers.snapshot import Snapshot
 
 QUIET_SECONDS = 30.0
 """Seconds without a finished trial after which the plain view says how far it is."""

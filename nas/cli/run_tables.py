@@ -21,9 +21,10 @@ from nas.search.records import Record, read_run, run_folders
 from nas.search.result.compare import average_random, compare, compare_runs, courses
 from nas.search.result.front import best_within, count, pareto_front
 from nas.search.search import BASELINES, run_folder
+from nas.search.sharing.mirror import at_hand
 from nas.search.workers.progress import Progress
 from nas.search.workers.refused import read_refusals
-from nas.search.workers.supervisor import Snapshot
+from nas.search.workers.snapshot import Snapshot
 
 LEADERS = 3
 
@@ -248,4 +249,4 @@ def _as_json(found: Against | None) -> dict[str, Any] | None:
 
 def folders_in(paths: Sequence[str]) -> list[Path]:
     """The run folders named, or inside the folders named."""
-    return [folder for path in paths for folder in run_folders(Path(path))]
+    return [folder for path in paths for folder in run_folders(at_hand(path))]

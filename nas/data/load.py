@@ -20,7 +20,7 @@ from nas.data.arrays import LabelledImages, check_image_size, check_trainable, d
 from nas.data.files import FOLDER_LAYOUTS, Part, read_folder, read_npz
 from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
-from nas.machine.folders import readable
+from nas.machine.folders import cache_folder, readable
 
 LARGEST_VALIDATION_SHARE = 0.5
 SMALLEST_AUGMENTED_SIDE = 20
@@ -175,9 +175,7 @@ def _name(dataset: str) -> str:
 
 
 def _directory(directory: Path | None) -> Path:
-    if directory is not None:
-        return directory
-    return Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas").expanduser()
+    return cache_folder() if directory is None else directory
 
 
 def _divided(

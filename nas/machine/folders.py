@@ -132,6 +132,11 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def cache_folder() -> Path:
+    """Where what was fetched is kept: $NAS_DATA or ~/.cache/nas."""
+    return Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas").expanduser()
+
+
 def placed(name: str) -> str:
     """A file or folder by its whole path, which holds from every folder; a name as it is."""
     return str(Path(name).resolve()) if Path(name).exists() else name

@@ -5,7 +5,7 @@ The only file that reaches into what Optuna does not offer.
 
 import fcntl
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -44,24 +44,25 @@ class _FlockLock(JournalFileOpenLock):
         os.close(self._descriptor)
 
 
-class _Journal(JournalFileBackend):
-    """The file, whose lines can be kept back and appended in one step, and read once for many questions."""
+class Journal(BaseJournalBackend):
+    """The lines of a run, which can be kept back and appended in one step, and read once for many questions."""
 
-    def __init__(self, file: Path, lock: JournalFileOpenLock) -> None:
-        super().__init__(str(file), lock_obj=lock)
+    def __init__(self, lines: BaseJournalBackend) -> None:
+        self._lines = lines
         self._kept: list[dict[str, Any]] | None = None
         self._reads_once = self._is_read = False
 
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """The lines from that number on; none where they are read once and that is done."""
-        if not (self._reads_once and self._is_read):
-            self._is_read = True
-            yield from super().read_logs(log_number_from)
+        if self._reads_once and self._is_read:
+            return ()
+        self._is_read = True
+        return self._lines.read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends lines, or keeps them back."""
         if self._kept is None:
-            super().append_logs(logs)
+            self._lines.append_logs(logs)
             self._is_read = False  # what was appended is applied when it is read
         else:
             self._kept += logs
@@ -88,12 +89,13 @@ class _Journal(JournalFileBackend):
             self._reads_once = before
 
 
-class _RunStorage(JournalStorage):
+class RunStorage(JournalStorage):
     """The journal of a run as Optuna's storage."""
 
-    def __init__(self, journal: _Journal) -> None:
-        super().__init__(journal)
-        self.journal = journal
+    def __init__(self, lines: BaseJournalBackend) -> None:
+        self.journal = Journal(lines)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        super().__init__(self.journal)
 
 
 def journal_file(folder: WorkFolder[Any]) -> Path:
@@ -101,12 +103,11 @@ def journal_file(folder: WorkFolder[Any]) -> Path:
     return folder / "journal.log"
 
 
-def open_storage(folder: WorkFolder[Any]) -> JournalStorage:
-    """The journal of the run."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+def open_storage(folder: WorkFolder[Any]) -> RunStorage:
+    """The journal of the run, as its folder has it."""
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
-        return _RunStorage(_Journal(journal_file(folder), lock))
+        return RunStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
     except OSError as error:
         raise RunError(f"{journal_file(folder)} cannot be read: {error.strerror}; choose another --out") from error
     except Exception as error:  # whatever Optuna stumbles over in lines that are not its own
@@ -145,7 +146,7 @@ def written_together(study: Study) -> Iterator[None]:
     """What is suggested and noted meanwhile for trials of the study is written in one step, for which the disk is
     waited for once; nothing else may be read of them until then."""
     storage = study._storage  # as in open_trial
-    assert isinstance(storage, _RunStorage)
+    assert isinstance(storage, RunStorage)
     with storage.journal.together():
         yield
 
@@ -156,7 +157,7 @@ def at_one_moment(studies: Mapping[Any, Study]) -> Iterator[None]:
     be seen beside that."""
     study = next(iter(studies.values()))
     storage = study._storage  # as in open_trial
-    assert isinstance(storage, _RunStorage)
+    assert isinstance(storage, RunStorage)
     with storage.journal.at_one_moment():
         yield
 

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+def _patience() -> float:
+    found: float = option(
+        "how long storage and files may be out of reach before this machine gives up (90s, 10m, 2h)",
+        default=600.0,
+        above=0,
+        repeats=False,
+        parse=parse_seconds,
+        metavar="TIME",
+    )
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(DataOptions):
     """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
@@ -95,7 +107,27 @@ class SearchOptions(DataOptions):
         default=None,
         unset="if strategies are compared",
     )
-    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
+    workers: int | None = option(
+        "training processes on this machine; 0 where those of others are enough (--storage)",
+        default=None,
+        unset="GPUs, or cores",
+        least=0,
+        repeats=False,
+    )
+    storage: str | None = option(
+        "database in which machines meet, postgresql://USER@HOST/DATABASE; others join by `nas worker`",
+        default=None,
+        unset="the run folder, for this machine alone",
+        repeats=False,
+        metavar="URL",
+    )
+    files: str | Path | None = option(
+        "where machines hand over trainings: a folder that all see, or a URL like s3://bucket/prefix (--storage)",
+        default=None,
+        repeats=False,
+        metavar="DIR|URL",
+    )
+    patience: float = _patience()
     device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
     time_limit: float | None = option(
         "seconds after which the search stops (90s, 30m, 2h)",
@@ -111,6 +143,8 @@ class SearchOptions(DataOptions):
         check(self)
         object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check_device(self.device)
+        if self.storage is None and (self.files is not None or self.workers == 0):
+            raise UserError(f"{'files' if self.files is not None else 'workers 0'} is for a search with --storage")
         if not self.strategies or not self.budgets:
             raise UserError("a search needs at least one budget and one strategy")
 
@@ -118,3 +152,27 @@ class SearchOptions(DataOptions):
     def budgets(self) -> tuple[int, ...]:
         """The budgets, ascending, each once."""
         return self.budget if isinstance(self.budget, tuple) else (self.budget,)
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What can be asked of a machine that trains for a search on another. Raises UserError for what cannot be."""
+
+    storage: str = option(
+        "database of the search, postgresql://USER@HOST/DATABASE or with its run, …/DATABASE#RUN", positional=True
+    )
+    run: str | None = option("name of the run there", default=None, unset="as the address says", metavar="NAME")
+    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1)
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto", metavar="NAME")
+    dataset: str | Path | None = option(
+        "where the data of the search lie on this machine",
+        default=None,
+        unset="where the search says, or fetched once from its files",
+        metavar="NAME|PATH",
+    )
+    patience: float = _patience()
+
+    def __post_init__(self) -> None:
+        tidy(self)
+        check(self)
+        check_device(self.device)

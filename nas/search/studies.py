@@ -16,12 +16,13 @@ from nas.machine.options import differences
 from nas.network.folds import Cost, ShapeError, cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
-from nas.search.journal import open_storage, open_study
+from nas.search.journal import RunStorage, open_storage, open_study
 from nas.search.notes import leave_aside, read_notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
 from nas.search.sampling.proposals import distribution
 from nas.search.search import BASELINES, Search, arrays_file
+from nas.search.sharing.open import open_shared
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -91,9 +92,12 @@ def studied(search: Search, space: Space, strategy: str, budget: int) -> Space |
     return BaselineSpace(search.baselines, search.budget(budget), space.shape, space.classes)
 
 
-def open_studies(search: Search, folder: WorkFolder[Search], space: Space | None) -> dict[tuple[str, int], Study]:
-    """Every study of the search with its sampler; without one where the space is not known."""
-    storage = open_storage(folder)
+def open_studies(
+    search: Search, folder: WorkFolder[Search], space: Space | None, storage: RunStorage | None = None
+) -> dict[tuple[str, int], Study]:
+    """Every study of the search with its sampler; without one where the space is not known. Their storage is the
+    journal in the folder unless it is given."""
+    storage = storage or open_storage(folder)
     samplers = {key: _sampler(search, space, *key) if space else None for key in search.studies}
     return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
 
@@ -160,17 +164,18 @@ def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
 def _leave_aside(search: Search, folder: WorkFolder[Search], space: Space) -> list[str]:
     """Notes on the studies the trials whose network the space no longer makes as it did, and tells which."""
     told = []
-    storage = open_storage(folder)
+    shared = open_shared(folder)
     for key in search.studies:
         if key[0] == BASELINES:
             continue
-        study = open_study(storage, *key)
+        study = open_study(shared.storage, *key)
         _check_options(study, space)
         others = [trial.number for trial in study.get_trials(deepcopy=False) if _is_another(trial, space)]
         if others:
             leave_aside(study, others)
             numbers = ", ".join(f"#{number}" for number in others)
             told.append(f"{key[0]} {numbers} of {key[1]:,} were of other networks and are left aside")
+    shared.close()
     return told or ["it makes every network as before"]
 
 

@@ -30,6 +30,7 @@ from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
 from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
+from nas.search.sharing.mirror import at_hand
 from nas.search.studies import load_data_of, space_of
 from nas.seeds import derive_seed
 from nas.training.distillation.teaching import teacher_in
@@ -58,6 +59,7 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
     Raises RunError for a run without measured networks or with trainings of other settings, UserError for values out of
     range, DataError for a data set that has changed.
     """
+    asked = replace(asked, run=at_hand(asked.run))
     folder = run_folder(asked.run)
     if asked.dataset:
         move_data(folder.path, asked.dataset)

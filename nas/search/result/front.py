@@ -19,7 +19,8 @@ from nas.network.serial import from_json, to_json
 from nas.search.judging.audit import audit
 from nas.search.records import Record
 from nas.search.result.compare import average_random, compare, courses
-from nas.search.search import BASELINES, Search, weights_file
+from nas.search.search import BASELINES, Search
+from nas.search.sharing.weights import Weights
 from nas.space.space import Knobs, Space, Value
 from nas.stored import Count, Duration, Positive, Share, StoredError, stored
 
@@ -279,11 +280,11 @@ def read_front(path: Path) -> Front:
         ) from error
 
 
-def sweep_weights(folder: WorkFolder[Search], records: Sequence[Record], *, all_stopped: bool = False) -> None:
+def sweep_weights(weights: Weights, records: Sequence[Record], *, all_stopped: bool = False) -> None:
     """Deletes the weights of finished networks that are not on the front: they can never join it. A stopped training
     may go on while the search does; `all_stopped` says that it is over."""
     unfinished = {"running", "waiting"} | (set() if all_stopped else {"stopped"})
     kept = {record.network for record in pareto_front(records)}
     kept |= {record.network for record in records if record.state in unfinished}
     for network in {record.network for record in records} - kept:
-        weights_file(folder, network).unlink(missing_ok=True)
+        weights.drop(network)

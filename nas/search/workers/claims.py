@@ -1,6 +1,6 @@
 """Who trains what next: a trial to take over, to go on with or to ask for, the network of each trained once.
 
-Called under the run's lock "claim", one worker at a time.
+Called when it is the worker's turn, one at a time in a run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Literal
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.machine.folders import WorkFolder
 from nas.machine.pulse import Pulse, fatal
 from nas.network.folds import depth
 from nas.network.layers import Layer
@@ -40,6 +39,7 @@ from nas.search.notes import (
 from nas.search.records import Record, RecordReader, common_failure
 from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
+from nas.search.sharing.shared import Shared
 from nas.search.studies import studied
 from nas.space.space import Space
 
@@ -50,11 +50,10 @@ Claimed = tuple[Trial, Layer]
 
 @dataclass
 class Claims:
-    """What the worker of a slot needs to find its next trial."""
+    """What a worker needs to find its next trial."""
 
     search: Search
-    folder: WorkFolder[Search]
-    slot: int
+    shared: Shared
     space: Space
     studies: Mapping[tuple[str, int], Study]
     pulse: Pulse
@@ -74,7 +73,7 @@ class Claims:
             claimed = self._take_over() or self._resume(nothing_new=lacking is None)
             if claimed is None and lacking is not None:
                 return self._add(*lacking) or "settled"
-            return claimed or ("wait" if waiting else "nothing")
+            return claimed or ("wait" if waiting or any(self._running()) else "nothing")
 
     def _running(self) -> Iterator[tuple[Study, int, Notes]]:
         """The trials that are not told yet: study, number, what is noted on them."""
@@ -99,9 +98,12 @@ class Claims:
         return waiting
 
     def _take_over(self) -> Claimed | None:
-        """A trial whose worker is gone: of an earlier process in this slot, or of a slot that nobody holds."""
-        for study, number, noted in self._running():
-            if noted.waits_for or not self._is_orphan(noted):
+        """A trial whose worker is gone: its lease is free, or ours from now on."""
+        running = [found for found in self._running() if not found[2].waits_for]
+        held = {noted.worker for _, _, noted in running if noted.worker is not None} - {self.shared.lease}
+        alive = self.shared.alive(held)
+        for study, number, noted in running:
+            if noted.worker in alive:
                 continue
             trial = open_trial(study, number)
             if reason := fatal(noted.deaths):
@@ -109,7 +111,7 @@ class Claims:
             elif not noted.network:  # of an earlier version, killed between two writes
                 leave_aside(study, [number])
             else:
-                write_notes(trial, Notes(worker=self.slot))
+                write_notes(trial, Notes(worker=self.shared.lease))
                 return self._claimed(trial)
         return None
 
@@ -128,12 +130,6 @@ class Claims:
     @cached_property
     def _forecaster(self) -> Forecaster:
         return Forecaster(self.space)
-
-    def _is_orphan(self, noted: Notes) -> bool:
-        if noted.worker in (None, self.slot):
-            return True
-        with self.folder.lock(f"slot-{noted.worker}", wait=False) as free:
-            return free
 
     def _resume(self, *, nothing_new: bool) -> Claimed | None:
         """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
@@ -154,7 +150,7 @@ class Claims:
         study.add_trial(
             noted_trial(
                 Notes(
-                    worker=self.slot,
+                    worker=self.shared.lease,
                     parameters=record.parameters,
                     macs=record.macs,
                     depth=record.depth,
@@ -196,7 +192,7 @@ class Claims:
         network = space.network(knobs)
         identity = fingerprint(network, self.space.shape)
         noted = Notes(
-            worker=self.slot,
+            worker=self.shared.lease,
             exhausted=exhausted,
             parameters=cost.parameters,
             macs=cost.macs,
@@ -219,7 +215,7 @@ class Claims:
         return None
 
     def _add_failed(self, study: Study, failure: str) -> None:
-        study.add_trial(noted_trial(Notes(worker=self.slot, failure=failure), state=TrialState.FAIL))
+        study.add_trial(noted_trial(Notes(worker=self.shared.lease, failure=failure), state=TrialState.FAIL))
         self.pulse.clear()
 
     def _twin(self, identity: str, study: Study, number: int) -> tuple[Study, FrozenTrial] | None:

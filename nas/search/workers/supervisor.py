@@ -3,26 +3,30 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
 
-from optuna.study import Study
-
-from nas.errors import EXIT_WRONG_USE, RunError, UserError
+from nas.errors import EXIT_LOST, EXIT_WRONG_USE, LostError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
 from nas.machine.pulse import Pulse
 from nas.search.journal import note_death
-from nas.search.judging.forecasts import Forecast, Forecaster, no_forecast
-from nas.search.judging.judge import Judge
+from nas.search.judging.forecasts import Forecaster
 from nas.search.records import Record, RecordReader
-from nas.search.result.front import sweep_weights, write_front
+from nas.search.result.front import pareto_front, sweep_weights, write_front
 from nas.search.search import Search, worker_file
+from nas.search.sharing.open import open_shared
+from nas.search.studies import open_studies
+from nas.search.workers.snapshot import Ending, Snapshot, View
 from nas.space.space import Space
 
-POLL_SECONDS = 0.2
+LONGEST_PAUSE = 15.0
+"""Seconds between two tries to reach what is out of reach."""
+
+SILENCE, SILENT_EPOCHS = 600.0, 20
+"""Seconds, or epochs of the slowest network, after which a worker that says nothing is taken to hang."""
 
 PAUSE = 9.0
 """Times as long as pareto.json took to write it is not written again: of thousands of trials, that takes a while."""
@@ -30,62 +34,17 @@ PAUSE = 9.0
 FAILED_STARTS = 5
 KILLED_STARTS = 20
 
-Ending = Literal["complete", "interrupted", "time limit"]
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What there is to show of a run at one moment."""
-
-    search: Search
-    records: list[Record]
-    seconds: float
-    finished_before: int
-    time_limit: float | None = None
-    """Seconds after which it is to stop."""
-    forecast: Callable[[Sequence[Record]], Forecast] = lambda _: no_forecast
-    """What the workers' judges hear of the networks, by the records."""
-
-    @property
-    def total(self) -> int:
-        """Trials of the whole search."""
-        return self.search.all_trials
-
-    @property
-    def finished(self) -> int:
-        """Trials trained, stopped, replayed or failed."""
-        return sum(record.is_finished for record in self.records)
-
-    @property
-    def told(self) -> int:
-        """Networks of which something was told, those included whose stopped training has gone on since."""
-        return sum(record.is_finished or record.resumed > 0 for record in self.records)
-
-    @cached_property
-    def is_complete(self) -> bool:
-        """Whether every trial is told and no stopped training should go on."""
-        if self.finished < self.total or len(self.records) > self.finished:
-            return False
-        judge = Judge(self.search, self.records, self.forecast(self.records))
-        return judge.to_resume(self.records, nothing_new=True)[0] is None and judge.to_audit(self.records) is None
-
-    @property
-    def epochs(self) -> int:
-        """Epochs trained so far, replays aside."""
-        return sum(len(record.accuracies) for record in self.records if record.state != "replayed")
-
-
-class View(Protocol):
-    """Shows the search while it runs."""
-
-    def begin(self, folder: WorkFolder[Search], search: Search, workers: int) -> None:
-        """Says what begins, and where."""
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Shows this moment."""
-
-    def tell(self, line: str) -> None:
-        """Says something beside that."""
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C meanwhile, where signals reach us at all."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 @dataclass
@@ -95,45 +54,60 @@ class Supervisor:
     search: Search
     folder: WorkFolder[Search]
     space: Space
-    studies: Mapping[tuple[str, int], Study]
     workers: int
     device: str
     view: View | None = None
     time_limit: float | None = None
+    leads: bool = True
+    """Whether it is the one process that writes pareto.json and deletes weights; others add workers elsewhere."""
+    patience: float = 600.0
+    """Seconds for which storage and files may be out of reach."""
     _deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
     """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
+    _losses: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """Since when the workers of a slot have been out of reach of the others, and how far the search was then."""
     _stopping: Ending | None = None
     _write_again: float = 0.0
     """When pareto.json may be written again."""
-
-    def __post_init__(self) -> None:
-        self._reader = RecordReader(self.search, self.studies)
+    _written: int = 0
+    """Trials that were finished when it was written."""
+    _end_hung_again: float = 0.0
+    _lost_at: float | None = None
+    """When storage or files were found out of reach, and were not seen since."""
 
     def run(self) -> Ending:
         """Returns when every trial is told, at the time limit, or at the next epoch after Ctrl-C.
 
         Raises RunError if another search holds the folder or workers cannot be kept alive, UserError if a worker
-        cannot carry out the search.
+        cannot carry out the search, LostError where storage or files stay out of reach.
         """
-        with self.folder.lock("run", wait=False) as held:
-            if not held:
-                raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
+        with ExitStack() as joined, ExitStack() as leading:
+            self._leading = leading
+            self._join()
+            joined.callback(lambda: self._shared.close())
+            self._lead()
             before_all = self._look(0, 0)
-            write_front(self.folder, before_all.records, self.search, self.space)
+            if self.leads:
+                write_front(self.folder, before_all.records, self.search, self.space)
             if before_all.is_complete:
                 return "complete"
-            if self.view:
-                self.view.begin(self.folder, self.search, self.workers)
             for slot in range(self.workers):
                 Pulse(worker_file(self.folder, slot, "pulse")).clear()
-            on_main_thread = threading.current_thread() is threading.main_thread()
-            before = signal.signal(signal.SIGTERM, signal.default_int_handler) if on_main_thread else None
-            try:
-                with Pool(self._command) as pool:
-                    return self._supervise(pool, before_all.finished)
-            finally:
-                if before is not None:
-                    signal.signal(signal.SIGTERM, before)
+            with _interrupted_by_sigterm(), Pool(self._command) as pool:
+                if self.view:
+                    self.view.begin(self.folder, self.search, self.workers)
+                return self._supervise(pool, before_all.finished)
+
+    def _join(self) -> None:
+        """Opens what the workers share."""
+        self._shared = open_shared(self.folder, leads=self.leads)
+        self._studies = open_studies(self.search, self.folder, None, self._shared.storage)
+        self._reader = RecordReader(self.search, self._studies)
+
+    def _lead(self) -> None:
+        """Raises RunError where another process leads."""
+        if self.leads and not self._leading.enter_context(self._shared.alone()):
+            raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
 
     def _command(self, slot: int) -> Sequence[str]:
         return "nas.search.workers.worker", str(self.folder.path), str(slot), self.device
@@ -142,35 +116,80 @@ class Supervisor:
         started = time.monotonic()
         for slot in range(self.workers):
             pool.start(slot, worker_file(self.folder, slot, "log"))
-        written = finished_before
+        self._written = finished_before
         while True:
             try:
-                snapshot = self._look(time.monotonic() - started, finished_before)
-                alive = self._keep_alive(pool, snapshot)
-                if not alive:  # what the last worker told since
-                    snapshot = self._look(snapshot.seconds, finished_before)
-                if not alive or (snapshot.finished != written and time.monotonic() >= self._write_again):
-                    self._write(snapshot.records)
-                    written = snapshot.finished
-                if self.view:
-                    self.view.update(snapshot)
-                if not alive and self._stopping:
-                    return self._stopping
-                if not alive:
-                    sweep_weights(self.folder, snapshot.records, all_stopped=snapshot.is_complete)
-                    return "complete"
-                if self.time_limit and time.monotonic() - started > self.time_limit:
-                    self._stop(pool, "time limit")
-                time.sleep(POLL_SECONDS)
+                if ending := self._step(pool, started, finished_before):
+                    return ending
+                time.sleep(self._shared.polls)
+            except LostError as error:
+                self._lose(error, pool)
             except KeyboardInterrupt:
                 if self._stopping:
                     pool.kill()
                 self._stop(pool, "interrupted")
 
+    def _step(self, pool: Pool, started: float, finished_before: int) -> Ending | None:
+        """One look at the workers and at what they told; how it ended, if it has."""
+        if self._lost_at is not None:
+            time.sleep(min(max(1.0, (time.monotonic() - self._lost_at) / 4), LONGEST_PAUSE))
+            self._rejoin()
+        snapshot = self._look(time.monotonic() - started, finished_before)
+        alive = self._keep_alive(pool, snapshot)
+        if not alive:  # what the last worker told since
+            snapshot = self._look(snapshot.seconds, finished_before)
+        if self.leads and (not alive or (snapshot.finished != self._written and time.monotonic() >= self._write_again)):
+            self._write(snapshot.records)
+            self._written = snapshot.finished
+        if self.view:
+            self.view.update(snapshot)
+        self._end_hung(snapshot)
+        if not alive and self._stopping:
+            return self._stopping
+        if not alive and (self.workers or snapshot.is_over):
+            if self.leads:
+                sweep_weights(self._shared.weights, snapshot.records, all_stopped=snapshot.is_complete)
+                for record in pareto_front(snapshot.records):  # to be exported from this folder
+                    self._shared.weights.fetch(record.network)
+            return "complete"
+        if self.time_limit and time.monotonic() - started > self.time_limit:
+            self._stop(pool, "time limit")
+        return None
+
+    def _lose(self, error: LostError, pool: Pool) -> None:
+        """Notes that storage or files are out of reach. Raises the error when patience is at its end, or we are to stop
+        and no worker is left; workers have kept what they trained by then."""
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+            if self.view:
+                self.view.tell(f"{error}; trying again for {self.patience:.0f} seconds")
+        if self._stopping:
+            pool.ended()
+        if (self._stopping and not len(pool)) or time.monotonic() - self._lost_at > self.patience:
+            raise error
+
+    def _rejoin(self) -> None:
+        self._shared.close()
+        self._join()
+        self._leading.close()
+        self._lead()
+        self._lost_at = None
+        if self.view:
+            self.view.tell("the storage is there again")
+
+    def _end_hung(self, snapshot: Snapshot) -> None:
+        """Ends what was silent for many times the longest epoch of the run."""
+        if time.monotonic() < self._end_hung_again:
+            return
+        self._end_hung_again = time.monotonic() + LONGEST_PAUSE
+        epochs = [record.seconds / len(record.accuracies) for record in snapshot.records if record.accuracies]
+        self._shared.end_hung(max([SILENCE, *(SILENT_EPOCHS * seconds for seconds in epochs)]))
+
     def _write(self, records: list[Record]) -> None:
         started = time.monotonic()
         write_front(self.folder, records, self.search, self.space)
-        sweep_weights(self.folder, records)
+        self._shared.show((self.folder / "pareto.json").read_text())
+        sweep_weights(self._shared.weights, records)
         self._write_again = time.monotonic() + PAUSE * (time.monotonic() - started)
 
     def _look(self, seconds: float, finished_before: int) -> Snapshot:
@@ -185,15 +204,30 @@ class Supervisor:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
         for slot, code in pool.ended().items():
             if code and not snapshot.is_complete and not self._stopping:
-                self._note_death(slot, code, snapshot.epochs + snapshot.finished)
+                if code == EXIT_LOST:
+                    self._note_loss(slot, snapshot.epochs + snapshot.finished)
+                else:
+                    self._note_death(slot, code, snapshot.epochs + snapshot.finished)
                 pool.start(slot, worker_file(self.folder, slot, "log"))
         return len(pool) > 0
+
+    def _note_loss(self, slot: int, progress: int) -> None:
+        """Pauses before the worker is started again, whose storage or files were out of reach: longer where that goes
+        on. Raises LostError when patience is at its end."""
+        since, progress_then = self._losses.get(slot, (time.monotonic(), progress))
+        if progress != progress_then:
+            since = time.monotonic()
+        self._losses[slot] = since, progress
+        away = time.monotonic() - since
+        if away > self.patience:
+            raise LostError(last_line(worker_file(self.folder, slot, "log"), otherwise="the storage cannot be reached"))
+        time.sleep(min(away / 4, LONGEST_PAUSE))
 
     def _note_death(self, slot: int, code: int, progress: int) -> None:
         """Raises UserError where the worker could not carry out the search, RunError after too many deaths in a row."""
         pulse = Pulse(worker_file(self.folder, slot, "pulse"))
         if place := pulse.read():
-            note_death(self.studies, *place)
+            note_death(self._studies, *place)
         pulse.clear()
         log = worker_file(self.folder, slot, "log")
         said = last_line(log, otherwise="it said nothing")

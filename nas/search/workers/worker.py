@@ -12,7 +12,6 @@ import math
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,15 @@ import torch
 from optuna.trial import Trial
 
 from nas.data.augment import DeviceData
-from nas.errors import EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError, is_of_the_machine, told_of_the_machine
+from nas.errors import (
+    EXIT_LOST,
+    EXIT_NO_ANSWER,
+    EXIT_WRONG_USE,
+    LostError,
+    UserError,
+    is_of_the_machine,
+    told_of_the_machine,
+)
 from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
@@ -30,13 +37,17 @@ from nas.network.layers import Layer
 from nas.search.journal import parse_study_name, tell, trial_key, written_together
 from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
-from nas.search.search import run_folder, weights_file, worker_file
+from nas.search.search import run_folder, worker_file
+from nas.search.sharing.open import open_shared
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
 from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
 from nas.training.train import train
+
+LONGEST_WAIT = 5.0
+"""Seconds between two looks of a worker that has waited for others for long."""
 
 
 @dataclass
@@ -55,16 +66,18 @@ class Worker:
         self.timeline.write("")
 
     def _run(self) -> None:
+        shared, waits = self.claims.shared, 0
         while not self.stopping.is_set():
             self.timeline.begin("claim")
-            with self.claims.folder.lock("claim", wait=True):
+            with shared.claiming():
                 claimed = self.claims.next()
             self.refused.write()
+            waits = waits + 1 if claimed == "wait" else 0
             if claimed == "nothing":
                 return
             if claimed == "wait":
                 self.timeline.begin("wait")
-                time.sleep(0.2)
+                self.stopping.wait(min(shared.polls * 1.5 ** (waits - 1), LONGEST_WAIT))
             elif claimed != "settled":
                 self._train(*claimed)
 
@@ -97,6 +110,9 @@ class Worker:
         """Trains until the last epoch, or until the rule stops it, and tells the value, or the reason of a failure."""
         try:
             ended = self._train_epochs(trial, network)
+        except LostError:
+            self.claims.pulse.clear()  # it stays to be taken over, by whoever can reach the others
+            raise
         except Exception as error:  # whatever a network's code raises is this trial's failure, not the search's
             if is_of_the_machine(error):
                 self.claims.pulse.clear()  # no trial is to blame: it stays to be taken over
@@ -117,13 +133,14 @@ class Worker:
         seconds: list[float] = []
         first_judged = self._first_judged(trial, reported)
         rule = RULES[search.stop](search.epochs)
-        key = trial_key(trial.study, trial)
+        key, identity, weights = trial_key(trial.study, trial), read_notes(trial).network, self.claims.shared.weights
+        self.timeline.begin("checkpoint")
         epochs = train(
             network,
             self.data,
             search.recipe,
             seed=derive_seed(search.seed, "training"),
-            checkpoint=weights_file(self.claims.folder, read_notes(trial).network),
+            checkpoint=weights.fetch(identity),
             pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
             begin=self.timeline.begin,
         )
@@ -138,6 +155,9 @@ class Worker:
             if epoch.epoch < search.epochs and epoch.epoch >= first_judged and rule.checks(epoch.epoch):
                 predicted, stops = self._judge(trial, curve)
                 predictions = (predicted,)
+            self.timeline.begin("checkpoint")
+            leaves = self.stopping.is_set()
+            weights.keep(identity, last=leaves or stops is not None or epoch.epoch == search.epochs)
             self.timeline.begin("journal")
             with written_together(trial.study):
                 write_notes(trial, Notes(predictions=predictions))
@@ -146,7 +166,7 @@ class Worker:
             if stops:
                 value, stopped = stops
                 return value, replace(stopped, curve=curve, seconds=seconds)
-            if epoch.epoch < search.epochs and self.stopping.is_set():
+            if epoch.epoch < search.epochs and leaves:
                 return None
         almost_stopped = read_notes(trial).stopped is not None  # its last worker died when it was about to stop it
         return curve[-1][2], Notes(curve=curve, seconds=seconds, stopped=0 if almost_stopped else None)
@@ -175,6 +195,7 @@ def main() -> int:
     folder = run_folder(arguments.run)
     with folder.lock(f"slot-{arguments.slot}", wait=True):
         try:
+            shared = open_shared(folder, arguments.slot)
             search = folder.read()
             data = load_data_of(search, folder)
             space = space_of(search, data.shape, data.classes)
@@ -182,15 +203,15 @@ def main() -> int:
             _warm_up(device)
             gc.freeze()  # the hundred thousands of objects of imported modules are looked through no more
             device_data = DeviceData.of(data, device, search.augmentation)
-            studies = open_studies(search, folder, space)
+            studies = open_studies(search, folder, space, shared.storage)
             pulse = Pulse(worker_file(folder, arguments.slot, "pulse"))
-            claims = Claims(search, folder, arguments.slot, space, studies, pulse)
+            claims = Claims(search, shared, space, studies, pulse)
             timeline = Timeline(worker_file(folder, arguments.slot, "timeline"), started())
             refused = RefusedLog(folder, arguments.slot, space.refusals)
             Worker(claims, device_data, stopping, timeline, refused).run()
         except UserError as error:
             print(error, file=sys.stderr)
-            return EXIT_WRONG_USE
+            return EXIT_LOST if isinstance(error, LostError) else EXIT_WRONG_USE
         except Exception as error:
             if not is_of_the_machine(error):
                 raise

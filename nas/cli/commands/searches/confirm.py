@@ -1,6 +1,7 @@
 """The command `nas confirm`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from nas.cli.console import print_json, say, saying_epochs, terminal_console
@@ -20,8 +21,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.network_tables import confirmed_table
     from nas.results.confirming.confirm import confirm
+    from nas.search.sharing.mirror import at_hand
 
     asked, console = read_options(ConfirmOptions, flags), terminal_console()
+    asked = replace(asked, run=at_hand(asked.run))
     content = confirm(asked, saying_epochs(console))
     if flags.json:
         print_json(content)

@@ -25,7 +25,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     asked, console = read_options(ReportOptions, flags), terminal_console()
     if flags.watch:
-        return _watch(Path(asked.run), flags.port, console)
+        from nas.search.sharing.mirror import at_hand
+
+        return _watch(at_hand(asked.run), flags.port, console)
     from nas.api import run_report
 
     written = run_report(asked)

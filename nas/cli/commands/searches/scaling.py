@@ -1,7 +1,6 @@
 """The command `nas scaling`."""
 
 import argparse
-from pathlib import Path
 
 from nas.cli.console import print_json, terminal_console
 from nas.cli.flags import add_json
@@ -22,10 +21,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.network_tables import scaling_table
     from nas.results.scaling import scaling_laws
+    from nas.search.sharing.mirror import at_hand
 
     if flags.top < 1:
         raise UserError(f"--top must be at least 1 but got {flags.top}")
-    found = scaling_laws(Path(flags.run), flags.top)
+    found = scaling_laws(at_hand(flags.run), flags.top)
     if flags.json:
         print_json(found)
     else:

@@ -1,7 +1,6 @@
 """The command `nas show`."""
 
 import argparse
-from pathlib import Path
 
 from nas.cli.console import say, terminal_console
 from nas.errors import EXIT_DONE
@@ -11,19 +10,21 @@ EXAMPLE = "nas show runs/digits-mixed-100000-200x3-seed0"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("run", metavar="RUN", help="run folder, or its address")
     parser.add_argument("--strategy", metavar="NAME", help="tell what this strategy did, step by step (greedy)")
 
 
 def run(flags: argparse.Namespace) -> int:
+    from nas.search.sharing.mirror import at_hand
+
     console = terminal_console()
     if flags.strategy is None:
         from nas.cli.run_tables import print_run
 
-        print_run(Path(flags.run), console)
+        print_run(at_hand(flags.run), console)
         return EXIT_DONE
     from nas.api import explain
 
-    for line in explain(Path(flags.run), flags.strategy):
+    for line in explain(at_hand(flags.run), flags.strategy):
         say(console, line)
     return EXIT_DONE

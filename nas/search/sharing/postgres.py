@@ -1,0 +1,206 @@
+"""A run on many machines: its journal in a table of PostgreSQL, its turns and leases as locks of a session there."""
+
+import json
+import random
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optuna.storages.journal import BaseJournalBackend
+
+from nas import __version__
+from nas.errors import LostError, RunError
+from nas.machine.folders import WorkFolder, cut_torn_line
+from nas.search.journal import RunStorage, journal_file
+from nas.search.search import Search
+from nas.search.sharing.address import Address
+from nas.search.sharing.session import FORMAT, Session
+from nas.search.sharing.shared import Shared
+from nas.search.sharing.weights import SharedWeights, Weights, open_store
+
+_CLAIM, _LEAD = 1, 2
+"""Locks of a run beside the leases, which are larger numbers."""
+
+_FIRST_LEASE, _LAST_LEASE = 1_000, 2**31 - 1
+
+STUCK = 60.0
+"""Seconds in which a worker whose turn it is says nothing to the database, after which it is taken to hang."""
+
+_APPEND = """
+WITH longer AS (UPDATE nas_runs SET lines = lines + %s WHERE run = %s RETURNING run, lines - %s AS before)
+INSERT INTO nas_journal SELECT run, before + place - 1, line
+FROM longer, unnest(%s::text[]) WITH ORDINALITY AS new (line, place)
+"""
+
+_LEASES = """
+SELECT objid::bigint, pid FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid = %s
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+_END_HUNG = f"""
+SELECT pg_terminate_backend(held.pid) FROM ({_LEASES}) AS held (lock, pid) JOIN pg_stat_activity USING (pid)
+WHERE state <> 'active' AND now() - state_change > make_interval(secs => CASE WHEN lock = {_CLAIM} THEN %s ELSE %s END)
+  AND lock <> {_LEAD}
+"""
+
+
+class Told(NamedTuple):
+    """What the database holds of a run besides its journal: its settings, the source of its space, the place of its
+    files, its pareto.json."""
+
+    settings: dict[str, Any]
+    space: bytes
+    files: str | None
+    front: str | None = None
+
+
+class Lines(BaseJournalBackend):
+    """The journal as lines of a table. One statement appends, and the row of the run, which it changes, puts in order
+    those who do: numbers have no gaps, and are those of the order in which lines became visible.
+
+    `copy`: a journal file that is kept as long as the table, as far as it is read here.
+    """
+
+    def __init__(self, session: Session, run: str, copy: Path | None = None) -> None:
+        self._session, self._run, self._copy = session, run, copy
+        self._copied = 0
+        if copy and copy.exists():
+            cut_torn_line(copy)
+            self._copied = copy.read_bytes().count(b"\n")
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """See `optuna.storages.journal.BaseJournalBackend`."""
+        rows = self._session.ask(
+            "SELECT line FROM nas_journal WHERE run = %s AND n >= %s ORDER BY n", [self._run, log_number_from]
+        )
+        lines = [line for (line,) in rows]
+        if self._copy and (new := lines[max(0, self._copied - log_number_from) :]):
+            with open(self._copy, "a") as file:
+                file.writelines(f"{line}\n" for line in new)
+            self._copied += len(new)
+        return map(json.loads, lines)
+
+    def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
+        """See `optuna.storages.journal.BaseJournalBackend`."""
+        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
+        self._session.ask(_APPEND, [len(lines), self._run, len(lines), lines])
+
+
+class Database(Shared):
+    """A run in a database. A lease is a number drawn at random, a lock of the session, which also writes our lines: who
+    has lost the session can neither hold the lease nor write."""
+
+    polls = 1.0
+
+    def __init__(self, address: Address, folder: WorkFolder[Search], *, works: bool, leads: bool = False) -> None:
+        self.session = Session(address.storage)
+        try:
+            self._begin(address, folder, works=works, leads=leads)
+        except BaseException:
+            self.session.close()
+            raise
+
+    def _begin(self, address: Address, folder: WorkFolder[Search], *, works: bool, leads: bool) -> None:
+        find(self.session, address)
+        self._run = address.run
+        self._locks = _locks_of(self.session, address.run)
+        self.lease = self._lease() if works else None
+        self.weights = (
+            SharedWeights(folder, open_store(address.files, address.run)) if address.files else Weights(folder)
+        )
+        copy = journal_file(folder) if leads else None
+        self.storage = RunStorage(Lines(self.session, address.run, copy))
+
+    def _lease(self) -> int:
+        while True:
+            lease = random.SystemRandom().randint(_FIRST_LEASE, _LAST_LEASE)
+            if self._try(lease):
+                return lease
+
+    def _try(self, lock: int) -> bool:
+        had: bool = self.session.ask("SELECT pg_try_advisory_lock(%s, %s)", [self._locks, lock])[0][0]
+        return had
+
+    def _free(self, lock: int) -> None:
+        self.session.ask("SELECT pg_advisory_unlock(%s, %s)", [self._locks, lock])
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Under a lock of the session."""
+        self.session.ask("SELECT pg_advisory_lock(%s, %s)", [self._locks, _CLAIM])
+        try:
+            yield
+        except LostError:  # and the lock with it
+            raise
+        except BaseException:
+            with suppress(LostError):
+                self._free(_CLAIM)
+            raise
+        self._free(_CLAIM)
+
+    def alive(self, leases: Collection[int]) -> set[int]:
+        """Those that are locked."""
+        if not leases:
+            return set()
+        return {lease for lease, _ in self.session.ask(_LEASES, [self._locks])} & set(leases)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Under a lock of the session."""
+        had = self._try(_LEAD)
+        try:
+            yield had
+        finally:
+            if had:
+                with suppress(LostError):
+                    self._free(_LEAD)
+
+    def end_hung(self, seconds: float) -> None:
+        """Ends the sessions of workers that said nothing for so long."""
+        self.session.ask(_END_HUNG, [self._locks, STUCK, seconds])
+
+    def show(self, front: str) -> None:
+        """Keeps it beside the journal."""
+        self.session.ask("UPDATE nas_runs SET front = %s WHERE run = %s", [front, self._run])
+
+    def close(self) -> None:
+        """Ends the session."""
+        self.session.close()
+
+
+def _locks_of(session: Session, run: str) -> int:
+    """The key under which the locks of the run are, in whatever schema its tables lie."""
+    table = session.ask("SELECT 'nas_runs'::regclass::oid::bigint")[0][0]
+    return zlib.crc32(f"{table}/{run}".encode()) % 2**31
+
+
+def find(session: Session, address: Address) -> Told:
+    """What is told of the run. Raises RunError where there is none, or one of another version of nas."""
+    if session.ask("SELECT to_regclass('nas_runs') IS NULL")[0][0]:
+        raise RunError(f"{address.storage} holds no run; nas search --storage begins one there")
+    rows = session.ask("SELECT format, nas, settings, space, files, front FROM nas_runs WHERE run = %s", [address.run])
+    if not rows:
+        raise RunError(f"{address.storage} holds no run {address.run!r}; it holds {', '.join(runs(session)) or 'none'}")
+    version, of_nas, settings, space, files, front = rows[0]
+    if (version, of_nas) != (FORMAT, __version__):
+        raise RunError(f"{address} is of nas {of_nas}, and this is nas {__version__}; use that one")
+    return Told(json.loads(settings), bytes(space), files, front)
+
+
+def runs(session: Session) -> list[str]:
+    """The names of the runs in the database."""
+    if session.ask("SELECT to_regclass('nas_runs') IS NULL")[0][0]:
+        return []
+    return [name for (name,) in session.ask("SELECT run FROM nas_runs ORDER BY run")]
+
+
+def tell(session: Session, address: Address, told: Told) -> None:
+    """Writes what is told of the run, which begins with that if it is new."""
+    session.ask(
+        "INSERT INTO nas_runs (run, format, nas, settings, space, files) VALUES (%s, %s, %s, %s, %s, %s) "
+        "ON CONFLICT (run) DO UPDATE SET settings = excluded.settings, space = excluded.space, nas = excluded.nas",
+        [address.run, FORMAT, __version__, json.dumps(told.settings), told.space, told.files],
+    )

@@ -1,0 +1,144 @@
+"""A session with PostgreSQL: one connection, for as long as it lasts. What is locked in it is free when it ends."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import LostError, RunError, UserError
+from nas.search.sharing.address import hidden
+
+if TYPE_CHECKING:
+    import psycopg
+
+FORMAT = 1
+"""Version of the tables, raised when they can no longer be read as they were written."""
+
+LIVELINESS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How soon a cable that is cut is noticed on this side, in seconds and milliseconds. Linux waits for hours."""
+
+_AS_LIVELY = """
+SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)
+"""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS nas_runs (
+    run text PRIMARY KEY, format int NOT NULL, lines bigint NOT NULL DEFAULT 0,
+    nas text NOT NULL, settings text NOT NULL, space bytea NOT NULL, files text, front text);
+CREATE TABLE IF NOT EXISTS nas_journal (
+    run text NOT NULL REFERENCES nas_runs ON DELETE CASCADE, n bigint NOT NULL, line text NOT NULL,
+    PRIMARY KEY (run, n));
+"""
+
+_MAKING = 0x6E6173
+"""Key of the lock under which the tables are made."""
+
+
+class Session:
+    """A connection that is never opened again: who loses it loses what it holds, and so cannot write what another has
+    taken over. `statements` counts those that were sent.
+
+    Raises UserError for what cannot be used, LostError where the server cannot be reached now, which a later try may.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.statements = 0
+        self._connection = _connect(url)
+        try:
+            self.ask(_AS_LIVELY)
+            self._check_is_direct()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that the statement returns."""
+        self.statements += 1
+        with _told(self.url):
+            cursor = self._connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Ends the session, and frees what it holds."""
+        self._connection.close()
+
+    def make_tables(self) -> None:
+        """Makes the tables where there are none. Raises RunError for those of another version, or without the right."""
+        if self.ask("SELECT to_regclass('nas_runs') IS NULL OR to_regclass('nas_journal') IS NULL")[0][0]:
+            self.ask("SELECT pg_advisory_lock(%s)", [_MAKING])
+            try:
+                for statement in _TABLES.split(";"):
+                    if statement.strip():
+                        self.ask(statement)
+            finally:
+                self.ask("SELECT pg_advisory_unlock(%s)", [_MAKING])
+
+    def _check_is_direct(self) -> None:
+        """Raises UserError where a pooler gives the server's session to others between two statements: locks would be
+        theirs."""
+        import psycopg
+
+        own = self.process()
+        if own == self._connection.info.backend_pid:
+            return
+        with psycopg.connect(self.url, **LIVELINESS) as other:
+            rows = other.execute("SELECT pg_backend_pid()").fetchall()
+            is_shared = rows[0][0] == own or self.process() != own
+        if is_shared:
+            raise UserError(
+                f"{hidden(self.url)} leads to a pooler that shares sessions between clients (PgBouncer in transaction "
+                "mode): leases need sessions of their own; give the address of PostgreSQL itself"
+            )
+
+    def process(self) -> int:
+        """The number of the server's process that serves us."""
+        process: int = self.ask("SELECT pg_backend_pid()")[0][0]
+        return process
+
+
+def check_package() -> None:
+    """Raises UserError where the driver of PostgreSQL is not installed."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "--storage needs psycopg, which is not installed: pip install 'psycopg[binary]' (the extra [cluster] of nas)"
+        ) from error
+
+
+def _connect(url: str) -> "psycopg.Connection[Any]":
+    check_package()
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise UserError(f"{hidden(url)} is no URL of a database: {_words(error)}") from error
+    lively = {name: value for name, value in LIVELINESS.items() if name not in given}
+    with _told(url):
+        return psycopg.connect(url, autocommit=True, application_name="nas", prepare_threshold=None, **lively)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise LostError(f"storage {hidden(url)} cannot be reached: {_words(error)}") from error
+    except psycopg.Error as error:
+        raise RunError(f"storage {hidden(url)} refuses: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    return f"{' '.join(str(error).split()):.200}"

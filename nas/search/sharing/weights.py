@@ -1,0 +1,223 @@
+"""The states of trainings, by the fingerprint of the network: in the run folder, and where the machines of a run share
+them, there too."""
+
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from nas.errors import LostError, UserError, in_one_line
+from nas.machine.folders import WorkFolder, write_bytes_atomically
+from nas.search.search import Search, weights_file
+
+SHARE = 0.05
+"""Share of the time that is spent on sending the states of a training that goes on."""
+
+
+class Weights:
+    """The states in the run folder."""
+
+    def __init__(self, folder: WorkFolder[Search]) -> None:
+        self._folder = folder
+
+    def file(self, network: str) -> Path:
+        """Where the state lies on this machine, once it does."""
+        return weights_file(self._folder, network)
+
+    def fetch(self, network: str) -> Path:
+        """As `file`, with the newest state that any machine has kept, if one has. Raises LostError."""
+        return self.file(network)
+
+    def keep(self, network: str, *, last: bool) -> None:
+        """The state in the file is there for all machines from now on; before the `last` of a training perhaps only
+        later. Raises LostError."""
+
+    def drop(self, network: str) -> None:
+        """Deletes the state."""
+        self.file(network).unlink(missing_ok=True)
+
+
+class Store(Protocol):
+    """Files that all machines see. Each raises LostError where they cannot be reached."""
+
+    def get(self, name: str) -> bytes | None:
+        """The content, None where there is no such file."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Writes the file so that others see all of it or nothing."""
+
+    def delete(self, name: str) -> None:
+        """Deletes the file if it is there."""
+
+
+class SharedWeights(Weights):
+    """The states in a store, each copied into the folder of the machine that trains."""
+
+    def __init__(self, folder: WorkFolder[Search], store: Store) -> None:
+        super().__init__(folder)
+        self._store = store
+        self._dropped: set[str] = set()
+        self._send_again = 0.0
+        """When the state of a training that goes on is sent again: it takes a while."""
+
+    def fetch(self, network: str) -> Path:
+        """The file; that of the store where it holds more epochs than ours, or ours is damaged. Trainings of a network
+        are all the same in a run, so that the longer one goes on with the shorter."""
+        file, content = self.file(network), self._store.get(_name(network))
+        if content is not None:
+            stored = file.with_name(f"{file.name}.stored")
+            write_bytes_atomically(stored, content)
+            if _epochs(stored) > _epochs(file):
+                os.replace(stored, file)
+            stored.unlink(missing_ok=True)
+        return file
+
+    def keep(self, network: str, *, last: bool) -> None:
+        """Sends the file, if that does not take too much of the time."""
+        started = time.monotonic()
+        if last or started >= self._send_again:
+            self._store.put(_name(network), self.file(network).read_bytes())
+            ended = time.monotonic()
+            self._send_again = ended + (ended - started) * (1 / SHARE - 1)
+
+    def drop(self, network: str) -> None:
+        """Deletes the state here and there."""
+        super().drop(network)
+        if network not in self._dropped:
+            self._store.delete(_name(network))
+            self._dropped.add(network)
+
+
+def _epochs(file: Path) -> int:
+    """Epochs in a state; -1 where it is damaged, or there is none."""
+    import torch
+
+    from nas.machine.checkpoint import DamagedCheckpointError, read_checkpoint
+
+    try:
+        return len(read_checkpoint(file, torch.device("cpu"))[0]["epochs"])
+    except (FileNotFoundError, DamagedCheckpointError):
+        return -1
+
+
+def _name(network: str) -> str:
+    return f"weights/{network}.pt"
+
+
+def open_store(place: str, run: str) -> Store:
+    """The files of a run at a place: a folder that all machines see, or a URL of fsspec (s3://bucket/prefix). Raises
+    UserError for what is neither."""
+    if "://" not in place:
+        return FolderStore(Path(place) / run)
+    return RemoteStore(f"{place.rstrip('/')}/{run}")
+
+
+class FolderStore:
+    """A folder of a file system that all machines have mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, name: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _lost(self._folder, error) from error
+
+    def has(self, name: str) -> bool:
+        """See `Store`."""
+        return (self._folder / name).is_file()
+
+    def put(self, name: str, content: bytes) -> None:
+        """Under a name of its own first, so that two writers do not write one file."""
+        file = self._folder / name
+        own = file.with_name(f"{file.name}.{uuid.uuid4().hex}.partial")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(content)
+            os.replace(own, file)
+        except OSError as error:
+            with suppress(OSError):  # the place is out of reach, or gone
+                own.unlink()
+            raise _lost(self._folder, error) from error
+
+    def delete(self, name: str) -> None:
+        """See `Store`."""
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _lost(self._folder, error) from error
+
+
+class RemoteStore:
+    """An object store, through fsspec, whose credentials are in the environment."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._files: Any = None
+
+    def get(self, name: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            content: bytes = self._system().cat_file(self._at(name))
+            return content
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever the library of the store raises
+            raise _lost(self._url, error) from error
+
+    def has(self, name: str) -> bool:
+        """See `Store`."""
+        try:
+            found: bool = self._system().isfile(self._at(name))
+            return found
+        except Exception as error:  # whatever the library of the store raises
+            raise _lost(self._url, error) from error
+
+    def put(self, name: str, content: bytes) -> None:
+        """In one request, which makes all of it or nothing."""
+        try:
+            self._system().pipe_file(self._at(name), content)
+        except Exception as error:  # whatever the library of the store raises
+            raise _lost(self._url, error) from error
+
+    def delete(self, name: str) -> None:
+        """See `Store`."""
+        try:
+            self._system().rm_file(self._at(name))
+        except FileNotFoundError:
+            return
+        except Exception as error:  # whatever the library of the store raises
+            raise _lost(self._url, error) from error
+
+    def _at(self, name: str) -> str:
+        return f"{self._url}/{name}"
+
+    def _system(self) -> Any:
+        """The file system, made when it is first asked for."""
+        if self._files is None:
+            import fsspec
+
+            try:
+                # listings and instances are not kept: others write there too
+                self._files = fsspec.url_to_fs(self._url, use_listings_cache=False, skip_instance_cache=True)[0]
+            except (ImportError, ValueError) as error:
+                raise UserError(
+                    f"--files {self._url}: {in_one_line(error):.160}; "
+                    "pip install s3fs (in the extra [cluster] of nas) brings S3, fsspec's documentation names the others"
+                ) from error
+        return self._files
+
+
+def _lost(place: object, error: Exception) -> Exception:
+    if isinstance(error, UserError):
+        return error
+    return LostError(f"files at {place} cannot be reached: {in_one_line(error):.200}")

@@ -1,0 +1,339 @@
+"""Searches on many machines, here processes that meet in a real PostgreSQL: the same results, whoever dies."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import searching
+from postgres import Server, free_port, program, server
+from processes import children, kill, wait_for
+
+from nas import RunError
+from nas.api import search, worker
+from nas.cli.main import build_parser
+from nas.errors import LostError, UserError
+from nas.search.records import read_run
+from nas.search.search import run_folder
+from nas.search.sharing.address import Address
+from nas.search.sharing.mirror import at_hand
+from nas.search.sharing.postgres import Database
+from nas.search.sharing.session import Session
+
+CHECKOUT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    program("initdb") is None, reason="PostgreSQL is not installed: nothing of searches on many machines is tested"
+)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Server]:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[cluster]'")
+    with server("max_connections=40") as started:
+        yield started
+
+
+def shared(folder: Path, database: Server, out: Path, *flags: str, trials: int = 6, epochs: int = 2) -> list[str]:
+    """A search that others can join."""
+    meeting = ["--storage", database.url, "--files", str(folder / "files")]
+    return searching.command(folder, out, *meeting, "--no-baselines", *flags, trials=trials, epochs=epochs)
+
+
+def joining(database: Server, run: str, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "nas.cli", "worker", database.url, "--run", run, "--device", "cpu", *flags]
+
+
+def test_a_run_comes_to_the_same_wherever_it_is_kept_and_whoever_goes_on(tmp_path: Path, database: Server) -> None:
+    """Begun on one machine, which is killed, ended on another that leads and trains from then on."""
+    stops = ("--workers", "1", "--stop-threshold", "0.3", "--audit", "0.3")
+    alone = searching.run(searching.command(tmp_path, tmp_path / "alone", "--no-baselines", *stops, trials=8, epochs=4))
+    assert alone.returncode == 0, alone.stderr
+    first = subprocess.Popen(
+        shared(tmp_path, database, tmp_path / "here" / "same", *stops, trials=8, epochs=4), stderr=subprocess.DEVNULL
+    )
+    searching.wait_for_trials(tmp_path / "here" / "same", 2)
+    for victim in (*children(first.pid), first.pid):
+        kill(victim)
+    first.wait()
+    last = searching.run(shared(tmp_path, database, tmp_path / "there" / "same", *stops, trials=8, epochs=4))
+    assert last.returncode == 0, last.stderr
+    there = tmp_path / "there" / "same"
+    assert (there / "pareto.json").read_bytes() == (tmp_path / "alone" / "pareto.json").read_bytes()
+    rows = database.run("SELECT line FROM nas_journal WHERE run = 'same' ORDER BY n").splitlines()
+    assert (there / "journal.log").read_text().splitlines() == rows
+    assert {file.name for file in (there / "weights").iterdir()} >= {
+        f"{entry['network']}.pt" for entry in searching.result(there)["front"]
+    }
+
+
+def test_machines_join_die_and_leave_and_nothing_is_lost_or_told_twice(tmp_path: Path, database: Server) -> None:
+    """One leads and trains nothing. A worker's whole machine is killed, another is asked to leave, a third ends."""
+    lead = subprocess.Popen(
+        shared(tmp_path, database, tmp_path / "out" / "many", "--workers", "0", trials=30, epochs=3),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: (tmp_path / "out" / "many" / "pareto.json").exists())
+    dies = subprocess.Popen(joining(database, "many", "--workers", "1"), stderr=subprocess.DEVNULL)
+    searching.wait_for_trials(tmp_path / "out" / "many", 1)
+    for victim in (dies.pid, *children(dies.pid)):
+        kill(victim)
+    dies.wait()
+    leaves = subprocess.Popen(joining(database, "many", "--workers", "1"), stderr=subprocess.PIPE, text=True)
+    assert leaves.stderr is not None
+    assert "searching data.npz with 1 worker" in leaves.stderr.readline()
+    leaves.stderr.readline()  # it is at work
+    leaves.send_signal(signal.SIGTERM)
+    assert "left; others" in leaves.communicate(timeout=120)[1]
+    assert leaves.returncode == 130
+    ends = searching.run(joining(database, "many", "--workers", "2"))
+    assert (ends.returncode, ends.stderr.splitlines()[-1]) == (0, "nothing is left to do")
+    _, said = lead.communicate(timeout=120)
+    assert lead.returncode == 0, said
+    counts = searching.result(tmp_path / "out" / "many")["counts"]
+    assert (counts["proposed"], counts["failed"]) == (30, 0)
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == 30
+    told = [json.loads(line) for line in (tmp_path / "out" / "many" / "journal.log").read_text().splitlines()]
+    values = [line["trial_id"] for line in told if line["op_code"] == 6 and line.get("state") == 1]
+    assert len(values) == len(set(values))
+
+
+def test_the_page_on_many_machines_works_when_pasted(
+    tmp_path: Path, database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One machine leads, a job of SLURM trains, and the run is looked at from anywhere by its address."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "nas").write_text(f'#!/bin/sh\nexec {sys.executable} -m nas.cli "$@"\n')
+    (programs / "nas").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.setenv("NAS_DATA", str(tmp_path / "cache"))
+    page = (CHECKOUT / "docs" / "many-machines.md").read_text()
+    page = page.replace("postgresql://nas@db.example.org/nas", database.url).replace(
+        "/shared/nas", str(tmp_path / "files")
+    )
+    leads, joins, looks = re.findall(r"```sh\n(nas .*?)```", page, re.DOTALL)
+    leader = subprocess.Popen(["bash", "-ec", leads], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "runs" / "second" / "pareto.json").exists())
+    monkeypatch.setenv("NAS_ADDRESS", f"{database.url}#second")
+    job = subprocess.run(["bash", str(CHECKOUT / "examples" / "slurm.sbatch")], capture_output=True, text=True)
+    assert (job.returncode, job.stderr.splitlines()[-1]) == (0, "nothing is left to do")
+    said = leader.communicate(timeout=60)[1]
+    assert leader.returncode == 0, said
+    done = subprocess.run(["bash", "-ec", joins + looks], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "second.html").stat().st_size > 10_000
+    assert (tmp_path / "second-model" / "2000" / "model.onnx").exists()
+    far, near = at_hand(f"{database.url}#second"), tmp_path / "runs" / "second"
+    assert (far / "pareto.json").read_bytes() == (near / "pareto.json").read_bytes()
+    assert read_run(run_folder(far))[1] == read_run(run_folder(near))[1]
+
+
+def test_the_job_of_kubernetes_asks_for_what_there_is() -> None:
+    yaml = pytest.importorskip("yaml")
+    job: dict[str, Any] = yaml.safe_load((CHECKOUT / "examples" / "kubernetes.yaml").read_text())
+    container: dict[str, Any] = job["spec"]["template"]["spec"]["containers"][0]
+    words: list[str] = [*container["command"], *container["args"]]
+    assert (job["kind"], words[0]) == ("Job", "nas")
+    assert build_parser().parse_args(words[1:]).command == "worker"
+
+
+def test_who_has_lost_the_session_holds_no_lease_and_can_write_no_more(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "fenced")
+    address = Address(database.url, "fenced", str(tmp_path / "files"))
+    folder = run_folder(tmp_path / "fenced")
+    first, second = Database(address, folder, works=True), Database(address, folder, works=True)
+    leases = [first.lease or 0, second.lease or 0]
+    assert second.alive([*leases, 7]) == set(leases)
+
+    def dies_in_its_claim() -> None:
+        with first.claiming():
+            database.run(f"SELECT pg_terminate_backend({first.session.process()})")
+            first.storage.set_study_user_attr(0, "written", True)
+
+    with pytest.raises(LostError, match="cannot be reached"):
+        dies_in_its_claim()
+    with second.claiming():  # a worker that died inside its claim blocks nobody
+        assert second.alive(leases) == {second.lease}
+        second.end_hung(60)  # nobody hangs
+    for each in (first, second):
+        each.close()
+
+
+def test_a_hung_worker_loses_its_lease_and_its_turn(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "hung")
+    address = Address(database.url, "hung", str(tmp_path / "files"))
+    hangs = Database(address, run_folder(tmp_path / "hung"), works=True)
+    looks = Database(address, run_folder(tmp_path / "hung"), works=False)
+    assert hangs.lease is not None
+    time.sleep(0.2)
+    looks.end_hung(60)
+    assert looks.alive([hangs.lease]) == {hangs.lease}
+    looks.end_hung(0.1)
+    wait_for(lambda: not looks.alive([hangs.lease or 0]))
+    for each in (hangs, looks):
+        each.close()
+
+
+def begun(folder: Path, database: Server, name: str) -> None:
+    """A run of which nothing is trained yet."""
+    from nas.search.workers.supervisor import Supervisor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Supervisor, "run", lambda self: "interrupted")
+        with pytest.raises(RunError, match=r"there is no pareto.json"):
+            search(
+                dataset=str(searching.write_data(folder)),
+                space=str(searching.write_space(folder)),
+                budget=2_000,
+                strategies="random",
+                trials=3,
+                epochs=1,
+                out=folder / name,
+                storage=database.url,
+                files=folder / "files",
+                workers=0,
+            )
+
+
+def test_the_server_dies_in_the_middle_and_workers_go_on_where_they_were(tmp_path: Path) -> None:
+    with server() as own:
+        arguments = shared(tmp_path, own, tmp_path / "out", "--workers", "2", trials=10, epochs=4)
+        running = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        searching.wait_for_trials(tmp_path / "out", 2)
+        own.kill()
+        time.sleep(3)
+        own.start()
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 0, said
+    assert "cannot be reached" in said
+    assert "the storage is there again" in said
+    counts = searching.result(tmp_path / "out")["counts"]
+    assert (counts["proposed"], counts["failed"]) == (10, 0)
+
+
+@pytest.mark.slow
+def test_a_machine_whose_patience_ends_says_so_in_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
+    with server() as own:
+        arguments = shared(tmp_path, own, tmp_path / "out", "--workers", "1", "--patience", "2s", trials=20, epochs=4)
+        running = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        searching.wait_for_trials(tmp_path / "out", 1)
+        own.kill()
+        _, said = running.communicate(timeout=60)
+        assert running.returncode == 2
+        assert said.splitlines()[-1].startswith(f"nas: storage {own.url} cannot be reached")
+        own.start()
+        done = searching.run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert searching.result(tmp_path / "out")["counts"]["failed"] == 0
+
+
+def test_other_data_another_version_and_wrong_places_are_one_line_each(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "mine")
+    (tmp_path / "out").mkdir()
+    searching.write_data(tmp_path / "out", images=120)
+    with pytest.raises(UserError, match="is not what the run searches on: its images or labels differ"):
+        worker(database.url, run="mine", dataset=tmp_path / "out" / "data.npz")
+    with pytest.raises(RunError, match=r"holds no run 'yours'; it holds .*mine"):
+        worker(database.url, run="yours")
+    with pytest.raises(RunError, match=r"has its files at .*; give --files that"):
+        again(tmp_path, database, files=tmp_path / "elsewhere")
+    searching.write_space(tmp_path, searching.SPACE + "\n")
+    with pytest.raises(RunError, match="the file of the space"):
+        again(tmp_path, database, files=tmp_path / "files")
+    database.run("UPDATE nas_runs SET nas = '0.0.1' WHERE run = 'mine'")
+    with pytest.raises(RunError, match=r"is of nas 0\.0\.1, and this is nas"):
+        worker(database.url, run="mine")
+    (tmp_path / "alone").mkdir()
+    alone = searching.run(searching.command(tmp_path, tmp_path / "alone", "--workers", "1", trials=1, epochs=1))
+    assert alone.returncode == 0, alone.stderr
+    joined = searching.run(shared(tmp_path, database, tmp_path / "alone", trials=1, epochs=1))
+    assert (joined.returncode, joined.stderr.splitlines()[-1][-62:]) == (
+        2, "holds a search of this machine alone; give --out another folder"[-62:]
+    )  # fmt: skip
+
+
+def again(folder: Path, database: Server, files: Path) -> None:
+    search(
+        dataset=str(folder / "data.npz"),
+        space=str(folder / "tiny.py"),
+        budget=2_000,
+        strategies="random",
+        trials=3,
+        epochs=1,
+        out=folder / "mine",
+        storage=database.url,
+        files=files,
+        workers=0,
+    )
+
+
+def test_a_role_that_owns_its_schema_alone_is_enough_and_others_are_told_what_they_lack(
+    tmp_path: Path, database: Server
+) -> None:
+    database.run("CREATE ROLE small LOGIN; CREATE SCHEMA small AUTHORIZATION small")
+    url = database.url.replace("nas@", "small@")
+    session = Session(f"{url}?options=-csearch_path%3Dsmall")
+    session.make_tables()
+    assert session.ask("SELECT count(*) FROM nas_runs") == [(0,)]
+    session.close()
+    database.run("CREATE DATABASE bare")
+    bare = Session(url.replace("/nas", "/bare"))
+    with pytest.raises(RunError, match="refuses: permission denied for schema public"):
+        bare.make_tables()
+    bare.close()
+
+
+def test_too_many_connections_are_one_line(database: Server) -> None:
+    with ExitStack() as kept:
+
+        def fill() -> None:
+            for _ in range(60):
+                kept.callback(Session(database.url).close)
+
+        with pytest.raises(LostError, match=r"cannot be reached: .*(too many|remaining)"):
+            fill()
+
+
+def answers(port: int) -> bool:
+    return subprocess.run(["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode == 0
+
+
+def test_a_pooler_that_shares_sessions_is_refused(tmp_path: Path, database: Server) -> None:
+    pooler = program("pgbouncer") or ("/usr/sbin/pgbouncer" if Path("/usr/sbin/pgbouncer").exists() else None)
+    if pooler is None:
+        pytest.skip("pgbouncer is not installed")
+    for mode, refused in (("transaction", True), ("session", False)):
+        port = free_port()
+        (tmp_path / "users.txt").write_text('"nas" ""\n')
+        (tmp_path / "pooler.ini").write_text(
+            f"[databases]\nnas = host=127.0.0.1 port={database.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+            f"listen_port={port}\nauth_type=trust\nauth_file={tmp_path}/users.txt\npool_mode={mode}\nunix_socket_dir=\n"
+        )
+        os.chmod(tmp_path, 0o755)
+        user = ["-u", "postgres"] if os.geteuid() == 0 else []
+        started = subprocess.Popen(
+            [pooler, "-q", *user, str(tmp_path / "pooler.ini")], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        try:
+            wait_for(partial(answers, port))
+            url = f"postgresql://nas@127.0.0.1:{port}/nas"
+            if refused:
+                with pytest.raises(UserError, match="PgBouncer in transaction mode"):
+                    Session(url)
+            else:
+                Session(url).close()
+        finally:
+            started.kill()
+            started.wait()
