@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,27 +54,58 @@ def joining(database: Server, run: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", "nas.cli", "worker", database.url, "--run", run, "--device", "cpu", *flags]
 
 
-def test_a_run_comes_to_the_same_wherever_it_is_kept_and_whoever_goes_on(tmp_path: Path, database: Server) -> None:
+@pytest.fixture(params=["s3", pytest.param("folder", marks=pytest.mark.slow)])
+def files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place for the files of a run: a folder, or a bucket of a real S3 server on this machine."""
+    if request.param == "folder":
+        yield str(tmp_path / "files")
+        return
+    port = free_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "topsecret")
+    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as moto:
+        wait_for(lambda: listens(port))
+        s3fs = pytest.importorskip("s3fs")
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
+        yield "s3://bucket/searches"
+        moto.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as asks:
+        return asks.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_run_comes_to_the_same_wherever_it_is_kept_and_whoever_goes_on(
+    tmp_path: Path, database: Server, files: str
+) -> None:
     """Begun on one machine, which is killed, ended on another that leads and trains from then on."""
-    stops = ("--workers", "1", "--stop-threshold", "0.3", "--audit", "0.3")
-    alone = searching.run(searching.command(tmp_path, tmp_path / "alone", "--no-baselines", *stops, trials=8, epochs=4))
+    name = "bucket" if files.startswith("s3") else "folder"
+    flags = ("--workers", "1", "--stop-threshold", "0.3", "--audit", "0.3", "--no-baselines")
+    meeting = ("--storage", database.url, "--files", files)
+    alone = searching.run(searching.command(tmp_path, tmp_path / "alone", *flags, trials=16, epochs=4))
     assert alone.returncode == 0, alone.stderr
+    here, there = tmp_path / "here" / name, tmp_path / "there" / name
     first = subprocess.Popen(
-        shared(tmp_path, database, tmp_path / "here" / "same", *stops, trials=8, epochs=4), stderr=subprocess.DEVNULL
+        searching.command(tmp_path, here, *flags, *meeting, trials=16, epochs=4), stderr=subprocess.DEVNULL
     )
-    searching.wait_for_trials(tmp_path / "here" / "same", 2)
+    searching.wait_for_trials(here, 2)
     for victim in (*children(first.pid), first.pid):
         kill(victim)
     first.wait()
-    last = searching.run(shared(tmp_path, database, tmp_path / "there" / "same", *stops, trials=8, epochs=4))
+    last = searching.run(searching.command(tmp_path, there, *flags, *meeting, trials=16, epochs=4))
     assert last.returncode == 0, last.stderr
-    there = tmp_path / "there" / "same"
+    assert "continuing after" in last.stderr, "the search was over before it was killed: it proves nothing"
     assert (there / "pareto.json").read_bytes() == (tmp_path / "alone" / "pareto.json").read_bytes()
-    rows = database.run("SELECT line FROM nas_journal WHERE run = 'same' ORDER BY n").splitlines()
+    rows = database.run(f"SELECT line FROM nas_journal WHERE run = '{name}' ORDER BY n").splitlines()
     assert (there / "journal.log").read_text().splitlines() == rows
     assert {file.name for file in (there / "weights").iterdir()} >= {
         f"{entry['network']}.pt" for entry in searching.result(there)["front"]
     }
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
+        assert b"topsecret" not in file.read_bytes()
 
 
 def test_machines_join_die_and_leave_and_nothing_is_lost_or_told_twice(tmp_path: Path, database: Server) -> None:

@@ -110,7 +110,7 @@ def check_package() -> None:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "--storage needs psycopg, which is not installed: pip install 'psycopg[binary]' (the extra [cluster] of nas)"
+            "--storage needs psycopg, which is not installed: pip install 'psycopg[binary]' (extra [cluster])"
         ) from error
 
 

@@ -212,7 +212,7 @@ class RemoteStore:
             except (ImportError, ValueError) as error:
                 raise UserError(
                     f"--files {self._url}: {in_one_line(error):.160}; "
-                    "pip install s3fs (in the extra [cluster] of nas) brings S3, fsspec's documentation names the others"
+                    "pip install s3fs (extra [cluster]) brings S3, fsspec's documentation names the others"
                 ) from error
         return self._files
 

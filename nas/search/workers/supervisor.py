@@ -90,6 +90,7 @@ class Supervisor:
             if self.leads:
                 write_front(self.folder, before_all.records, self.search, self.space)
             if before_all.is_complete:
+                self._bring_weights(before_all.records)
                 return "complete"
             for slot in range(self.workers):
                 Pulse(worker_file(self.folder, slot, "pulse")).clear()
@@ -149,8 +150,7 @@ class Supervisor:
         if not alive and (self.workers or snapshot.is_over):
             if self.leads:
                 sweep_weights(self._shared.weights, snapshot.records, all_stopped=snapshot.is_complete)
-                for record in pareto_front(snapshot.records):  # to be exported from this folder
-                    self._shared.weights.fetch(record.network)
+                self._bring_weights(snapshot.records)
             return "complete"
         if self.time_limit and time.monotonic() - started > self.time_limit:
             self._stop(pool, "time limit")
@@ -184,6 +184,12 @@ class Supervisor:
         self._end_hung_again = time.monotonic() + LONGEST_PAUSE
         epochs = [record.seconds / len(record.accuracies) for record in snapshot.records if record.accuracies]
         self._shared.end_hung(max([SILENCE, *(SILENT_EPOCHS * seconds for seconds in epochs)]))
+
+    def _bring_weights(self, records: list[Record]) -> None:
+        """The weights of the front lie in the folder of who leads, to be exported, wherever they were trained."""
+        if self.leads:
+            for record in pareto_front(records):
+                self._shared.weights.fetch(record.network)
 
     def _write(self, records: list[Record]) -> None:
         started = time.monotonic()
