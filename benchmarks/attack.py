@@ -3,15 +3,22 @@
 kills   kill -9 of workers, parents and both, at random moments: is anything lost, doubled or changed?
 faults  calls that write made to fail: does a line say so, does the same command go on to the same result?
 inputs  files and flags that nobody meant: exit code 0, 1 or 2 with a line, in time, nothing executed?
+hosts   a search on three hosts: kills, cut cables, a database that dies, a bucket that does not answer
 scale   thousands of trials: what does the bookkeeping of one cost, and a report of all?
 """
 
 import sys
 
-from attacks import faults, inputs, kills, scale
+from attacks import faults, hosts, inputs, kills, scale
 from machine import Figures, parser, show
 
-ATTACKS = {"kills": kills.attack, "faults": faults.attack, "inputs": inputs.attack, "scale": scale.attack}
+ATTACKS = {
+    "kills": kills.attack,
+    "faults": faults.attack,
+    "inputs": inputs.attack,
+    "hosts": hosts.attack,
+    "scale": scale.attack,
+}
 
 
 def main() -> int:

@@ -5,10 +5,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+INITIALLY = ("-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
 
 
 def program(name: str) -> str | None:
@@ -33,7 +36,8 @@ class Server:
     folder: Path
     port: int
     address: str = "127.0.0.1"
-    listens: str = "127.0.0.1"
+    host: Sequence[str] = ()
+    """What runs a command where it runs, as `ip netns exec NAME`."""
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -43,15 +47,18 @@ class Server:
 
     def start(self, *settings: str) -> None:
         """Starts it, and waits until it answers."""
-        ours = ("fsync=off", f"unix_socket_directories={self.folder}", f"listen_addresses={self.listens}", *settings)
-        command = [*_as_postgres(), _program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *(f"-c{setting}" for setting in ours)], stdout=subprocess.DEVNULL, stderr=log
-            )
-        ready = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
-        while subprocess.run(ready).returncode:
-            assert self._process.poll() is None, (self.folder / "log").read_text()
+        ours = ("fsync=off", f"unix_socket_directories={self.folder}", f"listen_addresses={self.address}", *settings)
+        command = [*self.host, *_as_postgres(), _program("postgres"), "-D", str(self.folder / "data")]
+        options = ["-p", str(self.port), *(f"-c{setting}" for setting in ours)]
+        ready = [*self.host, _program("pg_isready"), "-q", "-h", self.address, "-p", str(self.port), "-t", "1"]
+        for _ in range(20):  # after kill -9 it may refuse while the last of the children before it is there
+            with open(self.folder / "log", "ab") as log:
+                self._process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=log)
+            while self._process.poll() is None:
+                if subprocess.run(ready).returncode == 0:
+                    return
+            time.sleep(0.2)
+        raise RuntimeError((self.folder / "log").read_text()[-2000:])
 
     def kill(self) -> None:
         """As kill -9 does, with all its children."""
@@ -64,7 +71,8 @@ class Server:
 
     def run(self, statement: str, database: str = "nas") -> str:
         """What psql says."""
-        psql = ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "nas", "-d", database, "-At", "-c", statement]
+        place = ["-h", self.address, "-p", str(self.port), "-U", "nas", "-d", database]
+        psql = [*self.host, "psql", *place, "-At", "-c", statement]
         return subprocess.run(psql, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -80,28 +88,17 @@ def _as_postgres() -> list[str]:
 
 
 @contextmanager
-def server(*settings: str) -> Iterator[Server]:
-    """A new server with an empty database "nas" of the role "nas"."""
+def server(*settings: str, host: Sequence[str] = (), address: str = "127.0.0.1") -> Iterator[Server]:
+    """A new server with an empty database "nas" of the role "nas", see `Server`."""
     with tempfile.TemporaryDirectory(prefix="nas-postgres-") as place:
         folder = Path(place)
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-        made = [
-            *_as_postgres(),
-            _program("initdb"),
-            "-D",
-            str(folder / "data"),
-            "-U",
-            "nas",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
-        subprocess.run([*made, "--no-sync", "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL)
+        made = [*_as_postgres(), _program("initdb"), "-D", str(folder / "data"), "-U", "nas", "-A", "trust"]
+        subprocess.run([*made, *INITIALLY], check=True, stdout=subprocess.DEVNULL)
         with open(folder / "data" / "pg_hba.conf", "a") as access:
             access.write("host all all 0.0.0.0/0 trust\n")
-        own = Server(folder, free_port())
+        own = Server(folder, free_port(), address, host)
         own.start(*settings)
         try:
             own.run("CREATE DATABASE nas", "postgres")

@@ -157,6 +157,12 @@ class FolderStore:
             raise _lost(self._folder, error) from error
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 2}}}
+}
+"""What is said to the file systems of fsspec beside their own defaults: not to wait for minutes."""
+
+
 class RemoteStore:
     """An object store, through fsspec, whose credentials are in the environment."""
 
@@ -208,7 +214,10 @@ class RemoteStore:
 
             try:
                 # listings and instances are not kept: others write there too
-                self._files = fsspec.url_to_fs(self._url, use_listings_cache=False, skip_instance_cache=True)[0]
+                options = _OPTIONS.get(self._url.partition("://")[0], {})
+                self._files = fsspec.url_to_fs(
+                    self._url, use_listings_cache=False, skip_instance_cache=True, **options
+                )[0]
             except (ImportError, ValueError) as error:
                 raise UserError(
                     f"--files {self._url}: {in_one_line(error):.160}; "
