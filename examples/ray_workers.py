@@ -7,11 +7,11 @@ package on every node, and ray itself: pip install '.[cluster]' ray
 """
 
 import argparse
+from typing import Any
 
 import ray
 
 
-@ray.remote(max_restarts=-1, max_task_retries=-1)
 class Machine:
     """Trains until nothing is left to do."""
 
@@ -32,7 +32,8 @@ def main() -> None:
     ray.init()
     gpus = int(ray.cluster_resources().get("GPU", 0))
     actors = asked.actors or gpus or int(ray.cluster_resources()["CPU"])
-    machines = [Machine.options(num_gpus=1 if gpus else 0, num_cpus=1).remote() for _ in range(actors)]
+    actor: Any = ray.remote(max_restarts=-1, max_task_retries=-1)(Machine)
+    machines = [actor.options(num_gpus=1 if gpus else 0, num_cpus=1).remote() for _ in range(actors)]
     endings = ray.get([machine.work.remote(asked.address, asked.dataset) for machine in machines])
     print(f"{actors} actors ended: {', '.join(sorted(set(endings)))}")
 

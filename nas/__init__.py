@@ -45,11 +45,11 @@ from nas.space.space import Architecture, knob, width_knob
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nas.api import Result, confirm, export, report, search, table, train
+    from nas.api import Result, confirm, export, report, search, table, train, worker
     from nas.network.modules.module import to_module
     from nas.search.judging.pruner import CurvePruner
 
-_HEAVY = dict.fromkeys(("Result", "confirm", "export", "report", "table", "train"), "nas.api") | {
+_HEAVY = dict.fromkeys(("Result", "confirm", "export", "report", "table", "train", "worker"), "nas.api") | {
     "to_module": "nas.network.modules.module",
     "CurvePruner": "nas.search.judging.pruner",
 }
@@ -100,6 +100,7 @@ __all__ = [
     "to_module",
     "train",
     "width_knob",
+    "worker",
 ]
 
 

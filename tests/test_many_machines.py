@@ -369,3 +369,33 @@ def test_a_pooler_that_shares_sessions_is_refused(tmp_path: Path, database: Serv
         finally:
             started.kill()
             started.wait()
+
+
+@pytest.mark.slow
+def test_a_node_of_a_ray_cluster_is_killed_and_nothing_is_lost(tmp_path: Path, database: Server) -> None:
+    """Two nodes of one actor each; the second is killed in the middle, and another comes."""
+    pytest.importorskip("ray", reason="ray is not installed: pip install ray")
+    from ray.cluster_utils import Cluster
+
+    out = tmp_path / "rayed"
+    lead = subprocess.Popen(
+        shared(tmp_path, database, out, "--workers", "0", trials=30, epochs=3), stderr=subprocess.PIPE, text=True
+    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    driver = [sys.executable, str(CHECKOUT / "examples" / "ray_workers.py"), f"{database.url}#rayed"]
+    environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(CHECKOUT)}
+    try:
+        with subprocess.Popen(driver, env=environment, stdout=subprocess.PIPE, text=True) as actors:
+            searching.wait_for_trials(out, 4)
+            cluster.remove_node(nodes[1], allow_graceful=False)
+            cluster.add_node(num_cpus=1)
+            said = actors.communicate(timeout=240)[0]
+            assert "2 actors ended: complete" in said
+        assert lead.wait(60) == 0
+    finally:
+        cluster.shutdown()
+        kill(lead.pid)
+    counts = searching.result(out)["counts"]
+    assert (counts["proposed"], counts["failed"]) == (30, 0)
+    assert counts["trained"] + counts["replayed"] + counts["stopped"] == 30

@@ -29,8 +29,8 @@ from nas.search.search import run_folder
 NETWORK = "10.77.0"
 HOSTS = ("nas1", "nas2", "nas3")
 EPOCHS, WORKERS = 4, 2
-BETWEEN = 2.5
-"""Mean seconds between two accidents."""
+BETWEEN, STANDSTILL = 2.0, 20.0
+"""Most seconds from an epoch to the next accident, and without an epoch."""
 
 SHARES = {"worker": 240, "machine": 40, "leader": 20, "database": 20, "cable": 20, "bucket": 1}
 """How often each happens in a whole attack."""
@@ -113,6 +113,7 @@ class Machines:
     happened: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _moved: tuple[int, float] = (0, 0.0)
     _away: set[str] = field(default_factory=set)
     """Cables, databases and buckets that are out of reach now."""
 
@@ -211,6 +212,15 @@ class Machines:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
 
+    def has_moved(self) -> bool:
+        """Whether an epoch was trained since it last had, or none for long: nobody is struck again and again before it
+        does anything."""
+        now, (epochs, at) = time.monotonic(), self._moved
+        if self.epochs() == epochs and now - at < STANDSTILL:
+            return False
+        self._moved = self.epochs(), now
+        return True
+
     def epochs(self) -> int:
         """Trained to their end, on all hosts."""
         counted = Path(self.environment["NAS_COUNTED"])
@@ -261,17 +271,19 @@ def attack(count: int | None, seed: int) -> Figures:
         paths = f"{place}:{Path(__file__).resolve().parents[2]}"
         own = {"PYTHONPATH": paths, "NAS_COUNTED": str(place / "counted"), "OMP_NUM_THREADS": "1"}
         s3 = {"AWS_ENDPOINT_URL": f"http://{NETWORK}.1:5000", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-        machines = Machines(place, base, trials=4 * accidents, environment=os.environ | own | s3)
+        machines = Machines(place, base, trials=accidents, environment=os.environ | own | s3)
         try:
             machines.start_bucket()
             while machines.keep_running():
-                time.sleep(min(rng.expovariate(1 / BETWEEN), 4 * BETWEEN) if plan else 1.0)
-                if plan and (machines.run / "pareto.json").exists():
+                if plan and machines.has_moved():
+                    time.sleep(rng.uniform(0, BETWEEN))
                     machines.strike(plan.pop(), rng)
-                if time.monotonic() - began > accidents * 4 * BETWEEN + 600:
+                    say(f"{sum(machines.happened.values())} of {accidents} accidents, {machines.epochs()} epochs")
+                else:
+                    time.sleep(0.5)
+                if time.monotonic() - began > accidents * STANDSTILL + 600:
                     machines.faults.append("it did not come to an end")
                     break
-                say(f"{sum(machines.happened.values())} of {accidents} accidents, {machines.epochs()} epochs")
             figures = check(machines)
         finally:
             machines.end()
