@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,8 @@ class Server:
         pid = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
         children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
         for each in (pid, *map(int, children)):
-            os.kill(each, 9)
+            with suppress(ProcessLookupError):
+                os.kill(each, 9)
         self._process.wait()
 
     def run(self, statement: str, database: str = "nas") -> str:

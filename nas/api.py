@@ -100,6 +100,8 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     address = _address(asked, folder)
     if address:
         adopt(folder, address)
+    elif asked.workers == 0:
+        raise UserError("workers 0 is for a search with --storage, in which other machines train")
     for line in enter(folder, search, space, changed_space=asked.changed_space):
         tell(line)
     for doubt in doubts(data, asked.dataset):
@@ -124,7 +126,7 @@ def _address(asked: SearchOptions, folder: WorkFolder[Search]) -> Address | None
         return read_address(folder)
     files = None if asked.files is None else str(asked.files)
     files = files if files is None or "://" in files else str(Path(files).resolve())
-    return Address(without_password(asked.storage), slug(folder.path.resolve().name), files)
+    return Address(without_password(asked.storage), asked.run or slug(folder.path.resolve().name), files)
 
 
 def run_worker(asked: WorkerOptions, view: View | None = None) -> Ending:

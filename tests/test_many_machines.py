@@ -23,6 +23,7 @@ from nas import RunError
 from nas.api import search, worker
 from nas.cli.main import build_parser
 from nas.errors import LostError, UserError
+from nas.search.journal import open_study
 from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.sharing.address import Address
@@ -212,6 +213,10 @@ def test_a_hung_worker_loses_its_lease_and_its_turn(tmp_path: Path, database: Se
     time.sleep(0.2)
     looks.end_hung(60)
     assert looks.alive([hangs.lease]) == {hangs.lease}
+    hangs.beat()  # which says that it does not
+    looks.end_hung(0.2)
+    assert looks.alive([hangs.lease]) == {hangs.lease}
+    time.sleep(0.2)
     looks.end_hung(0.1)
     wait_for(lambda: not looks.alive([hangs.lease or 0]))
     for each in (hangs, looks):
@@ -325,6 +330,17 @@ def test_a_role_that_owns_its_schema_alone_is_enough_and_others_are_told_what_th
     with pytest.raises(RunError, match="refuses: permission denied for schema public"):
         bare.make_tables()
     bare.close()
+
+
+def test_a_storage_that_has_lost_lines_is_not_led_on(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "lost")
+    address, folder = Address(database.url, "lost", None), run_folder(tmp_path / "lost")
+    leads = Database(address, folder, works=False, leads=True)
+    open_study(leads.storage, "random", 2_000)
+    leads.close()
+    database.run("DELETE FROM nas_journal WHERE run = 'lost'")
+    with pytest.raises(RunError, match=r"journal.log holds 1 lines, and .*#lost only 0: the storage has lost some"):
+        Database(address, folder, works=False, leads=True)
 
 
 def test_too_many_connections_are_one_line(database: Server) -> None:

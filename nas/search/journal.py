@@ -134,6 +134,25 @@ def open_study(storage: JournalStorage, strategy: str, budget: int, sampler: Bas
     )
 
 
+def study_to_read(storage: JournalStorage, strategy: str, budget: int, sampler: BaseSampler | None = None) -> Study:
+    """The study; where it has not begun an empty one that is written nowhere: who only reads leaves no trace."""
+    begun = f"{strategy}-{budget}" in optuna.get_all_study_names(storage)
+    return open_study(storage if begun else RunStorage(_Nowhere()), strategy, budget, sampler)
+
+
+class _Nowhere(BaseJournalBackend):
+    """Lines that are gone with the process."""
+
+    def __init__(self) -> None:
+        self._lines: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        return self._lines[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._lines += logs
+
+
 def open_trial(study: Study, number: int) -> Trial:
     """The running trial of that number, to write on, whoever asked for it. Raises KeyError if there is none."""
     storage = study._storage  # a study has no public way to its storage, nor to a trial that another process asked for

@@ -127,6 +127,13 @@ class SearchOptions(DataOptions):
         repeats=False,
         metavar="DIR|URL",
     )
+    run: str | None = option(
+        "name of the run in the database (--storage)",
+        default=None,
+        unset="that of its folder",
+        repeats=False,
+        metavar="NAME",
+    )
     patience: float = _patience()
     device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
     time_limit: float | None = option(
@@ -143,8 +150,9 @@ class SearchOptions(DataOptions):
         check(self)
         object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check_device(self.device)
-        if self.storage is None and (self.files is not None or self.workers == 0):
-            raise UserError(f"{'files' if self.files is not None else 'workers 0'} is for a search with --storage")
+        for name in ("files", "run") if self.storage is None else ():
+            if getattr(self, name) is not None:
+                raise UserError(f"{name} is for a search with --storage")
         if not self.strategies or not self.budgets:
             raise UserError("a search needs at least one budget and one strategy")
 

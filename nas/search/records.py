@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import RunError
 from nas.machine.folders import WorkFolder
-from nas.search.journal import at_one_moment, open_storage, open_study
+from nas.search.journal import at_one_moment, open_storage, study_to_read
 from nas.search.notes import Audited, Notes, Predicted, first_of, left_aside, read_notes
 from nas.search.search import BASELINES, Search
 from nas.space.space import Knobs
@@ -81,7 +81,7 @@ def read_run(folder: WorkFolder[Search]) -> tuple[Search, list[Record]]:
     """Search and records of a finished or running search. Raises RunError where there is none."""
     search = folder.read()
     storage = open_storage(folder)
-    return search, read_records(search, {key: open_study(storage, *key) for key in search.studies})
+    return search, read_records(search, {key: study_to_read(storage, *key) for key in search.studies})
 
 
 def read_records(search: Search, studies: Mapping[tuple[str, int], Study]) -> list[Record]:

@@ -16,7 +16,7 @@ from nas.machine.options import differences
 from nas.network.folds import Cost, ShapeError, cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
-from nas.search.journal import RunStorage, open_storage, open_study
+from nas.search.journal import RunStorage, open_storage, open_study, study_to_read
 from nas.search.notes import leave_aside, read_notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
@@ -95,11 +95,13 @@ def studied(search: Search, space: Space, strategy: str, budget: int) -> Space |
 def open_studies(
     search: Search, folder: WorkFolder[Search], space: Space | None, storage: RunStorage | None = None
 ) -> dict[tuple[str, int], Study]:
-    """Every study of the search with its sampler; without one where the space is not known. Their storage is the
-    journal in the folder unless it is given."""
-    storage = storage or open_storage(folder)
+    """Every study of the search with its sampler; without one where the space is not known. Without a storage they are
+    those of the journal in the folder, to be read."""
     samplers = {key: _sampler(search, space, *key) if space else None for key in search.studies}
-    return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
+    if storage is not None:
+        return {key: open_study(storage, *key, sampler) for key, sampler in samplers.items()}
+    journal = open_storage(folder)
+    return {key: study_to_read(journal, *key, sampler) for key, sampler in samplers.items()}
 
 
 def _sampler(search: Search, space: Space, strategy: str, budget: int) -> BaseSampler:

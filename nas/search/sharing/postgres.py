@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,9 @@ _CLAIM, _LEAD = 1, 2
 """Locks of a run beside the leases, which are larger numbers."""
 
 _FIRST_LEASE, _LAST_LEASE = 1_000, 2**31 - 1
+
+BEAT = 30.0
+"""Seconds between two signs of life of a worker that trains."""
 
 STUCK = 60.0
 """Seconds in which a worker whose turn it is says nothing to the database, after which it is taken to hang."""
@@ -61,15 +65,16 @@ class Lines(BaseJournalBackend):
     """The journal as lines of a table. One statement appends, and the row of the run, which it changes, puts in order
     those who do: numbers have no gaps, and are those of the order in which lines became visible.
 
-    `copy`: a journal file that is kept as long as the table, as far as it is read here.
+    `copy`: a journal file that is kept as long as the table, as far as it is read here: `read` lines of the table,
+    `copied` ones of the file.
     """
 
     def __init__(self, session: Session, run: str, copy: Path | None = None) -> None:
         self._session, self._run, self._copy = session, run, copy
-        self._copied = 0
+        self.copied = self.read = 0
         if copy and copy.exists():
             cut_torn_line(copy)
-            self._copied = copy.read_bytes().count(b"\n")
+            self.copied = copy.read_bytes().count(b"\n")
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """See `optuna.storages.journal.BaseJournalBackend`."""
@@ -77,10 +82,11 @@ class Lines(BaseJournalBackend):
             "SELECT line FROM nas_journal WHERE run = %s AND n >= %s ORDER BY n", [self._run, log_number_from]
         )
         lines = [line for (line,) in rows]
-        if self._copy and (new := lines[max(0, self._copied - log_number_from) :]):
+        self.read = log_number_from + len(lines)
+        if self._copy and (new := lines[max(0, self.copied - log_number_from) :]):
             with open(self._copy, "a") as file:
                 file.writelines(f"{line}\n" for line in new)
-            self._copied += len(new)
+            self.copied += len(new)
         return map(json.loads, lines)
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
@@ -105,14 +111,20 @@ class Database(Shared):
 
     def _begin(self, address: Address, folder: WorkFolder[Search], *, works: bool, leads: bool) -> None:
         find(self.session, address)
-        self._run = address.run
+        self._run, self._beats_again = address.run, 0.0
         self._locks = _locks_of(self.session, address.run)
         self.lease = self._lease() if works else None
         self.weights = (
             SharedWeights(folder, open_store(address.files, address.run)) if address.files else Weights(folder)
         )
         copy = journal_file(folder) if leads else None
-        self.storage = RunStorage(Lines(self.session, address.run, copy))
+        lines = Lines(self.session, address.run, copy)
+        self.storage = RunStorage(lines)
+        if lines.copied > lines.read:
+            raise RunError(
+                f"{copy} holds {lines.copied} lines, and {address} only {lines.read}: the storage has lost some; "
+                "restore it, or move the file away"
+            )
 
     def _lease(self) -> int:
         while True:
@@ -157,6 +169,14 @@ class Database(Shared):
             if had:
                 with suppress(LostError):
                     self._free(_LEAD)
+
+    def beat(self) -> None:
+        """One statement from time to time."""
+        now = time.monotonic()
+        if now >= self._beats_again:
+            self._beats_again = now + BEAT
+            with suppress(LostError):
+                self.session.ask("SELECT 1")
 
     def end_hung(self, seconds: float) -> None:
         """Ends the sessions of workers that said nothing for so long."""

@@ -35,6 +35,11 @@ class Shared(ABC):
         """Whether nobody else leads the run, which nobody else can meanwhile."""
 
     @abstractmethod
+    def beat(self) -> None:
+        """Says that we are at work, called at every step of a training. What is out of reach is told by what is done
+        next, so that an epoch comes to its end."""
+
+    @abstractmethod
     def end_hung(self, seconds: float) -> None:
         """Frees the leases of workers that were not heard of for so long: a hung process must not keep its trial."""
 
@@ -73,6 +78,9 @@ class Folder(Shared):
     def alone(self) -> AbstractContextManager[bool]:
         """Under a lock of the folder."""
         return self._folder.lock("run", wait=False)
+
+    def beat(self) -> None:
+        """Nobody asks."""
 
     def end_hung(self, seconds: float) -> None:
         """None is freed: a process of this machine can be ended by whoever sees it hang."""

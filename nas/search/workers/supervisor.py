@@ -25,8 +25,8 @@ from nas.space.space import Space
 LONGEST_PAUSE = 15.0
 """Seconds between two tries to reach what is out of reach."""
 
-SILENCE, SILENT_EPOCHS = 600.0, 20
-"""Seconds, or epochs of the slowest network, after which a worker that says nothing is taken to hang."""
+SILENCE = 600.0
+"""Seconds after which a worker that says nothing is taken to hang: a training worker says something every `BEAT`."""
 
 PAUSE = 9.0
 """Times as long as pareto.json took to write it is not written again: of thousands of trials, that takes a while."""
@@ -144,7 +144,7 @@ class Supervisor:
             self._written = snapshot.finished
         if self.view:
             self.view.update(snapshot)
-        self._end_hung(snapshot)
+        self._end_hung()
         if not alive and self._stopping:
             return self._stopping
         if not alive and (self.workers or snapshot.is_over):
@@ -177,13 +177,10 @@ class Supervisor:
         if self.view:
             self.view.tell("the storage is there again")
 
-    def _end_hung(self, snapshot: Snapshot) -> None:
-        """Ends what was silent for many times the longest epoch of the run."""
-        if time.monotonic() < self._end_hung_again:
-            return
-        self._end_hung_again = time.monotonic() + LONGEST_PAUSE
-        epochs = [record.seconds / len(record.accuracies) for record in snapshot.records if record.accuracies]
-        self._shared.end_hung(max([SILENCE, *(SILENT_EPOCHS * seconds for seconds in epochs)]))
+    def _end_hung(self) -> None:
+        if time.monotonic() >= self._end_hung_again:
+            self._end_hung_again = time.monotonic() + LONGEST_PAUSE
+            self._shared.end_hung(SILENCE)
 
     def _bring_weights(self, records: list[Record]) -> None:
         """The weights of the front lie in the folder of who leads, to be exported, wherever they were trained."""

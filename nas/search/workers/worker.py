@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,10 @@ class Worker:
         self.claims.pulse.clear()
         self.timeline.write(trial_key(trial.study, trial))
 
+    def _step(self, key: str, epoch: int, step: int) -> None:
+        self.claims.pulse.write(key, epoch, step)
+        self.claims.shared.beat()
+
     def _train_epochs(self, trial: Trial, network: Layer) -> tuple[float, Notes] | None:
         """The value of the trial and what to note; None if the worker was asked to stop before the training ended."""
         search = self.claims.search
@@ -141,7 +146,7 @@ class Worker:
             search.recipe,
             seed=derive_seed(search.seed, "training"),
             checkpoint=weights.fetch(identity),
-            pulse=lambda epoch, step: self.claims.pulse.write(key, epoch, step),
+            pulse=partial(self._step, key),
             begin=self.timeline.begin,
         )
         for epoch in epochs:

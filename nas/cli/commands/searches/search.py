@@ -37,7 +37,12 @@ def run(flags: argparse.Namespace) -> int:
     folders = []
     for seed in range(asked.seed, asked.seed + flags.seeds):
         out = Path(asked.out) / f"seed{seed}" if asked.out and flags.seeds > 1 else asked.out
-        code, folder = _search(replace(asked, seed=seed, out=out), console)
+        run = (
+            f"{asked.run or Path(out).parent.name}-seed{seed}"
+            if asked.storage and out and flags.seeds > 1
+            else asked.run
+        )
+        code, folder = _search(replace(asked, seed=seed, out=out, run=run), console)
         if code != EXIT_DONE:
             return code
         folders.append(folder)
