@@ -103,7 +103,7 @@ def work(folder: WorkFolder[Search], slot: int, seconds: float, data: DeviceData
         mock.patch.object(shared, "claiming", partial(timed.claiming, shared)),
         mock.patch.object(shared.weights, "keep"),
     ):
-        worker.Worker(claims, data, threading.Event(), timeline, refused).run()
+        worker.Worker(claims, data, threading.Event(), timeline, refused, folder).run()
     results.put(timed)
 
 

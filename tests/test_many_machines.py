@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,6 +172,47 @@ def test_the_page_on_many_machines_works_when_pasted(
     far, near = at_hand(f"{database.url}#second"), tmp_path / "runs" / "second"
     assert (far / "pareto.json").read_bytes() == (near / "pareto.json").read_bytes()
     assert read_run(run_folder(far))[1] == read_run(run_folder(near))[1]
+
+
+def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, database: Server) -> None:
+    """One hands out and tests, a machine that is killed and one that comes later train; one machine alone gets the
+    same."""
+    run, copy = tmp_path / "confirmed", tmp_path / "copy"
+    flags = ("--strategies", "random", "--workers", "1")
+    done = searching.run(shared(tmp_path, database, run, *flags, trials=3, epochs=1))
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(run, copy)
+    (copy / "shared.json").unlink()
+    confirm = [
+        sys.executable,
+        "-m",
+        "nas.cli",
+        "confirm",
+        "--epochs",
+        "4",
+        "--seeds",
+        "2",
+        "--top",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    hands_out = subprocess.Popen([*confirm, "--workers", "0", str(run)], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE run = 'confirmed'") != "0")
+    dies = subprocess.Popen(joining(database, "confirmed", "--workers", "1"), stderr=subprocess.DEVNULL)
+    wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE metrics <> ''") != "0")
+    for victim in (dies.pid, *children(dies.pid)):
+        kill(victim)
+    dies.wait()
+    comes = searching.run(joining(database, "confirmed", "--workers", "1"))
+    assert (comes.returncode, comes.stderr.splitlines()[-1]) == (0, "nothing is left to do")
+    said = hands_out.communicate(timeout=60)[1]
+    assert hands_out.returncode == 0, said
+    alone = searching.run([*confirm, "--workers", "2", str(copy)])  # a thread each, as workers have
+    assert alone.returncode == 0, alone.stderr
+    ours, theirs = (json.loads((folder / "confirmed.json").read_text()) for folder in (run, copy))
+    assert ours["networks"] == theirs["networks"]
+    assert ours["test_reads"] == 1
 
 
 def test_the_job_of_kubernetes_asks_for_what_there_is() -> None:

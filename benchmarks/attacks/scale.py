@@ -77,7 +77,7 @@ class InOneProcess(Supervisor):
         timeline = Timeline(worker_file(self.folder, 0, "timeline"), time.time())
         refused = RefusedLog(self.folder, 0, self.space.refusals)
         with mock.patch.object(worker, "train", made_up):
-            worker.Worker(claims, data, threading.Event(), timeline, refused).run()
+            worker.Worker(claims, data, threading.Event(), timeline, refused, self.folder).run()
         for _ in range(10):
             started = time.process_time()
             write_front(self.folder, self._look(0, 0).records, self.search, self.space)

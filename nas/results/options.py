@@ -187,7 +187,13 @@ class ConfirmOptions(RecipeOptions):
         default=None,
         metavar="DIR|N",
     )
-    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1, repeats=False)
+    workers: int | None = option(
+        "training processes of this machine; 0 where others are enough, of a run with --storage",
+        default=None,
+        unset="GPUs, or cores",
+        least=0,
+        repeats=False,
+    )
 
 
 OPSET = 20

@@ -32,6 +32,7 @@ from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
 from nas.search.sharing.mirror import at_hand
 from nas.search.studies import load_data_of, space_of
+from nas.search.workers.trainers import SharedTrainers, trainers_of
 from nas.seeds import derive_seed
 from nas.training.distillation.teaching import teacher_in
 from nas.training.recipe import Recipe, changed, check_followed, check_teaching, untaught
@@ -115,7 +116,8 @@ def _raced(
 ) -> dict[str, Any]:
     asked, command = confirmation.asked, confirmation.command(len(data.train.labels))
     after = len(entrants) * asked.seeds
-    with Trainers(min(asked.workers or default_workers(asked.device), after), asked.device) as trainers:
+    workers = default_workers(asked.device) if asked.workers is None else asked.workers
+    with trainers_of(run_folder(confirmation.run), min(workers, after), asked.device) as trainers:
         for seed in range(RACE_SEEDS):
             works: list[Work] = [(entrant.candidate, "race", seed) for entrant in racers(entrants)]
             entrants = _trained(confirmation, entrants, works, trainers, on_epoch)
@@ -172,7 +174,7 @@ def _trained(
     confirmation: Confirmation,
     entrants: Sequence[Entrant],
     works: Sequence[Work],
-    trainers: Trainers,
+    trainers: Trainers | SharedTrainers,
     on_epoch: OnEpoch | None,
 ) -> list[Entrant]:
     """The entrants with all those trainings, or with the reasons for which they failed."""

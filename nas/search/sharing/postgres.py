@@ -21,7 +21,7 @@ from nas.search.sharing.session import FORMAT, Session
 from nas.search.sharing.shared import Shared
 from nas.search.sharing.weights import SharedWeights, Weights, open_store
 
-_CLAIM, _LEAD = 1, 2
+_CLAIM, _LEAD, _HAND_OUT = 1, 2, 3
 """Locks of a run beside the leases, which are larger numbers."""
 
 _FIRST_LEASE, _LAST_LEASE = 1_000, 2**31 - 1
@@ -47,7 +47,7 @@ WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid = %s
 _END_HUNG = f"""
 SELECT pg_terminate_backend(held.pid) FROM ({_LEASES}) AS held (lock, pid) JOIN pg_stat_activity USING (pid)
 WHERE state <> 'active' AND now() - state_change > make_interval(secs => CASE WHEN lock = {_CLAIM} THEN %s ELSE %s END)
-  AND lock <> {_LEAD}
+  AND lock NOT IN ({_LEAD}, {_HAND_OUT})
 """
 
 
@@ -111,12 +111,11 @@ class Database(Shared):
 
     def _begin(self, address: Address, folder: WorkFolder[Search], *, works: bool, leads: bool) -> None:
         find(self.session, address)
-        self._run, self._beats_again = address.run, 0.0
+        self.run, self._beats_again = address.run, 0.0
         self._locks = _locks_of(self.session, address.run)
         self.lease = self._lease() if works else None
-        self.weights = (
-            SharedWeights(folder, open_store(address.files, address.run)) if address.files else Weights(folder)
-        )
+        self.store = open_store(address.files, address.run) if address.files else None
+        self.weights = SharedWeights(folder, self.store) if self.store else Weights(folder)
         copy = journal_file(folder) if leads else None
         lines = Lines(self.session, address.run, copy)
         self.storage = RunStorage(lines)
@@ -159,6 +158,20 @@ class Database(Shared):
             return set()
         return {lease for lease, _ in self.session.ask(_LEASES, [self._locks])} & set(leases)
 
+    def hands_out(self) -> bool:
+        """See `Shared`."""
+        return any(lock == _HAND_OUT for lock, _ in self.session.ask(_LEASES, [self._locks]))
+
+    @contextmanager
+    def handing_out(self) -> Iterator[None]:
+        """Trainings are handed out meanwhile, so that workers stay."""
+        self.session.ask("SELECT pg_advisory_lock_shared(%s, %s)", [self._locks, _HAND_OUT])
+        try:
+            yield
+        finally:
+            with suppress(LostError):
+                self.session.ask("SELECT pg_advisory_unlock_shared(%s, %s)", [self._locks, _HAND_OUT])
+
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Under a lock of the session."""
@@ -184,7 +197,7 @@ class Database(Shared):
 
     def show(self, front: str) -> None:
         """Keeps it beside the journal."""
-        self.session.ask("UPDATE nas_runs SET front = %s WHERE run = %s", [front, self._run])
+        self.session.ask("UPDATE nas_runs SET front = %s WHERE run = %s", [front, self.run])
 
     def close(self) -> None:
         """Ends the session."""

@@ -35,6 +35,10 @@ CREATE TABLE IF NOT EXISTS nas_runs (
 CREATE TABLE IF NOT EXISTS nas_journal (
     run text NOT NULL REFERENCES nas_runs ON DELETE CASCADE, n bigint NOT NULL, line text NOT NULL,
     PRIMARY KEY (run, n));
+CREATE TABLE IF NOT EXISTS nas_trainings (
+    run text NOT NULL REFERENCES nas_runs ON DELETE CASCADE, name text NOT NULL, settings text NOT NULL,
+    state text NOT NULL, lease bigint, deaths int NOT NULL DEFAULT 0, metrics text NOT NULL DEFAULT '',
+    failure text NOT NULL DEFAULT '', PRIMARY KEY (run, name));
 """
 
 _MAKING = 0x6E6173
@@ -72,7 +76,7 @@ class Session:
 
     def make_tables(self) -> None:
         """Makes the tables where there are none. Raises RunError for those of another version, or without the right."""
-        if self.ask("SELECT to_regclass('nas_runs') IS NULL OR to_regclass('nas_journal') IS NULL")[0][0]:
+        if self.ask("SELECT to_regclass('nas_runs') IS NULL OR to_regclass('nas_trainings') IS NULL")[0][0]:
             self.ask("SELECT pg_advisory_lock(%s)", [_MAKING])
             try:
                 for statement in _TABLES.split(";"):

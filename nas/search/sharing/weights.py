@@ -20,11 +20,11 @@ class Weights:
     """The states in the run folder."""
 
     def __init__(self, folder: WorkFolder[Search]) -> None:
-        self._folder = folder
+        self._run = folder
 
     def file(self, network: str) -> Path:
         """Where the state lies on this machine, once it does."""
-        return weights_file(self._folder, network)
+        return weights_file(self._run, network)
 
     def fetch(self, network: str) -> Path:
         """As `file`, with the newest state that any machine has kept, if one has. Raises LostError."""
@@ -65,23 +65,27 @@ class SharedWeights(Weights):
         self._send_again = 0.0
         """When the state of a training that goes on is sent again: it takes a while."""
 
+    def stored(self, network: str) -> str:
+        """The name of the state in the store."""
+        return f"weights/{network}.pt"
+
     def fetch(self, network: str) -> Path:
         """The file; that of the store where it holds more epochs than ours, or ours is damaged. Trainings of a network
         are all the same in a run, so that the longer one goes on with the shorter."""
-        file, content = self.file(network), self._store.get(_name(network))
+        file, content = self.file(network), self._store.get(self.stored(network))
         if content is not None:
-            stored = file.with_name(f"{file.name}.stored")
-            write_bytes_atomically(stored, content)
-            if _epochs(stored) > _epochs(file):
-                os.replace(stored, file)
-            stored.unlink(missing_ok=True)
+            copy = file.with_name(f"{file.name}.stored")
+            write_bytes_atomically(copy, content)
+            if _epochs(copy) > _epochs(file):
+                os.replace(copy, file)
+            copy.unlink(missing_ok=True)
         return file
 
     def keep(self, network: str, *, last: bool) -> None:
         """Sends the file, if that does not take too much of the time."""
         started = time.monotonic()
         if last or started >= self._send_again:
-            self._store.put(_name(network), self.file(network).read_bytes())
+            self._store.put(self.stored(network), self.file(network).read_bytes())
             ended = time.monotonic()
             self._send_again = ended + (ended - started) * (1 / SHARE - 1)
 
@@ -89,7 +93,7 @@ class SharedWeights(Weights):
         """Deletes the state here and there."""
         super().drop(network)
         if network not in self._dropped:
-            self._store.delete(_name(network))
+            self._store.delete(self.stored(network))
             self._dropped.add(network)
 
 
@@ -103,10 +107,6 @@ def _epochs(file: Path) -> int:
         return len(read_checkpoint(file, torch.device("cpu"))[0]["epochs"])
     except (FileNotFoundError, DamagedCheckpointError):
         return -1
-
-
-def _name(network: str) -> str:
-    return f"weights/{network}.pt"
 
 
 def open_store(place: str, run: str) -> Store:

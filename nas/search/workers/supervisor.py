@@ -89,7 +89,7 @@ class Supervisor:
             before_all = self._look(0, 0)
             if self.leads:
                 write_front(self.folder, before_all.records, self.search, self.space)
-            if before_all.is_complete:
+            if self._is_over(before_all):
                 self._bring_weights(before_all.records)
                 return "complete"
             for slot in range(self.workers):
@@ -188,6 +188,10 @@ class Supervisor:
             for record in pareto_front(records):
                 self._shared.weights.fetch(record.network)
 
+    def _is_over(self, snapshot: Snapshot) -> bool:
+        """Whether workers have nothing to do, neither for the search nor beside it."""
+        return snapshot.is_complete and (self.leads or not self._shared.hands_out())
+
     def _write(self, records: list[Record]) -> None:
         started = time.monotonic()
         write_front(self.folder, records, self.search, self.space)
@@ -206,7 +210,7 @@ class Supervisor:
     def _keep_alive(self, pool: Pool, snapshot: Snapshot) -> bool:
         """Replaces dead workers unless nothing is left to do or we are stopping; whether any is alive."""
         for slot, code in pool.ended().items():
-            if code and not snapshot.is_complete and not self._stopping:
+            if code and not self._stopping and not self._is_over(snapshot):
                 if code == EXIT_LOST:
                     self._note_loss(slot, snapshot.epochs + snapshot.finished)
                 else:

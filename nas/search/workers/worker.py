@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from optuna.trial import Trial
@@ -31,6 +31,7 @@ from nas.errors import (
     is_of_the_machine,
     told_of_the_machine,
 )
+from nas.machine.folders import WorkFolder
 from nas.machine.process import listen, pick_device, started
 from nas.machine.pulse import Pulse
 from nas.machine.timeline import Timeline
@@ -38,14 +39,17 @@ from nas.network.layers import Layer
 from nas.search.journal import parse_study_name, tell, trial_key, written_together
 from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
-from nas.search.search import run_folder, worker_file
+from nas.search.search import Search, run_folder, worker_file
 from nas.search.sharing.open import open_shared
+from nas.search.sharing.postgres import Database
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
+from nas.search.workers.queue import Queue, train_queued
 from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
 from nas.training.train import train
+from nas.training.worker import DataOnce
 
 LONGEST_WAIT = 5.0
 """Seconds between two looks of a worker that has waited for others for long."""
@@ -60,6 +64,8 @@ class Worker:
     stopping: threading.Event
     timeline: Timeline
     refused: RefusedLog
+    folder: WorkFolder[Search]
+    load: DataOnce = field(default_factory=DataOnce)
 
     def run(self) -> None:
         """Trials until there is nothing left or the worker is asked to stop."""
@@ -73,14 +79,29 @@ class Worker:
             with shared.claiming():
                 claimed = self.claims.next()
             self.refused.write()
-            waits = waits + 1 if claimed == "wait" else 0
+            if claimed == "nothing":
+                claimed = self._train_queued()
             if claimed == "nothing":
                 return
+            waits = waits + 1 if claimed == "wait" else 0
             if claimed == "wait":
                 self.timeline.begin("wait")
                 self.stopping.wait(min(shared.polls * 1.5 ** (waits - 1), LONGEST_WAIT))
-            elif claimed != "settled":
+            elif claimed not in ("settled", "nothing"):
                 self._train(*claimed)
+
+    def _train_queued(self) -> "Literal['settled', 'wait', 'nothing']":
+        """Trains what is handed out beside the search, if anything is."""
+        shared = self.claims.shared
+        if not isinstance(shared, Database) or not shared.hands_out():
+            return "nothing"
+        with shared.claiming():
+            queued = Queue(shared).next()
+        if queued is None:
+            return "wait"
+        queued = queued._replace(training=replace(queued.training, dataset=self.claims.search.dataset))
+        train_queued(queued, shared, self.folder.path / "trainings", self.data.mean.device, self.stopping, self.load)
+        return "settled"
 
     def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:
         """The first epoch after which the training may be stopped. Of a training that is taken over, the last one it
@@ -213,7 +234,7 @@ def main() -> int:
             claims = Claims(search, shared, space, studies, pulse)
             timeline = Timeline(worker_file(folder, arguments.slot, "timeline"), started())
             refused = RefusedLog(folder, arguments.slot, space.refusals)
-            Worker(claims, device_data, stopping, timeline, refused).run()
+            Worker(claims, device_data, stopping, timeline, refused, folder).run()
         except UserError as error:
             print(error, file=sys.stderr)
             return EXIT_LOST if isinstance(error, LostError) else EXIT_WRONG_USE

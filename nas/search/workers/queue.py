@@ -1,0 +1,188 @@
+"""Trainings that any machine of a run may do, those of `nas confirm`: handed out through the database, a row each."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from nas.data.load import SearchData
+from nas.errors import LostError, UserError, in_one_line, is_of_the_machine
+from nas.machine.folders import WorkFolder, write_atomically, write_bytes_atomically
+from nas.search.search import run_folder
+from nas.search.sharing.postgres import Database
+from nas.search.sharing.weights import SharedWeights, Store
+from nas.training.train import DivergenceError
+from nas.training.training import Metrics, Training, metrics_file, state_file, training_folder, weights_file
+from nas.training.worker import run_training
+
+DEATHS = 3
+"""Workers that a training may lose within one epoch before it has failed."""
+
+
+class Queued(NamedTuple):
+    """A training by the name of its folder."""
+
+    name: str
+    training: Training
+
+
+class Progress(NamedTuple):
+    """How far a training is: waiting, running, done or failed, its metrics.json so far, why it failed."""
+
+    state: str
+    metrics: str
+    failure: str
+
+
+class Queue:
+    """The trainings of one run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, trainings: Mapping[str, Training]) -> None:
+        """Hands out those that are not done, also what has failed before."""
+        for name, training in trainings.items():
+            self._database.session.ask(
+                "INSERT INTO nas_trainings (run, name, settings, state) VALUES (%s, %s, %s, 'waiting') "
+                "ON CONFLICT (run, name) DO UPDATE SET settings = excluded.settings, state = 'waiting', deaths = 0, "
+                "metrics = '', failure = '' WHERE nas_trainings.state = 'failed' "
+                "OR nas_trainings.settings <> excluded.settings",
+                [self._database.run, name, json.dumps(training.to_json())],
+            )
+
+    def progress(self) -> dict[str, Progress]:
+        """How far each is, by name."""
+        rows = self._database.session.ask(
+            "SELECT name, state, metrics, failure FROM nas_trainings WHERE run = %s", [self._database.run]
+        )
+        return {name: Progress(state, metrics, failure) for name, state, metrics, failure in rows}
+
+    def next(self) -> Queued | None:
+        """A training that waits, or whose worker is gone, ours from now on. To be called when it is our turn."""
+        rows = self._database.session.ask(
+            "SELECT name, settings, state, lease, deaths FROM nas_trainings "
+            "WHERE run = %s AND state IN ('waiting', 'running') ORDER BY name",
+            [self._database.run],
+        )
+        alive = self._database.alive({lease for *_, lease, _ in rows if lease is not None})
+        for name, settings, state, lease, deaths in rows:
+            if state == "running" and lease in alive:
+                continue
+            died = deaths + (state == "running")
+            if died >= DEATHS:
+                self._set(name, "failed", failure=f"it lost {died} workers within one epoch")
+                continue
+            self._database.session.ask(
+                "UPDATE nas_trainings SET state = 'running', lease = %s, deaths = %s WHERE run = %s AND name = %s",
+                [self._database.lease, died, self._database.run, name],
+            )
+            return Queued(name, Training.from_json(json.loads(settings)))
+        return None
+
+    def report(self, name: str, metrics: Metrics) -> None:
+        """Notes an epoch."""
+        self._database.session.ask(
+            "UPDATE nas_trainings SET metrics = %s, deaths = 0 WHERE run = %s AND name = %s",
+            [json.dumps(asdict(metrics)), self._database.run, name],
+        )
+
+    def end(self, name: str, failure: str = "") -> None:
+        """Notes that it is done, or has failed."""
+        self._set(name, "failed" if failure else "done", failure)
+
+    def leave(self, name: str) -> None:
+        """Gives it back."""
+        self._set(name, "waiting")
+
+    def _set(self, name: str, state: str, failure: str = "") -> None:
+        self._database.session.ask(
+            "UPDATE nas_trainings SET state = %s, failure = %s, lease = NULL WHERE run = %s AND name = %s",
+            [state, failure, self._database.run, name],
+        )
+
+
+class States(SharedWeights):
+    """The states of trainings, by the names of their folders in one folder."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        super().__init__(run_folder(folder), store)
+        self._folder = folder
+
+    def file(self, name: str) -> Path:
+        """The checkpoint."""
+        return state_file(training_folder(self._folder / name))
+
+    def stored(self, name: str) -> str:
+        """See `SharedWeights`."""
+        return f"trainings/{name}/state.pt"
+
+
+def weights_name(name: str) -> str:
+    """Under which the trained weights lie among the files of a run."""
+    return f"trainings/{name}/weights.pt"
+
+
+class _LeftError(Exception):
+    """The worker was asked to stop."""
+
+
+def train_queued(
+    queued: Queued,
+    database: Database,
+    folder: Path,
+    device: torch.device,
+    stopping: threading.Event,
+    load: Callable[[Training], SearchData],
+) -> None:
+    """Trains it in a folder of this machine, from where any has left it, until it is done or we are to stop. Raises
+    LostError, and what is the machine's fault, after which others go on with it."""
+    queue, name = Queue(database), queued.name
+    assert database.store is not None
+    states, own = States(folder, database.store), training_folder(folder / name)
+    own.enter(queued.training)
+    states.fetch(name)
+
+    def on_epoch(metrics: Metrics) -> None:
+        leaves = stopping.is_set() and len(metrics.epochs) < queued.training.recipe.all_epochs
+        states.keep(name, last=leaves)
+        queue.report(name, metrics)
+        if leaves:
+            raise _LeftError
+
+    with _given_back(queue, name):
+        metrics = run_training(own, device, on_epoch, load)
+        database.store.put(weights_name(name), weights_file(own).read_bytes())
+        queue.report(name, metrics)
+        queue.end(name)
+
+
+@contextmanager
+def _given_back(queue: Queue, name: str) -> Iterator[None]:
+    try:
+        yield
+    except LostError:
+        raise
+    except _LeftError:
+        queue.leave(name)
+    except (UserError, DivergenceError) as error:
+        queue.end(name, str(error))
+    except Exception as error:  # whatever a network's code raises is the training's failure, but for the machine's
+        if is_of_the_machine(error):
+            queue.leave(name)
+            raise
+        queue.end(name, in_one_line(error))
+
+
+def finished(folder: WorkFolder[Training], store: Store, progress: Progress) -> None:
+    """Brings what a training came to into its folder. Raises LostError."""
+    weights = store.get(weights_name(folder.path.name))
+    if weights is None:
+        raise LostError(f"the files of the run lack the weights of {folder.path.name}")
+    write_bytes_atomically(weights_file(folder), weights)
+    write_atomically(metrics_file(folder), progress.metrics + "\n")
