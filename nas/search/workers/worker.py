@@ -44,7 +44,7 @@ from nas.search.sharing.open import open_shared
 from nas.search.sharing.postgres import Database
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claims, fail
-from nas.search.workers.queue import Queue, train_queued
+from nas.search.workers.queue import Queue, Queued, train_queued
 from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
@@ -99,8 +99,8 @@ class Worker:
             queued = Queue(shared).next()
         if queued is None:
             return "wait"
-        queued = queued._replace(training=replace(queued.training, dataset=self.claims.search.dataset))
-        train_queued(queued, shared, self.folder.path / "trainings", self.data.mean.device, self.stopping, self.load)
+        here = Queued(queued.name, replace(queued.training, dataset=self.claims.search.dataset))
+        train_queued(here, shared, self.folder.path / "trainings", self.data.mean.device, self.stopping, self.load)
         return "settled"
 
     def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:
