@@ -25,7 +25,7 @@ from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
 from nas.results.export.exportable import exportables
 from nas.results.moved import move_data
-from nas.results.options import OPSET, ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
+from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
@@ -208,7 +208,7 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
 
     Raises UserError where a package is missing, a place cannot be used, or there are no trained networks.
     """
-    check_packages()
+    check_packages(asked)
     source = at_hand(asked.source, weights=True)
     if asked.dataset:
         move_data(source, asked.dataset)
@@ -217,7 +217,7 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     for to in found:
         check_place(to)
     return [
-        (to, export_network(each.network, each.weights, each.card, to, opset=asked.opset or OPSET), each.origin)
+        (to, export_network(each.network, each.weights, each.card, to, asked), each.origin)
         for to, each in found.items()
     ]
 

@@ -65,8 +65,9 @@ from nas.results.export.card import Measured, ModelCard, Preprocessing, card_tex
 from nas.results.export.difference import MismatchError, difference
 from nas.results.export.export import export_network
 from nas.results.export.exportable import Exportable
-from nas.results.export.formats import FORMATS, Contents
+from nas.results.export.formats import FORMATS, Contents, wanted
 from nas.results.export.formats.onnx import onnx_model
+from nas.results.options import FormatOptions
 from nas.results.trainings import training_command
 from nas.search.options import SearchOptions
 from nas.search.search import Search, run_folder, weights_file
@@ -80,7 +81,8 @@ from nas.training.train import build, trained_weights
 from nas.training.training import Training, read_metrics, read_weights, training_folder
 from nas.training.worker import run_test, run_training
 
-FILES = sorted(file for written in FORMATS.values() for file in written.files)
+FILES = sorted(file for written in wanted(FormatOptions()) for file in written.files)
+"""What is always written."""
 
 SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 12, 10), 5))
 
@@ -300,7 +302,7 @@ def test_a_network_that_cannot_be_exported_leaves_what_was_there(tmp_path: Path)
 
 
 def test_the_version_of_onnx_operators_can_be_chosen_and_a_reader_may_leave(tmp_path: Path) -> None:
-    export_network(SMALL, ready(SMALL).state_dict(), CARD, tmp_path / "mine", opset=18)
+    export_network(SMALL, ready(SMALL).state_dict(), CARD, tmp_path / "mine", FormatOptions(opset=18))
     model = onnx.load_model(tmp_path / "mine" / "model.onnx")
     assert [entry.version for entry in model.opset_import] == [18]
     assert "opset 18" in (tmp_path / "mine" / "card.md").read_text()

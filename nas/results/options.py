@@ -200,8 +200,19 @@ OPSET = 20
 """Version of ONNX's operators, unless another is asked for."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FormatOptions:
+    """What is written into an exported folder besides what always is, and how."""
+
+    opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
+
+    def __post_init__(self) -> None:
+        tidy(self)
+        check(self)
+
+
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(FormatOptions):
     """Everything that can be asked of an export."""
 
     source: str | Path = option("run folder of a search, its pareto.json, or the folder of a training", positional=True)
@@ -216,11 +227,6 @@ class ExportOptions:
     )
     to: str | Path = option("folder of the export; of a search the folder of DIR/BUDGET folders", metavar="DIR")
     dataset: str | None = _moved_data()
-    opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
-
-    def __post_init__(self) -> None:
-        tidy(self)
-        check(self)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A network to take away: a folder that needs nas no more, in all of `FORMATS`."""
+"""A network to take away: a folder that needs nas no more, in the formats that are `wanted`."""
 
 import importlib.util
 import json
@@ -19,8 +19,12 @@ from nas.network.folds import parameters
 from nas.network.layers import Layer
 from nas.network.modules.source import torch_source
 from nas.results.export.card import ModelCard
-from nas.results.export.formats import FORMATS, Contents
-from nas.results.options import OPSET
+from nas.results.export.formats import FORMATS, Contents, wanted
+from nas.results.options import FormatOptions
+
+
+PLAIN = FormatOptions()
+"""Nothing but what is always written."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,21 @@ class Exported:
 
 
 def export_network(
-    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, *, opset: int = OPSET
+    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, asked: FormatOptions = PLAIN
 ) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
     `weights` is a state_dict of `nas.network.modules.module.to_module(network)`. An earlier export is replaced. Raises
-    UserError for a package that is missing or a place that cannot be used, MismatchError if a program in the folder is
-    wrong.
+    UserError for a package or a program that is missing or a place that cannot be used, MismatchError if a program in
+    the folder is wrong.
     """
-    check_packages()
+    check_packages(asked)
     check_place(to)
     to = to.resolve()
     try:
         with _parents(to), _beside(to) as beside:
             (beside / "new").mkdir()
-            differences = _write(network, weights, card, beside / "new", opset)
+            differences = _write(network, weights, card, beside / "new", asked)
             _move(beside, to)
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror}; give --to another folder") from error
@@ -81,9 +85,9 @@ def _parents(to: Path) -> Iterator[None]:
         raise
 
 
-def check_packages() -> None:
+def check_packages(asked: FormatOptions = PLAIN) -> None:
     """Raises UserError naming the packages that are missing."""
-    needed = [name for written in FORMATS.values() for name in written.packages]
+    needed = [name for written in wanted(asked) for name in written.packages]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         names = " ".join(missing)
         raise UserError(f"nas export needs packages that are not installed; install them: pip install {names}")
@@ -122,11 +126,13 @@ def _move(beside: Path, to: Path) -> None:
         raise
 
 
-def _write(network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path, opset: int) -> dict[str, float]:
+def _write(
+    network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path, asked: FormatOptions
+) -> dict[str, float]:
     """Every file; returns by how much programs differ from torch, by their titles."""
     versions = {"nas": __version__, "python": platform.python_version(), "torch": version("torch")}
-    for written in FORMATS.values():
-        versions |= written.versions(opset)
-    contents = Contents(network, weights, card, torch_source(network, card.preprocessing.shape), versions, opset)
-    differences = {written.title: written.write(contents, folder) for written in FORMATS.values()}
+    for written in wanted(asked):
+        versions |= written.versions(asked)
+    contents = Contents(network, weights, card, torch_source(network, card.preprocessing.shape), versions, asked)
+    differences = {written.title: written.write(contents, folder) for written in wanted(asked)}
     return {title: apart for title, apart in differences.items() if apart is not None}

@@ -1,6 +1,7 @@
 """The formats in which a network is exported: a module here that sets `FORMAT` to a `Format` is one.
 
-All are written into every exported folder. A new one is tested by being here (tests/test_export.py).
+Each is written into every exported folder, or into those for which it was asked. A new one is tested by being here
+(tests/test_export.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nas.machine.registry import Registry
-from nas.results.options import OPSET
+from nas.results.options import OPSET, FormatOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Contents:
     """What is exported: a network, its weights (a state_dict of `nas.network.modules.module.to_module(network)`), what
-    is known of it, the network as torch source, the versions of all that made the folder, and that of ONNX's operators
-    to use."""
+    is known of it, the network as torch source, the versions of all that made the folder, and what was asked of it."""
 
     network: "Layer"
     weights: "dict[str, Tensor]"
     card: "ModelCard"
     source: str
     versions: Mapping[str, str]
-    opset: int = OPSET
+    asked: FormatOptions = FormatOptions()
+
+    @property
+    def opset(self) -> int:
+        """Version of ONNX's operators."""
+        return self.asked.opset or OPSET
 
     @property
     def shape(self) -> "Shape":
@@ -43,7 +48,8 @@ class Format:
 
     `meaning` says in a line what the `files` hold. `write(contents, folder)` writes them; where they are a program
     that can be run here, it returns by how much its scores differ from torch's (see `difference`), which is told with
-    the `title`. `packages` are needed for that, `versions(opset)` gives those of which the folder tells.
+    the `title`. `packages` are needed for that, `versions(asked)` gives those of which the folder tells. `is_asked`
+    says whether it is written for whoever asks so.
     """
 
     title: str
@@ -51,7 +57,13 @@ class Format:
     files: tuple[str, ...]
     write: Callable[[Contents, Path], float | None]
     packages: tuple[str, ...] = ()
-    versions: Callable[[int], Mapping[str, str]] = lambda opset: {}
+    versions: Callable[[FormatOptions], Mapping[str, str]] = lambda asked: {}
+    is_asked: Callable[[FormatOptions], bool] = lambda asked: True
 
 
 FORMATS: Registry[Format] = Registry("nas.results.export.formats", lambda module: cast(Format, module.FORMAT))
+
+
+def wanted(asked: FormatOptions) -> list[Format]:
+    """The formats to write for whoever asks so."""
+    return [each for each in FORMATS.values() if each.is_asked(asked)]

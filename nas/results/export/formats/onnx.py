@@ -1,6 +1,7 @@
 """The network as ONNX, made of its torch source and compared with it."""
 
 import warnings
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from nas.network.layers import Shape
 from nas.results.export.difference import difference
 from nas.results.export.formats import Contents, Format
-from nas.results.options import OPSET
+from nas.results.options import OPSET, FormatOptions
 
 
 def onnx_model(module: nn.Module, shape: Shape, opset: int = OPSET) -> Any:
@@ -44,12 +45,18 @@ def onnx_model(module: nn.Module, shape: Shape, opset: int = OPSET) -> Any:
     return model
 
 
+@lru_cache(maxsize=1)
+def onnx_file(contents: Contents) -> bytes:
+    """What model.onnx holds; for other formats too."""
+    serialized: bytes = onnx_model(_plain_module(contents), contents.shape, contents.opset).SerializeToString()
+    return serialized
+
+
 def _write(contents: Contents, folder: Path) -> float:
-    import onnx
     from onnxruntime import InferenceSession
 
     module, file = _plain_module(contents), folder / "model.onnx"
-    onnx.save(onnx_model(module, contents.shape, contents.opset), file)
+    file.write_bytes(onnx_file(contents))
     session = InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
@@ -67,8 +74,8 @@ def _plain_module(contents: Contents) -> nn.Module:
     return module.eval()
 
 
-def _versions(opset: int) -> dict[str, str]:
-    return {name: version(name) for name in ("onnx", "onnxruntime")} | {"opset": str(opset)}
+def _versions(asked: FormatOptions) -> dict[str, str]:
+    return {name: version(name) for name in ("onnx", "onnxruntime")} | {"opset": str(asked.opset or OPSET)}
 
 
 FORMAT = Format(
