@@ -66,8 +66,9 @@ from nas.results.export.difference import MismatchError, difference
 from nas.results.export.export import export_network
 from nas.results.export.exportable import Exportable
 from nas.results.export.formats import FORMATS, Contents, wanted
+from nas.results.export.formats.demo import SCRIPT, WASM
 from nas.results.export.formats.onnx import onnx_model
-from nas.results.options import FormatOptions
+from nas.results.options import NO_MORE, FormatOptions
 from nas.results.trainings import training_command
 from nas.search.options import SearchOptions
 from nas.search.search import Search, run_folder, weights_file
@@ -81,7 +82,7 @@ from nas.training.train import build, trained_weights
 from nas.training.training import Training, read_metrics, read_weights, training_folder
 from nas.training.worker import run_test, run_training
 
-FILES = sorted(file for written in wanted(FormatOptions()) for file in written.files)
+FILES = sorted(file for written in wanted(NO_MORE) for file in written.files)
 """What is always written."""
 
 SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 12, 10), 5))
@@ -260,15 +261,26 @@ CARD = ModelCard(
 SMALL: Layer = Sequence((Flatten(), Linear(16, 2)))
 
 
+def write_runtime(folder: Path) -> Path:
+    """What stands for the npm package where nothing of it is run."""
+    (folder / "dist").mkdir(parents=True)
+    (folder / "dist" / SCRIPT).write_text("/*!\n * ONNX Runtime Web v9.8.7\n */")
+    (folder / "dist" / WASM).write_bytes(b"\0asm")
+    return folder
+
+
 def test_the_formats_of_an_export_have_files_of_their_own() -> None:
-    assert len(FILES) == len(set(FILES))
+    every = [file for written in FORMATS.values() for file in written.files]
+    assert len(every) == len(set(every))
     assert set(FILES) >= {"architecture.json", "card.md", "model.onnx", "model.py", "predict.py", "weights.safetensors"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_path: Path) -> None:
     written, weights = FORMATS[name], ready(SMALL).state_dict()
-    contents = Contents(SMALL, weights, CARD, torch_source(SMALL, CARD.preprocessing.shape), {"nas": "1"})
+    asked = FormatOptions(demo=True, ort_web=write_runtime(tmp_path / "runtime"))
+    assert written.is_asked(asked)
+    contents = Contents(SMALL, weights, CARD, torch_source(SMALL, CARD.preprocessing.shape), {"nas": "1"}, asked)
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
         apart = written.write(contents, folder)
@@ -491,6 +503,11 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     mine.mkdir(parents=True)
     (mine / "architecture.json").write_text("{}")
     assert "holds more than an earlier export" in refusal(capsys, run, "--budget", "4K", "--to", mine.parent)
+    before = sorted(os.listdir(exported))
+    again = [run, "--budget", "4K", "--to", exported.parent]
+    assert "give --ort-web the folder of the npm package" in refusal(capsys, *again, "--demo", "--ort-web", tmp_path)
+    assert "add --demo" in refusal(capsys, *again, "--ort-web", tmp_path)
+    assert sorted(os.listdir(exported)) == before
     assert f"{file} is a file; give --to a folder" in refusal(capsys, run, "--budget", "4K", "--to", file)
     bare = shutil.copytree(run, tmp_path / "bare")
     for weights in (bare / "weights").iterdir():

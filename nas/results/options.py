@@ -205,10 +205,23 @@ class FormatOptions:
     """What is written into an exported folder besides what always is, and how."""
 
     opset: int | None = option("version of ONNX's operators", default=None, unset=str(OPSET), least=18, most=23)
+    demo: bool = option("also a page that runs the network in a browser: demo.html", default=False)
+    ort_web: str | Path | None = option(
+        "folder of the npm package onnxruntime-web, for the demo",
+        default=None,
+        unset="fetched by npm",
+        metavar="DIR",
+    )
 
     def __post_init__(self) -> None:
         tidy(self)
         check(self)
+        if self.ort_web and not self.demo:
+            raise UserError("--ort-web says where the runtime of the demo lies; add --demo, or leave it out")
+
+
+NO_MORE = FormatOptions()
+"""What is always written, and nothing else."""
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,7 @@ from nas.network.layers import Layer
 from nas.network.modules.source import torch_source
 from nas.results.export.card import ModelCard
 from nas.results.export.formats import FORMATS, Contents, wanted
-from nas.results.options import FormatOptions
-
-
-PLAIN = FormatOptions()
-"""Nothing but what is always written."""
+from nas.results.options import NO_MORE, FormatOptions
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Exported:
 
 
 def export_network(
-    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, asked: FormatOptions = PLAIN
+    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, asked: FormatOptions = NO_MORE
 ) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
@@ -85,7 +81,7 @@ def _parents(to: Path) -> Iterator[None]:
         raise
 
 
-def check_packages(asked: FormatOptions = PLAIN) -> None:
+def check_packages(asked: FormatOptions = NO_MORE) -> None:
     """Raises UserError naming the packages that are missing."""
     needed = [name for written in wanted(asked) for name in written.packages]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:

@@ -30,21 +30,22 @@ def page(
     drawn = {figure.name: {"data": figure.data, "layout": figure.layout} for figure in figures}
     palettes = {"light": LIGHT, "dark": DARK}
     content = {**trials, "figures": drawn, "base": BASE, "palettes": palettes, "stamp": stamp}
-    own, plotly = _asset("page.js"), get_plotlyjs()
+    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    own, plotly = asset("page.js"), get_plotlyjs()
     connect = "'none'" if stamp is None else "'self'"
     policy = (
-        f"default-src 'none'; script-src {_hash(plotly)} {_hash(own)}; style-src 'unsafe-inline'; img-src data: blob:; "
-        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {script_hash(plotly)} {script_hash(own)}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         policy=policy,
         title=escape(title),
-        palettes=_palettes(),
-        style=_asset("page.css"),
+        palettes=palettes_as_css(),
+        style=asset("page.css"),
         links="".join(f'<a href="#{card.name}">{escape(card.title)}</a>' for card in cards),
         lead=lead,
         cards="".join(map(_card, cards)),
-        data=_packed(content),
+        data=packed(data.encode()),
         plotly=plotly,
         own=own,
     )
@@ -75,7 +76,7 @@ def _view(view: View, *, hidden: bool) -> str:
     return f'<div class="view"{" hidden" if hidden else ""}>{columns}{view.html}</div>'
 
 
-def _palettes() -> str:
+def palettes_as_css() -> str:
     """The palettes as CSS variables: by the system's preference, or by the button."""
     light, dark = (" ".join(f"--{name}: {shade};" for name, shade in p.items()) for p in (LIGHT, DARK))
     return (
@@ -86,15 +87,16 @@ def _palettes() -> str:
     )
 
 
-def _asset(name: str) -> str:
-    return files("nas.results.pages").joinpath(name).read_text(encoding="utf-8")
+def asset(name: str, package: str = "nas.results.pages") -> str:
+    """A file that lies beside the modules of a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(script: str) -> str:
+def script_hash(script: str) -> str:
+    """The source of a policy that lets this script run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _packed(content: Any) -> str:
-    """JSON, compressed, in letters that cannot end the element it stands in."""
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+def packed(content: bytes) -> str:
+    """Compressed, in letters that cannot end the element they stand in."""
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()

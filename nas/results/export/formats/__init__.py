@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nas.machine.registry import Registry
-from nas.results.options import OPSET, FormatOptions
+from nas.results.options import NO_MORE, OPSET, FormatOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class Contents:
     card: "ModelCard"
     source: str
     versions: Mapping[str, str]
-    asked: FormatOptions = FormatOptions()
+    asked: FormatOptions = NO_MORE
 
     @property
     def opset(self) -> int:
