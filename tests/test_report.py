@@ -21,6 +21,7 @@ import optuna
 import plotly.graph_objects as go
 import pytest
 import searching
+from browser import CHROMIUM, Browser, opened
 from optuna.trial import TrialState, create_trial
 from pages import data_of
 
@@ -48,7 +49,6 @@ from nas.space.files import find_space, space_checksum
 from nas.space.models import MODELS, Model
 from nas.training.recipes import recipe_for
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
 EPOCHS = 12
 MB = 1_000_000
@@ -561,7 +561,7 @@ def test_optuna_dashboard_opens_the_storage_of_a_run(made: Path) -> None:
 
 def test_pictures_are_drawn_without_a_network(tmp_path: Path) -> None:
     pytest.importorskip("kaleido", reason="Kaleido is not installed")
-    if not CHROMIUM.exists():
+    if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
     run = write_run(tmp_path / "run", plan_of(2, budgets=(10_000,), baselines=(), strategies=("tpe",)))
     assert main(["report", str(run), "--png", str(tmp_path / "png")]) == 0
@@ -572,92 +572,50 @@ def test_pictures_are_drawn_without_a_network(tmp_path: Path) -> None:
 
 # ---- in a browser
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
+
+def lonely_point(browser: Browser, figure: str, trace: str) -> tuple[int, float, float]:
+    """Which point of a trace lies farthest from those of all others, and where in the window, the plot scrolled to its
+    middle: at points that lie on one another the pointer means any of them."""
+    index, x, y = browser.run(
+        """
+        const plot = document.querySelector(`[data-figure="${arguments[0]}"]`);
+        plot.scrollIntoView({block: "center", behavior: "instant"});
+        const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
+        const placed = (trace) => trace.x.map((x, i) => [
+          i, box.x + xaxis._offset + xaxis.d2p(x), box.y + yaxis._offset + yaxis.d2p(trace.y[i]),
+        ]);
+        const all = plot._fullData.flatMap(placed);
+        const far = ([, x, y]) => all.map(([, u, v]) => Math.hypot(u - x, v - y)).filter((apart) => apart > 0);
+        const room = (each) => Math.min(...far(each));
+        const own = placed(plot._fullData.find((each) => each.name === arguments[1]));
+        return own.reduce((best, each) => (room(each) > room(best) ? each : best));
+        """,
+        figure,
+        trace,
+    )
+    return int(index), float(x), float(y)
 
 
-class Browser:
-    """Chromium without a network, at one width, and what its console said."""
-
-    def __init__(self, profile: Path, width: int, dark: bool) -> None:
-        from selenium import webdriver
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(CHROMIUM)
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
-
-    def open(self, file: Path) -> None:
-        """Loads the page and waits until the plots that can be seen are drawn."""
-        self.driver.get(file.resolve().as_uri())
-        self.until("return document.documentElement.dataset.drawn")
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        """What the script returns."""
-        return self.driver.execute_script(script, *arguments)
-
-    def until(self, script: str) -> Any:
-        """What the script returns once that is true."""
-        deadline = time.monotonic() + 60
-        while not (found := self.run(script)):
-            assert time.monotonic() < deadline, script
-            time.sleep(0.1)
-        return found
-
-    def point(self, figure: str, trace: str) -> tuple[float, float]:
-        """Where the first point of a trace lies in the window, the plot scrolled to its middle."""
-        x, y = self.run(
-            """
-            const plot = document.querySelector(`[data-figure="${arguments[0]}"]`);
-            plot.scrollIntoView({block: "center", behavior: "instant"});
-            const trace = plot._fullData.find((each) => each.name === arguments[1]);
-            const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
-            return [box.x + xaxis._offset + xaxis.d2p(trace.x[0]), box.y + yaxis._offset + yaxis.d2p(trace.y[0])];
-            """,
-            figure,
-            trace,
-        )
-        return float(x), float(y)
-
-    def mouse(self, kind: str, x: float, y: float) -> None:
-        """A real event of the mouse."""
-        button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-        button |= {"buttons": 1} if kind == "mousePressed" else {}
-        self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **button})
-        time.sleep(0.2)  # as long as a hand takes: Plotly passes over clicks that come at once
+def mouse(browser: Browser, kind: str, x: float, y: float) -> None:
+    """A real event of the mouse, and as long as a hand takes: Plotly passes over clicks that come at once."""
+    browser.mouse(kind, x, y)
+    time.sleep(0.2)
 
 
 @pytest.fixture(params=[(390, False), (1440, True)], ids=["390 light", "1440 dark"])
 def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]:
-    if not (CHROMIUM.exists() and DRIVER.exists()):
-        pytest.skip("there is no Chromium with its driver on this machine")
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    found = Browser(tmp_path / "profile", *request.param)
-    yield found
-    found.driver.quit()
+    width, dark = request.param
+    with opened(tmp_path / "profile", width, dark) as found:
+        yield found
 
 
 def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: Path) -> None:
     browser.open(write_report(hostile))
+    browser.until("return document.documentElement.dataset.drawn")
 
     shown = browser.run("return [...document.querySelectorAll('.plot')].map((p) => [p.dataset.figure, p.offsetWidth])")
-    for tab in browser.run("return document.querySelectorAll('[role=tab]')"):
-        browser.run("arguments[0].click()", tab)
+    for tab in range(browser.run("return document.querySelectorAll('[role=tab]').length")):
+        browser.run("document.querySelectorAll('[role=tab]')[arguments[0]].click()", tab)
         browser.until(
             "return [...document.querySelectorAll('.plot')].filter((p) => p.offsetParent)"
             ".every((p) => p.querySelector('.main-svg') && p._fullData)"
@@ -674,21 +632,21 @@ def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: P
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 
     browser.run("document.querySelector('[role=tab]').click()")
-    x, y = browser.point("front", "Pareto front")
-    browser.mouse("mouseMoved", x - 3, y)
-    browser.mouse("mouseMoved", x, y)
+    index, x, y = lonely_point(browser, "front", "Pareto front")
+    mouse(browser, "mouseMoved", x - 3, y)
+    mouse(browser, "mouseMoved", x, y)
     hover = browser.until("return document.querySelector('[data-figure=front] .hoverlayer')?.textContent")
     assert "parameters (" in hover
     assert "measured" in hover
-    browser.mouse("mousePressed", x, y)
-    browser.mouse("mouseReleased", x, y)
+    mouse(browser, "mousePressed", x, y)
+    mouse(browser, "mouseReleased", x, y)
     browser.until("return !document.getElementById('panel').hidden")
     rows = browser.run("return document.querySelectorAll('#panel .layers tbody tr').length")
     total = browser.run("return document.querySelector('#panel .layers tfoot').children[0].children[3].textContent")
     front = gather(hostile).front
-    assert total == f"{front[0].record.parameters:,}"
+    assert total == f"{front[index].record.parameters:,}"
     assert rows > 5
-    browser.until("return document.querySelector('#panel .plot .main-svg')")
+    browser.until("return !!document.querySelector('#panel .plot .main-svg')")
     inside = (
         "const b = document.getElementById('panel').getBoundingClientRect(); return b.x >= 0 && b.right <= innerWidth"
     )
@@ -702,4 +660,4 @@ def test_the_page_works_from_disk_without_a_network(browser: Browser, hostile: P
 
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
     assert browser.run("return window.hacked") is None
-    assert browser.driver.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert (browser.said, browser.requested) == ([], [])
