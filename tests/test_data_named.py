@@ -235,6 +235,19 @@ def test_a_broken_archive_is_told_and_a_later_whole_one_is_used(published: Path,
     assert load_search_data("cifar100", seed=0, directory=tmp_path / "data", progress=False).classes == 2
 
 
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python 3.11.4 brought what refuses such archives")
+def test_an_archive_with_a_name_that_leads_out_of_the_folder_is_refused(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(published / CIFAR.filename, "w:gz") as archive:
+        archive.add(published / "cifar-100-python", "cifar-100-python")
+        archive.add(published / "cifar-100-python" / "meta", "../../outside")
+    monkeypatch.setattr(CIFAR, "tgz_md5", md5(published / CIFAR.filename))
+    with pytest.raises(DataError, match=r"cannot be downloaded: .*outside.* would be extracted to"):
+        load_search_data("cifar100", seed=0, directory=tmp_path / "data" / "in", progress=False)
+    assert not (tmp_path / "outside").exists()
+
+
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"^cifar10 is not in .*/file/data and cannot be downloaded: .*Not a directory"):

@@ -5,7 +5,8 @@ import http.client
 import io
 import socket
 import sys
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Download:
             directory.mkdir(parents=True, exist_ok=True)
             with file_lock(directory / ".download.lock", wait=True):
                 return self._on_disk(part, directory) or self._downloaded(part, directory, progress)
-        except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+        except (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError) as error:
             reason, there = " ".join(str(error).split()).rstrip("."), directory / self.place
             missing = f"{self.name} is not in {directory}"
             found = f"{there} is damaged: it is not the published file" if there.is_file() else missing
@@ -84,7 +85,22 @@ class Download:
         people, before = sys.stderr if progress else io.StringIO(), socket.getdefaulttimeout()
         socket.setdefaulttimeout(SILENCE_SECONDS)
         try:
-            with contextlib.redirect_stdout(people), contextlib.redirect_stderr(people):
+            with contextlib.redirect_stdout(people), contextlib.redirect_stderr(people), _unpacked_within():
                 return self._loaded(part, directory, download=True)
         finally:
             socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _unpacked_within() -> Iterator[None]:
+    """Whoever unpacks an archive meanwhile and names no filter, as torchvision, has Python's for data: no name in it
+    leads out of the folder. Some 3.11 have none."""
+    if not hasattr(tarfile, "data_filter"):
+        yield
+        return
+    before = vars(tarfile.TarFile).get("extraction_filter")
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
