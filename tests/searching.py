@@ -1,16 +1,22 @@
 """Real searches on tiny data in real processes, for the tests."""
 
+import contextlib
+import importlib
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from nas.api import search
+from nas.cli.main import main
 
 SPACE = """
 from dataclasses import dataclass
@@ -85,6 +91,31 @@ def digits_searched(out: Path, *budgets: int) -> Path:
 def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """The command to its end."""
     return subprocess.run(arguments, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+
+
+def run_cli(arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    """A `command` of nas to its end in this process, which has imported already what another would import for seconds.
+    Its workers are processes all the same."""
+    words = list(map(str, arguments))
+    assert words[:3] == [sys.executable, "-m", "nas.cli"]
+    return _here(lambda: main(words[3:]), words)
+
+
+def run_here(script: Path, arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    """A script to its end in this process, likewise; for one that forks none."""
+    words = [str(script), *map(str, arguments)]
+    with patch.object(sys, "argv", words), patch.object(sys, "path", [str(script.parent), *sys.path]):
+        return _here(lambda: importlib.import_module(script.stem).main(), words)
+
+
+def _here(program: Callable[[], Any], words: list[str]) -> subprocess.CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = program()
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def listen_to_interrupts() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pages import data_of
 from records import PLAN, record
-from searching import command, result, run
+from searching import command, result, run_cli
 
 from nas.cli.main import main
 from nas.errors import RunError
@@ -153,7 +153,7 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--strategies", "random,greedy", "--seeds", "2", "--seed", "3", "--workers", "1")
-    done = run(command(tmp_path, tmp_path / "out", *flags, trials=3, epochs=1))
+    done = run_cli(command(tmp_path, tmp_path / "out", *flags, trials=3, epochs=1))
     assert done.returncode == 0, done.stderr
     assert "no difference seen, n = 2" in done.stderr
     for seed in (3, 4):

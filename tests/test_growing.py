@@ -21,7 +21,7 @@ from nas.search.studies import open_studies
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of one strategy and one budget, of four trials of one epoch."""
     folder = tmp_path_factory.mktemp("small")
-    done = searching.run(command(folder))
+    done = searching.run_cli(command(folder))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -53,7 +53,7 @@ def trained(folder: Path) -> dict[tuple[str, int, int], tuple[str, float]]:
 def test_more_trials_strategies_and_budgets_go_on_and_keep_what_there_was(folder: Path) -> None:
     before = trained(folder)
     more = ("--strategies", "tpe,random", "--no-baselines", "--budget", "500,2000")
-    done = searching.run(command(folder, *more, trials=6))
+    done = searching.run_cli(command(folder, *more, trials=6))
     assert done.returncode == 0, done.stderr
     assert "continues a smaller search, whose results are kept: " in done.stderr
     for change in ("trials was 4, now 6", "budgets was 2000, now 500,2000", "strategies was tpe, now tpe,random"):
@@ -61,7 +61,7 @@ def test_more_trials_strategies_and_budgets_go_on_and_keep_what_there_was(folder
     after = trained(folder)
     assert len(after) == 4 * 6
     assert before.items() <= after.items()
-    again = searching.run(command(folder, *more, trials=6))
+    again = searching.run_cli(command(folder, *more, trials=6))
     assert again.returncode == 0
     assert "continues a smaller" not in again.stderr
     assert trained(folder) == after
@@ -69,10 +69,10 @@ def test_more_trials_strategies_and_budgets_go_on_and_keep_what_there_was(folder
 
 def test_fewer_trials_other_epochs_and_other_seeds_are_refused(folder: Path) -> None:
     for flags, change in ((("--seed", "1"), "seed was 0, now 1"), (("--below", "0"), "below was 0.25, now 0.0")):
-        done = searching.run(command(folder, *flags))
+        done = searching.run_cli(command(folder, *flags))
         assert done.returncode == 2
         assert change in done.stderr
-    fewer = searching.run(command(folder, trials=3))
+    fewer = searching.run_cli(command(folder, trials=3))
     assert (fewer.returncode, "trials was 4, now 3" in fewer.stderr) == (2, True)
 
 
@@ -80,7 +80,7 @@ def test_data_that_have_moved_are_found_by_their_checksum(folder: Path) -> None:
     before = trained(folder)
     moved = folder / "elsewhere.npz"
     (folder / "data.npz").rename(moved)
-    done = searching.run(command(folder, data=str(moved), trials=5))
+    done = searching.run_cli(command(folder, data=str(moved), trials=5))
     assert done.returncode == 0, done.stderr
     assert before.items() <= trained(folder).items()
     assert json.loads((folder / "out" / "settings.json").read_text())["dataset"] == str(moved)
@@ -97,10 +97,10 @@ CHANGES: dict[str, tuple[str, str]] = {
 def test_a_changed_space_goes_on_if_that_is_said(folder: Path, change: str) -> None:
     before = trained(folder)
     searching.write_space(folder, searching.SPACE.replace(*CHANGES[change]))
-    refused = searching.run(command(folder, trials=5))
+    refused = searching.run_cli(command(folder, trials=5))
     assert refused.returncode == 2
     assert "--changed-space" in refused.stderr
-    done = searching.run(command(folder, "--changed-space", trials=5))
+    done = searching.run_cli(command(folder, "--changed-space", trials=5))
     assert done.returncode == 0, done.stderr
     assert "the file of the space has changed since this search began" in done.stderr
     search, _ = read_run(run_folder(folder / "out"))
@@ -118,7 +118,7 @@ def test_a_changed_space_goes_on_if_that_is_said(folder: Path, change: str) -> N
 
 def test_a_knob_with_other_options_cannot_go_on_in_the_same_study(folder: Path) -> None:
     searching.write_space(folder, searching.SPACE.replace('"conv", "basic"', '"conv", "basic", "bottleneck"'))
-    done = searching.run(command(folder, "--changed-space"))
+    done = searching.run_cli(command(folder, "--changed-space"))
     assert done.returncode == 2
     assert "knob 'kind' has other options than in tpe-2000" in done.stderr
     assert "--warm-start" in done.stderr
@@ -133,7 +133,7 @@ def run_cli(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 def test_what_is_made_of_a_run_finds_its_data_where_they_lie_now(tmp_path: Path) -> None:
     out, trained = tmp_path / "out", tmp_path / "trained"
-    assert searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
+    assert searching.run_cli(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
     training = ["train", "plain", "--dataset", tmp_path / "data.npz", "--epochs", 1, "--out", trained]
     assert run_cli(*training).returncode == 0
     moved = (tmp_path / "data.npz").rename(tmp_path / "elsewhere.npz")
@@ -153,7 +153,7 @@ def test_what_is_made_of_a_run_finds_its_data_where_they_lie_now(tmp_path: Path)
 
 def test_other_data_are_not_taken_for_those_that_have_moved(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert searching.run(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
+    assert searching.run_cli(searching.command(tmp_path, out, "--workers", "1", trials=2, epochs=1)).returncode == 0
     settings = (out / "settings.json").read_bytes()
     done = run_cli("confirm", out, "--epochs", 1, "--seeds", 1, "--dataset", "digits")
     assert done.returncode == 2

@@ -23,7 +23,7 @@ def test_a_search_killed_at_random_moments_gives_the_uninterrupted_result(
     strategies = ("--strategies", "tpe,random", "--no-baselines")
     flags = ("--workers", "1", "--budget", "700,2000", *strategies, "--stop-threshold", "0.3", "--audit", "0.3")
     arguments = searching.command(tmp_path, tmp_path / "whole", *flags, trials=trials, epochs=4)
-    assert searching.run(arguments).returncode == 0
+    assert searching.run_cli(arguments).returncode == 0
     stopping = searching.result(tmp_path / "whole")["stopping"]
     assert min(stopping["stopped"], stopping["audited"]) > 0, "nothing was stopped: it proves little"
     arguments = searching.command(tmp_path, tmp_path / "killed", *flags, trials=trials, epochs=4)
@@ -72,7 +72,7 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_
     suicidal = "import os, signal, sys\n            'worker' in sys.argv[0] and os.kill(os.getpid(), signal.SIGKILL)"
     head = f'        if self.kind == "conv" and self.width == 9 and self.blocks == 2:\n            {suicidal}\n'
     searching.write_space(tmp_path, searching.SPACE.replace("        body =", head + "        body ="))
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=2, epochs=1))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=2, epochs=1))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
     assert [content["counts"][what] for what in ("proposed", "failed", "trained")] == [2, 1, 1]

@@ -51,9 +51,9 @@ def test_a_search_on_a_full_disk_ends_with_one_line_and_goes_on_to_the_same_resu
     if (tmp_path / "out" / "settings.json").exists():
         _, records = read_run(run_folder(tmp_path / "out"))
         assert [record for record in records if record.state == "failed"] == []
-    assert searching.run(command).returncode == 0
+    assert searching.run_cli(command).returncode == 0
     whole = searching.command(tmp_path, tmp_path / "whole", "--workers", "1", trials=3, epochs=2)
-    assert searching.run(whole).returncode == 0
+    assert searching.run_cli(whole).returncode == 0
     assert (tmp_path / "out" / "pareto.json").read_bytes() == (tmp_path / "whole" / "pareto.json").read_bytes()
 
 

@@ -150,7 +150,7 @@ def test_a_search_skips_them_and_says_so(tmp_path: Path, capsys: pytest.CaptureF
         "        if self.kernel == 5 and self.width > 9:\n            raise ValueError('too wide')\n        body =",
     )
     searching.write_space(tmp_path, code)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=10, epochs=1))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "2", trials=10, epochs=1))
     assert done.returncode == 0, done.stderr
     counts = searching.result(tmp_path / "out")["counts"]
     assert (counts["proposed"], counts["failed"], counts["over_budget"]) == (10, 0, 0)

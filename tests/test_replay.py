@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "curves.py"
 EPOCHS, NETWORKS = 12, 40
@@ -31,9 +32,12 @@ def write_curves(path: Path, *, percent: bool = False, parameters: bool = True) 
     return path
 
 
+def asked(path: Path, *flags: str) -> list[str]:
+    return [str(path), "--epochs-prefix", "acc_", "--processes", "1", *flags]
+
+
 def run(path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, str(SCRIPT), str(path), "--epochs-prefix", "acc_", "--processes", "1", *flags]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    return searching.run([sys.executable, str(SCRIPT), *asked(path, *flags)])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,7 @@ def test_percent_and_a_missing_column_of_parameters_are_fine(tmp_path: Path) -> 
 def test_files_without_curves_are_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "c.csv"
     path.write_text(text)
-    refused = run(path)
+    refused = searching.run_here(SCRIPT, asked(path))
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert complaint in refused.stderr
@@ -109,6 +113,6 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None
     refused = run(tmp_path / "nothing.csv")
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    refused = run(write_curves(tmp_path / "c.csv"), "--networks", "2")
+    refused = searching.run_here(SCRIPT, asked(write_curves(tmp_path / "c.csv"), "--networks", "2"))
     assert refused.returncode == 2
     assert "--networks must be at least 4" in refused.stderr

@@ -446,7 +446,7 @@ def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
 def test_a_search_ends_with_its_report_or_why_there_is_none_and_the_commands_that_come_next(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = searching.command(tmp_path, out, "--workers", "1", "--no-baselines", trials=2, epochs=1)
-    done = searching.run(arguments)
+    done = searching.run_cli(arguments)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert f"report: {out / 'report.html'}" in lines
@@ -461,7 +461,7 @@ def test_a_search_ends_with_its_report_or_why_there_is_none_and_the_commands_tha
     (out / "report.html").unlink()
     (out / "report.html").mkdir()
     (out / "report.html" / "in the way").touch()
-    done = searching.run(arguments)
+    done = searching.run_cli(arguments)
     assert done.returncode == 0, done.stderr
     assert f"report not written: {out / 'report.html'} cannot be written: Is a directory" in done.stderr
 

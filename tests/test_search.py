@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of two budgets and two strategies, run to its end by two workers."""
     folder = tmp_path_factory.mktemp("search")
     flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--no-baselines", "--workers", "2")
-    done = searching.run(searching.command(folder, folder / "out", *flags, trials=5))
+    done = searching.run_cli(searching.command(folder, folder / "out", *flags, trials=5))
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     return folder
@@ -103,13 +103,13 @@ def test_a_run_is_plain_optuna_storage(finished: Path) -> None:
 def test_the_same_command_on_a_finished_run_changes_nothing(finished: Path) -> None:
     before = (finished / "out" / "pareto.json").read_bytes()
     flags = (*TWO_BUDGETS, "--strategies", "tpe,random", "--no-baselines", "--workers", "2")
-    again = searching.run(searching.command(finished, finished / "out", *flags, trials=5))
+    again = searching.run_cli(searching.command(finished, finished / "out", *flags, trials=5))
     assert again.returncode == 0
     assert (finished / "out" / "pareto.json").read_bytes() == before
 
 
 def test_other_settings_on_the_same_folder_are_refused_with_what_differs(finished: Path) -> None:
-    refused = searching.run(searching.command(finished, finished / "out", *TWO_BUDGETS, trials=9))
+    refused = searching.run_cli(searching.command(finished, finished / "out", *TWO_BUDGETS, trials=9))
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "trials was 5, now 9" in refused.stderr
@@ -121,7 +121,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search in which most trainings are stopped, and some of them audited."""
     folder = tmp_path_factory.mktemp("stopped")
     flags = ("--strategies", "tpe,random", "--workers", "2", "--stop-threshold", "0.2", "--audit", "0.3")
-    done = searching.run(searching.command(folder, folder / "out", *flags, trials=11, epochs=6))
+    done = searching.run_cli(searching.command(folder, folder / "out", *flags, trials=11, epochs=6))
     assert done.returncode == 0, done.stderr
     assert "stopped early (extrapolate)" in done.stderr
     return folder / "out"
@@ -192,7 +192,7 @@ def test_weights_of_stopped_trainings_are_kept_while_they_may_go_on(stopped: Pat
 def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
     """The rule that nobody asks for has runs of its own above."""
     flags = ("--workers", "1", "--no-baselines", "--stop", rule)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", *flags, trials=8, epochs=4))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", *flags, trials=8, epochs=4))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
     assert content["stopping"]["rule"] == rule
@@ -212,7 +212,7 @@ def test_every_rule_runs(tmp_path: Path, rule: str) -> None:
 def test_settings_of_stopping_that_make_no_sense_are_refused(
     tmp_path: Path, flags: tuple[str, ...], complaint: str
 ) -> None:
-    refused = searching.run(searching.command(tmp_path, tmp_path / "out", *flags))
+    refused = searching.run_cli(searching.command(tmp_path, tmp_path / "out", *flags))
     assert refused.returncode == 2
     assert refused.stderr == f"nas: {complaint}\n"
 
@@ -228,7 +228,7 @@ def test_show_and_list_and_count_read_a_run(finished: Path) -> None:
 @pytest.mark.slow
 def test_one_worker_gives_the_same_result_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        done = searching.run(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=3, epochs=1))
+        done = searching.run_cli(searching.command(tmp_path, tmp_path / name, "--workers", "1", trials=3, epochs=1))
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "pareto.json").read_bytes() == (tmp_path / "b" / "pareto.json").read_bytes()
 
@@ -269,7 +269,7 @@ def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
         arguments, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, preexec_fn=searching.listen_to_interrupts
     )
     searching.wait_for_trials(tmp_path / "out", 1)
-    second = searching.run(arguments)
+    second = searching.run_cli(arguments)
     first.send_signal(signal.SIGINT)
     first.wait(timeout=60)
     assert second.returncode == 2
@@ -292,7 +292,7 @@ def test_a_network_that_does_not_fit_in_memory_fails_its_trial_and_the_search_go
         "        return", f'        if self.kind == "inverted":\n            {returned}\n        return'
     )
     searching.write_space(tmp_path, "from nas import Conv\n" + code)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=24, epochs=1))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=24, epochs=1))
     assert done.returncode == 0, done.stderr
     content = searching.result(tmp_path / "out")
     assert content["counts"]["failed"] >= 1
@@ -304,7 +304,7 @@ def test_a_network_that_does_not_fit_in_memory_fails_its_trial_and_the_search_go
 def test_the_same_failure_in_every_trial_ends_the_search_with_that_reason(tmp_path: Path) -> None:
     code = "from nas import Conv\n" + searching.SPACE.replace("Sequence((body,", f"Sequence(({TOO_LARGE}body,")
     searching.write_space(tmp_path, code)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=40))
     assert done.returncode == 1
     assert "every trial failed: RuntimeError" in done.stderr
     assert "can't allocate memory" in done.stderr
@@ -312,7 +312,7 @@ def test_the_same_failure_in_every_trial_ends_the_search_with_that_reason(tmp_pa
 
 
 def test_an_impossible_budget_names_the_smallest_network(tmp_path: Path) -> None:
-    refused = searching.run(searching.command(tmp_path, tmp_path / "out", "--budget", "20"))
+    refused = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--budget", "20"))
     assert refused.returncode == 2
     assert refused.stderr.startswith("nas: no network of space 'tiny' has at most 20 parameters; its smallest has ")
     assert not (tmp_path / "out").exists()
@@ -333,7 +333,7 @@ def test_the_test_split_is_not_read_by_a_search(tmp_path: Path) -> None:
     arrays = dict(np.load(searching.write_data(tmp_path)))
     arrays["x_test"] = np.full((3,), np.nan)
     np.savez(tmp_path / "data.npz", **arrays)
-    done = searching.run(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=1, epochs=1))
+    done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=1, epochs=1))
     assert done.returncode == 0, done.stderr
 
 

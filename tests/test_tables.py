@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from searching import run
+from searching import run, run_here
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "strategies.py"
 KNOBS = ("first", "second", "third")
@@ -27,9 +27,13 @@ def write_table(path: Path, *, scale: float = 100.0, words: bool = True) -> Path
     return path
 
 
-def strategies(table: Path, *flags: str, final: str = "kept,seen", parameters: str = "size") -> list[str]:
-    columns = ["--knobs", ",".join(KNOBS), "--parameters", parameters, "--observe", "seen", "--final", final]
-    return [sys.executable, str(SCRIPT), str(table), *columns, *flags]
+def asked(table: Path, *flags: str) -> list[str]:
+    columns = ["--knobs", ",".join(KNOBS), "--parameters", "size", "--observe", "seen", "--final", "kept,seen"]
+    return [str(table), *columns, *flags]
+
+
+def strategies(table: Path, *flags: str) -> list[str]:
+    return [sys.executable, str(SCRIPT), *asked(table, *flags)]
 
 
 @pytest.mark.parametrize(("name", "scale"), [("table.csv", 1.0), ("table.csv.gz", 100.0)])
@@ -81,7 +85,7 @@ def edited(path: Path, find: str, replace: str) -> Path:
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, find: str, replace: str, complaint: str) -> None:
     table = edited(write_table(tmp_path / "table.csv"), find, replace)
-    done = run(strategies(table, "--budget", "190"))
+    done = run_here(SCRIPT, asked(table, "--budget", "190"))
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
@@ -90,9 +94,11 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, find: str, replace: 
 def test_a_budget_below_every_row_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv")
     assert "no network of the table has at most 50 parameters; its smallest has 100" in (
-        run(strategies(table, "--budget", "50")).stderr
+        run_here(SCRIPT, asked(table, "--budget", "50")).stderr
     )
-    assert "cannot be read" in run(strategies(tmp_path / "none.csv", "--budget", "50")).stderr
+    refused = run(strategies(tmp_path / "none.csv", "--budget", "50"))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "cannot be read" in refused.stderr
 
 
 def test_columns_of_the_table_are_read_as_csv(tmp_path: Path) -> None:
@@ -133,6 +139,6 @@ def test_a_search_begins_at_the_start_that_is_given(tmp_path: Path) -> None:
 def test_a_start_that_the_table_lacks_is_refused_in_one_line(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv")
     for start, complaint in (("colour=red", "no knob"), ("nonsense", "KNOB=VALUE"), (f"{KNOBS[0]}=77", "is one of")):
-        done = run(strategies(table, "--budget", "190", "--start", start))
+        done = run_here(SCRIPT, asked(table, "--budget", "190", "--start", start))
         assert done.returncode == 2
         assert complaint in done.stderr

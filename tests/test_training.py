@@ -632,7 +632,7 @@ def trained(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_network_that_a_search_found_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = searching.run(searching.command(tmp_path, tmp_path / "run", "--workers", "1", trials=2, epochs=1))
+    found = searching.run_cli(searching.command(tmp_path, tmp_path / "run", "--workers", "1", trials=2, epochs=1))
     assert found.returncode == 0, found.stderr
     front = searching.result(tmp_path / "run")["front"]
     short = ["--epochs", "2", "--set", "augmentation=none"]  # on the data of the search
