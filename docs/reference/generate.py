@@ -103,7 +103,8 @@ def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequenc
     yield ("Augmentations", augmentations, ("name", "what it does", "images")), _augmentations()
     yield ("Recipes", "Names for `--recipe`", recipes), _recipes()
     yield ("Options of a recipe", options, OPTION_COLUMNS), map(_option, *_fields(Recipe))
-    yield ("Export formats", "`nas export` writes all of them", ("files", "what they hold", "needs")), _formats()
+    formats = "`nas export` writes them, those that name a flag where it is given"
+    yield ("Export formats", formats, ("files", "what they hold", "needs")), _formats()
     yield ("Cards of the report", "In the order of the page", ("name", "what it shows")), _cards()
 
 

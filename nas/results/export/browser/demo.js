@@ -90,27 +90,36 @@ async function begin() {
   if (about.mean.slice(0, about.channels < 3 ? 1 : 3).every((mean) => mean < 100)) [ink.value, paper.value] = ["#ffffff", "#000000"];
   const network = await loaded();
 
-  async function classify(image) {
-    const { seen, input } = prepared(image, about);
-    const result = await scores(network, input, about);
-    tell(likeliest(result.found, names), result);
-    showSeen(seen, about);
+  /* What is on the board now: what comes too late for it is not shown. Images are classified one after another. */
+  let current = 0, turn = Promise.resolve();
+  function classify(image, mine) {
+    const classified = turn.then(async () => {
+      if (mine !== current) return;
+      const { seen, input } = prepared(image, about);
+      const result = await scores(network, input, about);
+      if (mine !== current) return;
+      tell(likeliest(result.found, names), result);
+      showSeen(seen, about);
+    });
+    turn = classified.catch(() => {});
+    return classified;
   }
 
-  /* One at a time, and of those that come in the meantime the last. */
-  let isBusy = false, isNext = false;
-  async function classifyDrawing() {
-    isNext = true;
-    if (isBusy) return;
-    isBusy = true;
-    while (isNext) {
-      isNext = false;
-      if (board.dataset.holds === "drawing") await classify(pen.getImageData(0, 0, board.width, board.height));
-    }
-    isBusy = false;
+  /* Of the pieces of a stroke that come while another is classified, the last is. */
+  let isWaiting = false;
+  function classifyDrawing() {
+    if (isWaiting) return;
+    isWaiting = true;
+    turn
+      .then(() => {
+        isWaiting = false;
+        if (board.dataset.holds === "drawing") return classify(pen.getImageData(0, 0, board.width, board.height), current);
+      })
+      .catch((error) => say(error.message, true));
   }
 
   function clear() {
+    current++;
     pen.fillStyle = paper.value;
     pen.fillRect(0, 0, board.width, board.height);
     board.dataset.holds = "nothing";
@@ -133,13 +142,16 @@ async function begin() {
 
   async function take(file) {
     if (!file) return;
+    const mine = ++current;
     try {
       const image = await read(file, about.channels);
+      if (mine !== current) return;
       show(image);
       board.dataset.holds = "picture";
-      await classify(image);
-      say(`${file.name}, ${image.width} × ${image.height}`);
+      await classify(image, mine);
+      if (mine === current) say(`${file.name}, ${image.width} × ${image.height}`);
     } catch (error) {
+      if (mine !== current) return;
       clear();
       say(`${file.name}: ${error.message}`, true);
     }
@@ -178,6 +190,8 @@ async function begin() {
   board.onpointerdown = (event) => {
     if (event.button) return;
     if (board.dataset.holds === "picture") clear();
+    current++;
+    say("");
     board.dataset.holds = "drawing";
     board.setPointerCapture(event.pointerId);
     stroke(event);

@@ -130,7 +130,7 @@ def _versions(asked: FormatOptions) -> Mapping[str, str]:
 
 FORMAT = Format(
     title="demo",
-    meaning="a page that runs the network in a browser, on pictures that are dropped or drawn",
+    meaning="with --demo: a page that runs the network in a browser, on pictures dropped, chosen or drawn",
     files=("demo.html",),
     write=_write,
     packages=("onnx", "onnxscript"),
