@@ -5,9 +5,9 @@ function returns. The command line calls the same functions.
 """
 
 import inspect
-import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -36,8 +36,9 @@ from nas.search.result.front import Front, read_front
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.search import Search, arrays_file, decided, run_folder
 from nas.search.sharing.address import Address, parse_address, read_address, without_password
-from nas.search.sharing.join import adopt, join, publish
+from nas.search.sharing.join import adopt, joined, publish
 from nas.search.sharing.mirror import at_hand
+from nas.search.sharing.postgres import leading
 from nas.search.strategies import STRATEGIES
 from nas.search.studies import enter, feasible_baselines, open_studies, space_of
 from nas.search.workers.snapshot import Ending, View
@@ -92,25 +93,26 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
         file=file,
         recipe=recipe,
         baselines=feasible_baselines(limits, data.shape, data.classes) if wanted else (),
-        starts=() if asked.warm_start is None else _starts(Path(asked.warm_start), asked.budgets, space),
+        starts=() if asked.warm_start is None else _starts(at_hand(asked.warm_start), asked.budgets, space),
         stop=chosen_rule(asked, space, len(data.train.images) * (asked.epochs or recipe.epochs)),
     )
     folder = run_folder(asked.out or default_folder(search))
     tell = view.tell if view else warnings.warn
     address = _address(asked, folder)
-    if address:
-        adopt(folder, address)
-    elif asked.workers == 0:
+    if address is None and asked.workers == 0:
         raise UserError("workers 0 is for a search with --storage, in which other machines train")
-    for line in enter(folder, search, space, changed_space=asked.changed_space):
-        tell(line)
-    for doubt in doubts(data, asked.dataset):
-        tell(f"warning: {doubt}")
-    if asked.arrays:
-        x, y = asked.arrays
-        np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
-    if address:
-        publish(folder, address, search, file)
+    with leading(address) if address else nullcontext() as session:
+        if session and address:
+            adopt(session, folder, address)
+        for line in enter(folder, search, space, changed_space=asked.changed_space):
+            tell(line)
+        for doubt in doubts(data, asked.dataset):
+            tell(f"warning: {doubt}")
+        if asked.arrays:
+            x, y = asked.arrays
+            np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
+        if session and address:
+            publish(session, folder, address, search, file)
     workers = default_workers(asked.device) if asked.workers is None else asked.workers
     workers = min(workers, search.all_trials)
     ending = Supervisor(
@@ -136,12 +138,9 @@ def run_worker(asked: WorkerOptions, view: View | None = None) -> Ending:
     out of reach.
     """
     address = parse_address(asked.storage, asked.run)
-    with tempfile.TemporaryDirectory(prefix="nas-worker-") as scratch:
-        folder = run_folder(Path(scratch) / address.run)
-        dataset = None if asked.dataset is None else str(asked.dataset)
-        search, data = join(address, folder, dataset)
+    workers = asked.workers or default_workers(asked.device)
+    with joined(address, None if asked.dataset is None else str(asked.dataset)) as (folder, search, data):
         space = space_of(search, data.shape, data.classes)
-        workers = asked.workers or default_workers(asked.device)
         return Supervisor(
             search, folder, space, workers, asked.device, view, leads=False, patience=asked.patience
         ).run()

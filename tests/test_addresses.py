@@ -48,6 +48,8 @@ def test_a_password_goes_from_the_url_into_the_environment(
         ("mysql://db/nas", "one", "must be a URL like postgresql://user@host/database"),
         ("runs/first", "one", "must be a URL like postgresql://user@host/database"),
         ("postgresql://me:secret@db/nas?sslpassword=x", "one", "TLS key"),
+        ("postgresql://me:se/secret@db/nas", "one", "must be written as %2F"),
+        ("postgresql://me:a@secret@db/nas", "one", "must be written as %2F"),
     ],
 )
 def test_what_is_no_address_is_told_in_one_line(text: str, run: str | None, said: str) -> None:

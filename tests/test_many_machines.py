@@ -29,7 +29,7 @@ from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.sharing.address import Address
 from nas.search.sharing.mirror import at_hand
-from nas.search.sharing.postgres import Database
+from nas.search.sharing.postgres import Database, leading
 from nas.search.sharing.session import Session
 
 CHECKOUT = Path(__file__).parents[1]
@@ -265,25 +265,28 @@ def test_a_hung_worker_loses_its_lease_and_its_turn(tmp_path: Path, database: Se
         each.close()
 
 
-def begun(folder: Path, database: Server, name: str) -> None:
+def begun(folder: Path, database: Server, name: str, trials: int = 3, out: Path | None = None) -> None:
     """A run of which nothing is trained yet."""
     from nas.search.workers.supervisor import Supervisor
 
+    data = folder / "data.npz" if (folder / "data.npz").exists() else searching.write_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Supervisor, "run", lambda self: "interrupted")
-        with pytest.raises(RunError, match=r"there is no pareto.json"):
+        with pytest.raises(RunError, match=r"there is no pareto.json|another machine leads") as raised:
             search(
-                dataset=str(searching.write_data(folder)),
+                dataset=str(data),
                 space=str(searching.write_space(folder)),
                 budget=2_000,
                 strategies="random",
-                trials=3,
+                trials=trials,
                 epochs=1,
-                out=folder / name,
+                out=out or folder / name,
                 storage=database.url,
                 files=folder / "files",
                 workers=0,
             )
+    if "another machine leads" in str(raised.value):
+        raise raised.value
 
 
 def test_the_server_dies_in_the_middle_and_workers_go_on_where_they_were(tmp_path: Path) -> None:
@@ -372,6 +375,47 @@ def test_a_role_that_owns_its_schema_alone_is_enough_and_others_are_told_what_th
     with pytest.raises(RunError, match="refuses: permission denied for schema public"):
         bare.make_tables()
     bare.close()
+
+
+def test_one_machine_leads_and_workers_of_an_older_search_are_told_to_join_again(
+    tmp_path: Path, database: Server
+) -> None:
+    begun(tmp_path, database, "grows")
+    address = Address(database.url, "grows", str(tmp_path / "files"))
+    works = Database(address, run_folder(tmp_path / "grows"), works=True)
+    with leading(address), pytest.raises(RunError, match=r"another machine leads .*#grows"):
+        begun(tmp_path, database, "grows")
+    before = database.run("SELECT settings FROM nas_runs WHERE run = 'grows'")
+    assert '"trials": 3' in before
+    with pytest.warns(UserWarning, match="trials was 3, now 4"):
+        begun(tmp_path, database, "grows", trials=4, out=tmp_path / "elsewhere" / "grows")
+    with pytest.raises(RunError, match="has changed since this machine joined it"), works.claiming():
+        pass
+    works.close()
+
+
+def test_files_that_are_another_place_on_this_machine_are_told(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "unmounted")
+    shutil.rmtree(tmp_path / "files")
+    with pytest.raises(RunError, match="is not what the run has its files at: mount it"):
+        worker(database.url, run="unmounted")
+    assert not (tmp_path / "files").exists()
+
+
+def test_a_changed_space_goes_on_from_another_machine(tmp_path: Path, database: Server) -> None:
+    """Trials whose network is another now are left aside in the database, not in the folder."""
+    out = tmp_path / "here" / "changes"
+    done = searching.run(
+        shared(tmp_path, database, out, "--workers", "1", "--strategies", "random", trials=3, epochs=1)
+    )
+    assert done.returncode == 0, done.stderr
+    searching.write_space(tmp_path, searching.SPACE.replace("stride=2, expansion=2", "stride=2, expansion=3"))
+    there = shared(tmp_path, database, tmp_path / "there" / "changes", "--workers", "1", "--strategies", "random")
+    goes_on = searching.run([*there, "--trials", "4", "--epochs", "1", "--changed-space"])
+    assert goes_on.returncode == 0, goes_on.stderr
+    assert "the file of the space has changed" in goes_on.stderr
+    rows = database.run("SELECT line FROM nas_journal WHERE run = 'changes' ORDER BY n").splitlines()
+    assert (tmp_path / "there" / "changes" / "journal.log").read_text().splitlines() == rows
 
 
 def test_a_storage_that_has_lost_lines_is_not_led_on(tmp_path: Path, database: Server) -> None:

@@ -27,6 +27,9 @@ class Settings(Protocol):
     folders: ClassVar[tuple[str, ...]]
     """Folders inside, made when it is claimed."""
 
+    before: ClassVar[tuple[str, ...]]
+    """Files that may lie there before."""
+
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""
 
@@ -86,7 +89,7 @@ class WorkFolder(Generic[S]):
         if self.settings.exists():
             return
         inside = ("locks", *self.kind.folders)
-        expected = {_partial(self.settings).name, *inside}
+        expected = {_partial(self.settings).name, *inside, *self.kind.before}
         if self.path.is_dir() and any(entry.name not in expected for entry in self.path.iterdir()):
             raise RunError(f"{self.path} is no folder of a {self.kind.what} and not empty; give --out another folder")
         try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-DEATHS_AT_ONE_STEP = 2
+DEATHS_AT_ONE_STEP = 3
 DEATHS_WHILE_DRAWN = 3  # before the first step the place says little: whoever kills workers from outside hits it too
-DEATHS_IN_ONE_EPOCH = 5
+DEATHS_IN_ONE_EPOCH = 10
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Pulse:
 def fatal(deaths: Sequence[str]) -> str | None:
     """Why a trial with workers dead at these places ("epoch step") is failed; None if it may be tried again.
 
-    Twice at one step of training is no accident, nor are five deaths within one epoch. Workers that are killed from
+    Three times at one step of training is no accident, nor are ten deaths in one epoch. Workers that are killed from
     outside die at different steps.
     """
     if not deaths:

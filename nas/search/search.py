@@ -42,6 +42,7 @@ class Search:
 
     what: ClassVar[str] = "search"
     folders: ClassVar[tuple[str, ...]] = ("weights", "workers")
+    before: ClassVar[tuple[str, ...]] = ("shared.json", "shared.json.partial")
 
     dataset: str
     data_checksum: str

@@ -152,9 +152,8 @@ def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
         lambda search: search.strategies,
         lambda search: search.baselines,
     )
-    same = {
-        name: getattr(before, name) for name in ("dataset", "trials", "budgets", "strategies", "baselines", "starts")
-    }
+    grow = ("dataset", "space", "trials", "budgets", "strategies", "baselines", "starts")
+    same = {name: getattr(before, name) for name in grow}
     same |= {"space_checksum": before.space_checksum} if changed_space else {}
     return (
         replace(now, **same) == before

@@ -41,6 +41,7 @@ class Training:
 
     what: ClassVar[str] = "training"
     folders: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
 
     model: str
     network: dict[str, Any] = field(metadata={"changed": "another network"})

@@ -56,8 +56,10 @@ def run_training(
     device: torch.device,
     on_epoch: Callable[[Metrics], None] = lambda metrics: None,
     load: Callable[[Training], SearchData] = load_data,
+    pulse: Callable[[int, int], None] = lambda epoch, step: None,
 ) -> Metrics:
-    """Trains what the folder's settings say, from where it was left, and keeps its metrics up to date.
+    """Trains what the folder's settings say, from where it was left, and keeps its metrics up to date. `pulse(epoch,
+    step)` is called before every step.
 
     Raises RunError while another process trains there, DataError if the data set has changed, DivergenceError.
     """
@@ -67,7 +69,7 @@ def run_training(
             raise RunError(f"another process is training in {folder.path}; wait for it or give --out another folder")
         if is_finished(folder):
             return read_metrics(folder)
-        return _train(folder, training, load(training), device, on_epoch)
+        return _train(folder, training, load(training), device, on_epoch, pulse)
 
 
 def _train(
@@ -76,6 +78,7 @@ def _train(
     data: SearchData,
     device: torch.device,
     on_epoch: Callable[[Metrics], None],
+    pulse: Callable[[int, int], None],
 ) -> Metrics:
     recipe = training.recipe
     on_device = DeviceData.of(data, device, augmentation_of(recipe, data))
@@ -94,7 +97,14 @@ def _train(
     records = training.teacher is None or is_layer_tree(training.teacher)
     state = state_file(folder)
     epochs_of = train(
-        network, on_device, recipe, seed=training.seed, teacher=teacher, records=records, checkpoint=state
+        network,
+        on_device,
+        recipe,
+        seed=training.seed,
+        teacher=teacher,
+        records=records,
+        checkpoint=state,
+        pulse=pulse,
     )
     for epoch in epochs_of:
         epochs.append(epoch)

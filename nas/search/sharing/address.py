@@ -47,6 +47,8 @@ def without_password(url: str) -> str:
     if not is_storage(url):
         raise UserError(f"a storage must be a URL like postgresql://user@host/database but got {hidden(url)!r:.120}")
     parts = urlsplit(url)
+    if "@" in parts.path or parts.netloc.count("@") > 1:
+        raise UserError(f"{hidden(url)}: signs of a password such as / and @ must be written as %2F and %40")
     user, at, host = parts.netloc.rpartition("@")
     name, colon, password = user.partition(":")
     if colon:
@@ -65,7 +67,7 @@ def without_password(url: str) -> str:
 
 def hidden(url: str) -> str:
     """The text without what may be a password in it, to be shown."""
-    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:…@", re.sub(r"(password=)[^&\s]*", r"\1…", url))
+    return re.sub(r"(://[^/@:]*):.*@", r"\1:…@", re.sub(r"(password=)[^&\s]*", r"\1…", url))
 
 
 def parse_address(text: str, run: str | None = None) -> Address:
@@ -95,5 +97,6 @@ def read_address(folder: WorkFolder[Any]) -> Address | None:
 
 
 def write_address(folder: WorkFolder[Any], address: Address) -> None:
-    """Notes in the folder where its machines meet."""
+    """Notes in the folder where its machines meet, before anything else is in it."""
+    folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "shared.json", json.dumps(asdict(address), indent=2) + "\n")

@@ -6,8 +6,9 @@ import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
@@ -19,7 +20,7 @@ from nas.search.search import Search
 from nas.search.sharing.address import Address
 from nas.search.sharing.session import FORMAT, Session
 from nas.search.sharing.shared import Shared
-from nas.search.sharing.weights import SharedWeights, Weights, open_store
+from nas.search.sharing.weights import SharedWeights, Store, Weights, open_store
 
 _CLAIM, _LEAD, _HAND_OUT = 1, 2, 3
 """Locks of a run beside the leases, which are larger numbers."""
@@ -29,13 +30,14 @@ _FIRST_LEASE, _LAST_LEASE = 1_000, 2**31 - 1
 BEAT = 30.0
 """Seconds between two signs of life of a worker that trains."""
 
-STUCK = 60.0
+STUCK = 300.0
 """Seconds in which a worker whose turn it is says nothing to the database, after which it is taken to hang."""
 
 _APPEND = """
 WITH longer AS (UPDATE nas_runs SET lines = lines + %s WHERE run = %s RETURNING run, lines - %s AS before)
 INSERT INTO nas_journal SELECT run, before + place - 1, line
 FROM longer, unnest(%s::text[]) WITH ORDINALITY AS new (line, place)
+RETURNING n
 """
 
 _LEASES = """
@@ -51,14 +53,22 @@ WHERE state <> 'active' AND now() - state_change > make_interval(secs => CASE WH
 """
 
 
-class Told(NamedTuple):
-    """What the database holds of a run besides its journal: its settings, the source of its space, the place of its
-    files, its pareto.json."""
+@dataclass(frozen=True)
+class Row:
+    """What the database holds of a run besides its journal: its settings, the source of its space, where its files lie,
+    a name that no other run has had, how often the settings have changed, and pareto.json as it was last written."""
 
     settings: dict[str, Any]
     space: bytes
     files: str | None
+    id: str
+    revision: int = 0
     front: str | None = None
+
+    @property
+    def store(self) -> Store | None:
+        """Its files."""
+        return open_store(self.files, self.id) if self.files else None
 
 
 class Lines(BaseJournalBackend):
@@ -92,7 +102,8 @@ class Lines(BaseJournalBackend):
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """See `optuna.storages.journal.BaseJournalBackend`."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        self._session.ask(_APPEND, [len(lines), self._run, len(lines), lines])
+        if len(self._session.ask(_APPEND, [len(lines), self._run, len(lines), lines])) != len(lines):
+            raise RunError(f"the storage no longer holds the run {self._run!r}")
 
 
 class Database(Shared):
@@ -110,12 +121,13 @@ class Database(Shared):
             raise
 
     def _begin(self, address: Address, folder: WorkFolder[Search], *, works: bool, leads: bool) -> None:
-        find(self.session, address)
+        row = find(self.session, address)
+        self._revision = row.revision
         self.run, self._beats_again = address.run, 0.0
-        self._locks = _locks_of(self.session, address.run)
+        self._locks = locks_of(self.session, address.run)
         self.lease = self._lease() if works else None
-        self.store = open_store(address.files, address.run) if address.files else None
-        self.weights = SharedWeights(folder, self.store) if self.store else Weights(folder)
+        self.store = row.store
+        self.weights = SharedWeights(folder, self.store, self.check) if self.store else Weights(folder)
         copy = journal_file(folder) if leads else None
         lines = Lines(self.session, address.run, copy)
         self.storage = RunStorage(lines)
@@ -143,6 +155,7 @@ class Database(Shared):
         """Under a lock of the session."""
         self.session.ask("SELECT pg_advisory_lock(%s, %s)", [self._locks, _CLAIM])
         try:
+            self._check_revision()
             yield
         except LostError:  # and the lock with it
             raise
@@ -151,6 +164,15 @@ class Database(Shared):
                 self._free(_CLAIM)
             raise
         self._free(_CLAIM)
+
+    def _check_revision(self) -> None:
+        rows = self.session.ask("SELECT revision FROM nas_runs WHERE run = %s", [self.run])
+        if rows != [(self._revision,)]:
+            raise RunError(f"the search {self.run!r} has changed since this machine joined it; join again")
+
+    def check(self) -> None:
+        """Raises LostError where the lease is lost: what we know may be older than what others do."""
+        self.session.ask("SELECT 1")
 
     def alive(self, leases: Collection[int]) -> set[int]:
         """Those that are locked."""
@@ -189,7 +211,7 @@ class Database(Shared):
         if now >= self._beats_again:
             self._beats_again = now + BEAT
             with suppress(LostError):
-                self.session.ask("SELECT 1")
+                self.check()
 
     def end_hung(self, seconds: float) -> None:
         """Ends the sessions of workers that said nothing for so long."""
@@ -204,23 +226,46 @@ class Database(Shared):
         self.session.close()
 
 
-def _locks_of(session: Session, run: str) -> int:
+def locks_of(session: Session, run: str) -> int:
     """The key under which the locks of the run are, in whatever schema its tables lie."""
     table = session.ask("SELECT 'nas_runs'::regclass::oid::bigint")[0][0]
     return zlib.crc32(f"{table}/{run}".encode()) % 2**31
 
 
-def find(session: Session, address: Address) -> Told:
-    """What is told of the run. Raises RunError where there is none, or one of another version of nas."""
+@contextmanager
+def leading(address: Address) -> Iterator[Session]:
+    """A session in which nobody else begins the run, or leads it. Raises RunError where another does."""
+    session = Session(address.storage)
+    try:
+        session.make_tables()
+        if not session.ask("SELECT pg_try_advisory_lock(%s, %s)", [locks_of(session, address.run), _LEAD])[0][0]:
+            raise RunError(f"another machine leads {address}; wait for it, or give another name")
+        yield session
+    finally:
+        session.close()
+
+
+def found(session: Session, run: str) -> Row | None:
+    """What is told of the run, None where there is none. Raises RunError where it is of another version of nas."""
     if session.ask("SELECT to_regclass('nas_runs') IS NULL")[0][0]:
-        raise RunError(f"{address.storage} holds no run; nas search --storage begins one there")
-    rows = session.ask("SELECT format, nas, settings, space, files, front FROM nas_runs WHERE run = %s", [address.run])
+        return None
+    rows = session.ask(
+        "SELECT format, nas, settings, space, files, id, revision, front FROM nas_runs WHERE run = %s", [run]
+    )
     if not rows:
-        raise RunError(f"{address.storage} holds no run {address.run!r}; it holds {', '.join(runs(session)) or 'none'}")
-    version, of_nas, settings, space, files, front = rows[0]
+        return None
+    version, of_nas, settings, space, *rest = rows[0]
     if (version, of_nas) != (FORMAT, __version__):
-        raise RunError(f"{address} is of nas {of_nas}, and this is nas {__version__}; use that one")
-    return Told(json.loads(settings), bytes(space), files, front)
+        raise RunError(f"run {run!r} is of nas {of_nas}, and this is nas {__version__}; use that one")
+    return Row(json.loads(settings), bytes(space), *rest)
+
+
+def find(session: Session, address: Address) -> Row:
+    """As `found`. Raises RunError where there is no such run."""
+    row = found(session, address.run)
+    if row is None:
+        raise RunError(f"{address.storage} holds no run {address.run!r}; it holds {', '.join(runs(session)) or 'none'}")
+    return row
 
 
 def runs(session: Session) -> list[str]:
@@ -230,10 +275,11 @@ def runs(session: Session) -> list[str]:
     return [name for (name,) in session.ask("SELECT run FROM nas_runs ORDER BY run")]
 
 
-def tell(session: Session, address: Address, told: Told) -> None:
-    """Writes what is told of the run, which begins with that if it is new."""
+def write(session: Session, address: Address, row: Row) -> None:
+    """Writes what is told of the run but its front, which begins with that if it is new."""
     session.ask(
-        "INSERT INTO nas_runs (run, format, nas, settings, space, files) VALUES (%s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (run) DO UPDATE SET settings = excluded.settings, space = excluded.space, nas = excluded.nas",
-        [address.run, FORMAT, __version__, json.dumps(told.settings), told.space, told.files],
+        "INSERT INTO nas_runs (run, id, revision, format, nas, settings, space, files) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE "
+        "SET revision = excluded.revision, settings = excluded.settings, space = excluded.space",
+        [address.run, row.id, row.revision, FORMAT, __version__, json.dumps(row.settings), row.space, row.files],
     )

@@ -30,8 +30,9 @@ SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS nas_runs (
-    run text PRIMARY KEY, format int NOT NULL, lines bigint NOT NULL DEFAULT 0,
-    nas text NOT NULL, settings text NOT NULL, space bytea NOT NULL, files text, front text);
+    run text PRIMARY KEY, id text NOT NULL, revision int NOT NULL DEFAULT 0, format int NOT NULL,
+    lines bigint NOT NULL DEFAULT 0, nas text NOT NULL, settings text NOT NULL, space bytea NOT NULL,
+    files text, front text);
 CREATE TABLE IF NOT EXISTS nas_journal (
     run text NOT NULL REFERENCES nas_runs ON DELETE CASCADE, n bigint NOT NULL, line text NOT NULL,
     PRIMARY KEY (run, n));
@@ -55,7 +56,7 @@ class Session:
     def __init__(self, url: str) -> None:
         self.url = url
         self.statements = 0
-        self._connection = _connect(url)
+        self._connection = _connect(url, autocommit=True)
         try:
             self.ask(_AS_LIVELY)
             self._check_is_direct()
@@ -66,7 +67,7 @@ class Session:
     def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows that the statement returns."""
         self.statements += 1
-        with _told(self.url):
+        with _out_of_reach(self.url):
             cursor = self._connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -75,7 +76,7 @@ class Session:
         self._connection.close()
 
     def make_tables(self) -> None:
-        """Makes the tables where there are none. Raises RunError for those of another version, or without the right."""
+        """Makes the tables where there are none. Raises RunError without the right to."""
         if self.ask("SELECT to_regclass('nas_runs') IS NULL OR to_regclass('nas_trainings') IS NULL")[0][0]:
             self.ask("SELECT pg_advisory_lock(%s)", [_MAKING])
             try:
@@ -88,12 +89,10 @@ class Session:
     def _check_is_direct(self) -> None:
         """Raises UserError where a pooler gives the server's session to others between two statements: locks would be
         theirs."""
-        import psycopg
-
         own = self.process()
         if own == self._connection.info.backend_pid:
             return
-        with psycopg.connect(self.url, **LIVELINESS) as other:
+        with _connect(self.url, autocommit=False) as other, _out_of_reach(self.url):
             rows = other.execute("SELECT pg_backend_pid()").fetchall()
             is_shared = rows[0][0] == own or self.process() != own
         if is_shared:
@@ -118,7 +117,7 @@ def check_package() -> None:
         ) from error
 
 
-def _connect(url: str) -> "psycopg.Connection[Any]":
+def _connect(url: str, *, autocommit: bool) -> "psycopg.Connection[Any]":
     check_package()
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -127,13 +126,17 @@ def _connect(url: str) -> "psycopg.Connection[Any]":
         given = conninfo_to_dict(url)
     except psycopg.Error as error:
         raise UserError(f"{hidden(url)} is no URL of a database: {_words(error)}") from error
-    lively = {name: value for name, value in LIVELINESS.items() if name not in given}
-    with _told(url):
-        return psycopg.connect(url, autocommit=True, application_name="nas", prepare_threshold=None, **lively)
+    own = LIVELINESS | {"application_name": "nas"}
+    options: Any = {name: value for name, value in own.items() if name not in given}
+    with _out_of_reach(url):
+        return psycopg.connect(url, autocommit=autocommit, prepare_threshold=None, **options)
+
+
+_NOT_NOW = ("25006", "55000", "57P03")  # of a standby that takes over, and only reads at first
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _out_of_reach(url: str) -> Iterator[None]:
     import psycopg
 
     try:
@@ -141,6 +144,8 @@ def _told(url: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise LostError(f"storage {hidden(url)} cannot be reached: {_words(error)}") from error
     except psycopg.Error as error:
+        if error.sqlstate in _NOT_NOW:
+            raise LostError(f"storage {hidden(url)} is not ready: {_words(error)}") from error
         raise RunError(f"storage {hidden(url)} refuses: {_words(error)}") from error
 
 

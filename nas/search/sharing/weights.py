@@ -4,6 +4,7 @@ them, there too."""
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,11 +57,12 @@ class Store(Protocol):
 
 
 class SharedWeights(Weights):
-    """The states in a store, each copied into the folder of the machine that trains."""
+    """The states in a store, each copied into the folder of the machine that trains. `check` raises LostError where
+    others may know more than we do, who then must not write."""
 
-    def __init__(self, folder: WorkFolder[Search], store: Store) -> None:
+    def __init__(self, folder: WorkFolder[Search], store: Store, check: Callable[[], object] = lambda: None) -> None:
         super().__init__(folder)
-        self._store = store
+        self._store, self._check = store, check
         self._dropped: set[str] = set()
         self._send_again = 0.0
         """When the state of a training that goes on is sent again: it takes a while."""
@@ -85,6 +87,7 @@ class SharedWeights(Weights):
         """Sends the file, if that does not take too much of the time."""
         started = time.monotonic()
         if last or started >= self._send_again:
+            self._check()
             self._store.put(self.stored(network), self.file(network).read_bytes())
             ended = time.monotonic()
             self._send_again = ended + (ended - started) * (1 / SHARE - 1)

@@ -1,18 +1,20 @@
 """Trainings that any machine of a run may do, those of `nas confirm`: handed out through the database, a row each."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from nas.data.load import SearchData
 from nas.errors import LostError, UserError, in_one_line, is_of_the_machine
 from nas.machine.folders import WorkFolder, write_atomically, write_bytes_atomically
+from nas.machine.pulse import Pulse
 from nas.search.search import run_folder
 from nas.search.sharing.postgres import Database
 from nas.search.sharing.weights import SharedWeights, Store
@@ -21,7 +23,10 @@ from nas.training.training import Metrics, Training, metrics_file, state_file, t
 from nas.training.worker import run_training
 
 DEATHS = 3
-"""Workers that a training may lose within one epoch before it has failed."""
+"""Processes that a training may kill within one epoch before it has failed."""
+
+_KEY = "queue/"
+"""How the pulse of a worker tells a training from a trial."""
 
 
 class Queued(NamedTuple):
@@ -31,10 +36,13 @@ class Queued(NamedTuple):
     training: Training
 
 
-class Progress(NamedTuple):
-    """How far a training is: waiting, running, done or failed, its metrics.json so far, why it failed."""
+State = Literal["waiting", "running", "done", "failed"]
 
-    state: str
+
+class Standing(NamedTuple):
+    """How far a training is: its state, its metrics.json so far, why it failed."""
+
+    state: State
     metrics: str
     failure: str
 
@@ -53,15 +61,15 @@ class Queue:
                 "ON CONFLICT (run, name) DO UPDATE SET settings = excluded.settings, state = 'waiting', deaths = 0, "
                 "metrics = '', failure = '' WHERE nas_trainings.state = 'failed' "
                 "OR nas_trainings.settings <> excluded.settings",
-                [self._database.run, name, json.dumps(training.to_json())],
+                [self._database.run, name, json.dumps(replace(training, dataset="").to_json())],
             )
 
-    def progress(self) -> dict[str, Progress]:
+    def standings(self) -> dict[str, Standing]:
         """How far each is, by name."""
         rows = self._database.session.ask(
             "SELECT name, state, metrics, failure FROM nas_trainings WHERE run = %s", [self._database.run]
         )
-        return {name: Progress(state, metrics, failure) for name, state, metrics, failure in rows}
+        return {name: Standing(state, metrics, failure) for name, state, metrics, failure in rows}
 
     def next(self) -> Queued | None:
         """A training that waits, or whose worker is gone, ours from now on. To be called when it is our turn."""
@@ -74,16 +82,24 @@ class Queue:
         for name, settings, state, lease, deaths in rows:
             if state == "running" and lease in alive:
                 continue
-            died = deaths + (state == "running")
-            if died >= DEATHS:
-                self._set(name, "failed", failure=f"it lost {died} workers within one epoch")
+            if deaths >= DEATHS:
+                self._set(name, "failed", failure=f"it killed its process {deaths} times within one epoch")
                 continue
             self._database.session.ask(
-                "UPDATE nas_trainings SET state = 'running', lease = %s, deaths = %s WHERE run = %s AND name = %s",
-                [self._database.lease, died, self._database.run, name],
+                "UPDATE nas_trainings SET state = 'running', lease = %s WHERE run = %s AND name = %s",
+                [self._database.lease, self._database.run, name],
             )
             return Queued(name, Training.from_json(json.loads(settings)))
         return None
+
+    def note_death(self, key: str) -> None:
+        """Notes that the process of that pulse died, if it was over a training."""
+        for name in self.standings() if key.startswith(_KEY) else ():
+            if key_of(name) == key:
+                self._database.session.ask(
+                    "UPDATE nas_trainings SET deaths = deaths + 1 WHERE run = %s AND name = %s",
+                    [self._database.run, name],
+                )
 
     def report(self, name: str, metrics: Metrics) -> None:
         """Notes an epoch."""
@@ -107,11 +123,17 @@ class Queue:
         )
 
 
+def key_of(name: str) -> str:
+    """What the pulse of a worker tells of a training."""
+    return _KEY + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 class States(SharedWeights):
     """The states of trainings, by the names of their folders in one folder."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        super().__init__(run_folder(folder), store)
+    def __init__(self, folder: Path, database: Database) -> None:
+        assert database.store is not None
+        super().__init__(run_folder(folder), database.store, database.check)
         self._folder = folder
 
     def file(self, name: str) -> Path:
@@ -123,9 +145,14 @@ class States(SharedWeights):
         return f"trainings/{name}/state.pt"
 
 
-def weights_name(name: str) -> str:
+def weights_name(name: str, training: Training) -> str:
     """Under which the trained weights lie among the files of a run."""
-    return f"trainings/{name}/weights.pt"
+    return f"trainings/{name}-{_settings(training)}/weights.pt"
+
+
+def _settings(training: Training) -> str:
+    """Tells trainings of other settings apart, wherever their data lie."""
+    return hashlib.sha256(json.dumps(replace(training, dataset="").to_json()).encode()).hexdigest()[:16]
 
 
 class _LeftError(Exception):
@@ -139,34 +166,42 @@ def train_queued(
     device: torch.device,
     stopping: threading.Event,
     load: Callable[[Training], SearchData],
+    pulse: Pulse,
 ) -> None:
     """Trains it in a folder of this machine, from where any has left it, until it is done or we are to stop. Raises
     LostError, and what is the machine's fault, after which others go on with it."""
-    queue, name = Queue(database), queued.name
+    queue, (name, training) = Queue(database), queued
     assert database.store is not None
-    states, own = States(folder, database.store), training_folder(folder / name)
-    own.enter(queued.training)
-    states.fetch(name)
+    states, own = States(folder, database), training_folder(folder / f"{name}-{_settings(training)}")
+    own.enter(training)
 
     def on_epoch(metrics: Metrics) -> None:
-        leaves = stopping.is_set() and len(metrics.epochs) < queued.training.recipe.all_epochs
-        states.keep(name, last=leaves)
+        leaves = stopping.is_set() and len(metrics.epochs) < training.recipe.all_epochs
+        states.keep(own.path.name, last=leaves)
         queue.report(name, metrics)
         if leaves:
             raise _LeftError
 
-    with _given_back(queue, name):
-        metrics = run_training(own, device, on_epoch, load)
-        database.store.put(weights_name(name), weights_file(own).read_bytes())
+    def on_step(epoch: int, step: int) -> None:
+        pulse.write(key_of(name), epoch, step)
+        database.beat()
+
+    with _given_back(queue, name, pulse):
+        states.fetch(own.path.name)
+        metrics = run_training(own, device, on_epoch, load, on_step)
+        database.store.put(weights_name(name, training), weights_file(own).read_bytes())
         queue.report(name, metrics)
         queue.end(name)
 
 
 @contextmanager
-def _given_back(queue: Queue, name: str) -> Iterator[None]:
+def _given_back(queue: Queue, name: str, pulse: Pulse) -> Iterator[None]:
     try:
         yield
     except LostError:
+        pulse.clear()
+        with suppress(LostError):  # where the files alone are out of reach, others may have them
+            queue.leave(name)
         raise
     except _LeftError:
         queue.leave(name)
@@ -174,15 +209,17 @@ def _given_back(queue: Queue, name: str) -> Iterator[None]:
         queue.end(name, str(error))
     except Exception as error:  # whatever a network's code raises is the training's failure, but for the machine's
         if is_of_the_machine(error):
+            pulse.clear()
             queue.leave(name)
             raise
         queue.end(name, in_one_line(error))
+    pulse.clear()
 
 
-def finished(folder: WorkFolder[Training], store: Store, progress: Progress) -> None:
+def finished(folder: WorkFolder[Training], store: Store, standing: Standing) -> None:
     """Brings what a training came to into its folder. Raises LostError."""
-    weights = store.get(weights_name(folder.path.name))
+    weights = store.get(weights_name(folder.path.name, folder.read()))
     if weights is None:
         raise LostError(f"the files of the run lack the weights of {folder.path.name}")
     write_bytes_atomically(weights_file(folder), weights)
-    write_atomically(metrics_file(folder), progress.metrics + "\n")
+    write_atomically(metrics_file(folder), standing.metrics + "\n")

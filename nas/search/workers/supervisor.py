@@ -18,12 +18,17 @@ from nas.search.records import Record, RecordReader
 from nas.search.result.front import pareto_front, sweep_weights, write_front
 from nas.search.search import Search, worker_file
 from nas.search.sharing.open import open_shared
+from nas.search.sharing.postgres import Database
 from nas.search.studies import open_studies
+from nas.search.workers.queue import Queue
 from nas.search.workers.snapshot import Ending, Snapshot, View
 from nas.space.space import Space
 
 LONGEST_PAUSE = 15.0
 """Seconds between two tries to reach what is out of reach."""
+
+LASTING = 60.0
+"""Seconds for which a worker has to reach the others to have reached them again."""
 
 SILENCE = 600.0
 """Seconds after which a worker that says nothing is taken to hang: a training worker says something every `BEAT`."""
@@ -64,8 +69,8 @@ class Supervisor:
     """Seconds for which storage and files may be out of reach."""
     _deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
     """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
-    _losses: dict[int, tuple[float, int]] = field(default_factory=dict)
-    """Since when the workers of a slot have been out of reach of the others, and how far the search was then."""
+    _losses: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Since when the workers of a slot have been out of reach of the others, and when that was last seen."""
     _stopping: Ending | None = None
     _write_again: float = 0.0
     """When pareto.json may be written again."""
@@ -88,9 +93,9 @@ class Supervisor:
             self._lead()
             before_all = self._look(0, 0)
             if self.leads:
-                write_front(self.folder, before_all.records, self.search, self.space)
+                self._write(before_all.records)
             if self._is_over(before_all):
-                self._bring_weights(before_all.records)
+                self._end(before_all)
                 return "complete"
             for slot in range(self.workers):
                 Pulse(worker_file(self.folder, slot, "pulse")).clear()
@@ -124,6 +129,7 @@ class Supervisor:
                     return ending
                 time.sleep(self._shared.polls)
             except LostError as error:
+                self._keep_time(pool, started)
                 self._lose(error, pool)
             except KeyboardInterrupt:
                 if self._stopping:
@@ -148,13 +154,18 @@ class Supervisor:
         if not alive and self._stopping:
             return self._stopping
         if not alive and (self.workers or snapshot.is_over):
-            if self.leads:
-                sweep_weights(self._shared.weights, snapshot.records, all_stopped=snapshot.is_complete)
-                self._bring_weights(snapshot.records)
+            self._end(snapshot)
             return "complete"
+        if self._lost_at is not None:
+            self._lost_at = None
+            if self.view:
+                self.view.tell("the storage is there again")
+        self._keep_time(pool, started)
+        return None
+
+    def _keep_time(self, pool: Pool, started: float) -> None:
         if self.time_limit and time.monotonic() - started > self.time_limit:
             self._stop(pool, "time limit")
-        return None
 
     def _lose(self, error: LostError, pool: Pool) -> None:
         """Notes that storage or files are out of reach. Raises the error when patience is at its end, or we are to stop
@@ -172,20 +183,19 @@ class Supervisor:
         self._shared.close()
         self._join()
         self._leading.close()
-        self._lead()
-        self._lost_at = None
-        if self.view:
-            self.view.tell("the storage is there again")
+        if self.leads and not self._leading.enter_context(self._shared.alone()):
+            raise LostError(f"the session in which this machine led {self.folder.path.name} has not ended yet")
 
     def _end_hung(self) -> None:
         if time.monotonic() >= self._end_hung_again:
             self._end_hung_again = time.monotonic() + LONGEST_PAUSE
             self._shared.end_hung(SILENCE)
 
-    def _bring_weights(self, records: list[Record]) -> None:
-        """The weights of the front lie in the folder of who leads, to be exported, wherever they were trained."""
+    def _end(self, snapshot: Snapshot) -> None:
+        """Leaves the weights of the front alone, in the folder of who leads, wherever they were trained."""
         if self.leads:
-            for record in pareto_front(records):
+            sweep_weights(self._shared.weights, snapshot.records, all_stopped=snapshot.is_complete)
+            for record in pareto_front(snapshot.records):
                 self._shared.weights.fetch(record.network)
 
     def _is_over(self, snapshot: Snapshot) -> bool:
@@ -212,29 +222,30 @@ class Supervisor:
         for slot, code in pool.ended().items():
             if code and not self._stopping and not self._is_over(snapshot):
                 if code == EXIT_LOST:
-                    self._note_loss(slot, snapshot.epochs + snapshot.finished)
+                    self._note_loss(slot)
                 else:
                     self._note_death(slot, code, snapshot.epochs + snapshot.finished)
                 pool.start(slot, worker_file(self.folder, slot, "log"))
         return len(pool) > 0
 
-    def _note_loss(self, slot: int, progress: int) -> None:
+    def _note_loss(self, slot: int) -> None:
         """Pauses before the worker is started again, whose storage or files were out of reach: longer where that goes
-        on. Raises LostError when patience is at its end."""
-        since, progress_then = self._losses.get(slot, (time.monotonic(), progress))
-        if progress != progress_then:
-            since = time.monotonic()
-        self._losses[slot] = since, progress
-        away = time.monotonic() - since
-        if away > self.patience:
+        on, which is where it did not last after the last time. Raises LostError when patience is at its end."""
+        now = time.monotonic()
+        since, last = self._losses.get(slot, (now, now))
+        since = since if now - last < LASTING else now
+        self._losses[slot] = since, now
+        if now - since > self.patience:
             raise LostError(last_line(worker_file(self.folder, slot, "log"), otherwise="the storage cannot be reached"))
-        time.sleep(min(away / 4, LONGEST_PAUSE))
+        time.sleep(min((now - since) / 4, LONGEST_PAUSE))
 
     def _note_death(self, slot: int, code: int, progress: int) -> None:
         """Raises UserError where the worker could not carry out the search, RunError after too many deaths in a row."""
         pulse = Pulse(worker_file(self.folder, slot, "pulse"))
         if place := pulse.read():
             note_death(self._studies, *place)
+            if isinstance(self._shared, Database):
+                Queue(self._shared).note_death(place[0])
         pulse.clear()
         log = worker_file(self.folder, slot, "log")
         said = last_line(log, otherwise="it said nothing")

@@ -8,14 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from nas.errors import UserError
+from nas.errors import EXIT_WRONG_USE, LostError, UserError
 from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.pool import last_line
 from nas.search.search import Search
 from nas.search.sharing.address import Address, read_address
 from nas.search.sharing.postgres import Database
 from nas.search.workers.queue import Queue, finished
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
+
+PATIENCE = 600.0
+"""Seconds for which storage and files may be out of reach."""
 
 
 def trainers_of(folder: WorkFolder[Search], workers: int, device: str) -> "Trainers | SharedTrainers":
@@ -34,35 +38,28 @@ class SharedTrainers:
 
     def __init__(self, address: Address, folder: WorkFolder[Search], workers: int, device: str) -> None:
         self._address, self._folder, self._workers, self._device = address, folder, workers, device
-        self._stack = ExitStack()
+        self._connected = ExitStack()
+        self._own: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._database = Database(self._address, self._folder, works=False)
-        self._stack.callback(self._database.close)
-        self._stack.enter_context(self._database.handing_out())
-        if self._workers:
-            self._stack.callback(self._end, self._worker())
+        self._connect()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        if self._own is not None:
+            self._own.terminate()
+            self._own.wait()
+        self._connected.close()
 
-    def _worker(self) -> "subprocess.Popen[bytes]":
-        options = ["--workers", str(self._workers), "--device", self._device, "--dataset", self._folder.read().dataset]
-        with open(self._folder / "workers" / "confirm.log", "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "nas.cli", "worker", str(self._address), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def _end(self, worker: "subprocess.Popen[bytes]") -> None:
-        worker.terminate()
-        worker.wait()
+    def _connect(self) -> None:
+        self._connected.close()
+        self._database = Database(self._address, self._folder, works=False)
+        self._connected.callback(self._database.close)
+        self._connected.enter_context(self._database.handing_out())
 
     def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
-        """As `Trainers.train`. Raises LostError where storage or files are out of reach."""
+        """As `Trainers.train`. Raises LostError where storage or files stay out of reach, UserError where the processes
+        of this machine cannot do it."""
         waiting = {folder.path.name: folder for folder in folders if not is_finished(folder)}
         taught = [folder for folder in waiting.values() if folder.read().teacher is not None]
         failures: dict[Path, Failure] = {}
@@ -70,21 +67,60 @@ class SharedTrainers:
             with Trainers(max(1, self._workers), self._device) as trainers:
                 failures |= trainers.train(taught, on_epoch)
         waiting = {name: folder for name, folder in waiting.items() if folder not in taught}
-        queue, shown = Queue(self._database), dict.fromkeys(waiting, "")
-        queue.add({name: folder.read() for name, folder in waiting.items()})
+        shown, lost_at, is_handed_out = dict.fromkeys(waiting, ""), 0.0, False
         while waiting:
-            for name, progress in queue.progress().items():
-                if name not in waiting:
-                    continue
-                if progress.metrics != shown[name]:
-                    shown[name] = progress.metrics
-                    write_atomically(metrics_file(waiting[name]), progress.metrics + "\n")
-                    if on_epoch:
-                        on_epoch(waiting[name], read_metrics(waiting[name]))
-                if progress.state == "failed":
-                    failures[waiting.pop(name).path] = Failure(progress.failure, is_wrong_use=False)
-                elif progress.state == "done":
-                    assert self._database.store is not None
-                    finished(waiting.pop(name), self._database.store, progress)
+            try:
+                if lost_at:
+                    self._connect()
+                if not is_handed_out:
+                    Queue(self._database).add({name: folder.read() for name, folder in waiting.items()})
+                    is_handed_out = True
+                self._keep_own_alive()
+                failures |= self._look(waiting, shown, on_epoch)
+                lost_at = 0.0
+            except LostError:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > PATIENCE:
+                    raise
             time.sleep(self._database.polls if waiting else 0)
         return failures
+
+    def _look(
+        self, waiting: dict[str, WorkFolder[Training]], shown: dict[str, str], on_epoch: OnEpoch | None
+    ) -> dict[Path, Failure]:
+        """Shows what has come to those that wait, of whom the finished are taken, and returns why others failed."""
+        failures: dict[Path, Failure] = {}
+        for name, standing in Queue(self._database).standings().items():
+            if name not in waiting:
+                continue
+            folder = waiting[name]
+            if standing.metrics != shown[name]:
+                shown[name] = standing.metrics
+                write_atomically(metrics_file(folder), standing.metrics + "\n")
+                if on_epoch:
+                    on_epoch(folder, read_metrics(folder))
+            if standing.state == "failed":
+                failures[folder.path] = Failure(standing.failure, is_wrong_use=False)
+            elif standing.state == "done":
+                assert self._database.store is not None
+                finished(folder, self._database.store, standing)
+            if standing.state in ("failed", "done"):
+                del waiting[name]
+        return failures
+
+    def _keep_own_alive(self) -> None:
+        """Starts the processes of this machine, again where they had nothing to do for a moment."""
+        code = None if self._own is None else self._own.poll()
+        log = self._folder / "workers" / "confirm.log"
+        if code == EXIT_WRONG_USE:
+            raise UserError(last_line(log, otherwise=f"the processes of this machine ended with {code}; see {log}"))
+        if self._workers and (self._own is None or code is not None):
+            options = ["--workers", str(self._workers), "--device", self._device]
+            options += ["--dataset", self._folder.read().dataset]
+            with open(log, "ab") as file:
+                self._own = subprocess.Popen(
+                    [sys.executable, "-m", "nas.cli", "worker", str(self._address), *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                )

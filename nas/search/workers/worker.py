@@ -43,7 +43,7 @@ from nas.search.search import Search, run_folder, worker_file
 from nas.search.sharing.open import open_shared
 from nas.search.sharing.postgres import Database
 from nas.search.studies import load_data_of, open_studies, space_of
-from nas.search.workers.claims import Claims, fail
+from nas.search.workers.claims import Claimed, Claims, fail
 from nas.search.workers.queue import Queue, Queued, train_queued
 from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
@@ -73,22 +73,28 @@ class Worker:
         self.timeline.write("")
 
     def _run(self) -> None:
-        shared, waits = self.claims.shared, 0
+        polls, waits = self.claims.shared.polls, 0
         while not self.stopping.is_set():
             self.timeline.begin("claim")
-            with shared.claiming():
-                claimed = self.claims.next()
+            claimed = self._next()
             self.refused.write()
-            if claimed == "nothing":
-                claimed = self._train_queued()
             if claimed == "nothing":
                 return
             waits = waits + 1 if claimed == "wait" else 0
             if claimed == "wait":
                 self.timeline.begin("wait")
-                self.stopping.wait(min(shared.polls * 1.5 ** (waits - 1), LONGEST_WAIT))
+                self.stopping.wait(min(polls * 1.5 ** (waits - 1), LONGEST_WAIT))
             elif claimed not in ("settled", "nothing"):
                 self._train(*claimed)
+
+    def _next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
+        """What is handed out beside the search goes before it."""
+        queued = self._train_queued()
+        if queued == "settled":
+            return queued
+        with self.claims.shared.claiming():
+            claimed = self.claims.next()
+        return queued if claimed == "nothing" else claimed
 
     def _train_queued(self) -> "Literal['settled', 'wait', 'nothing']":
         """Trains what is handed out beside the search, if anything is."""
@@ -100,7 +106,8 @@ class Worker:
         if queued is None:
             return "wait"
         here = Queued(queued.name, replace(queued.training, dataset=self.claims.search.dataset))
-        train_queued(here, shared, self.folder.path / "trainings", self.data.mean.device, self.stopping, self.load)
+        place, device = self.folder.path / "trainings", self.data.mean.device
+        train_queued(here, shared, place, device, self.stopping, self.load, self.claims.pulse)
         return "settled"
 
     def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:

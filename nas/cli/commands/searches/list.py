@@ -23,26 +23,29 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.run_tables import run_table, snapshot
+    from nas.search.sharing.address import hidden
+    from nas.search.sharing.mirror import at_hand
 
     runs = _runs(flags.folder)
     if not runs:
-        raise UserError(f"{flags.folder} holds no runs")
+        raise UserError(f"{hidden(flags.folder)} holds no runs")
     console, readable = terminal_console(), []
     for run in runs:
         try:
-            readable.append((run, snapshot(run)))
+            folder = at_hand(run)
+            readable.append((folder, snapshot(folder)))
         except UserError as error:
             say(console, f"passed over: {error}")
     console.print(run_table(readable))
     return EXIT_DONE
 
 
-def _runs(place: str) -> Sequence[Path]:
+def _runs(place: str) -> Sequence[str | Path]:
     from nas.search.sharing.address import is_storage
-    from nas.search.sharing.mirror import all_at_hand
+    from nas.search.sharing.mirror import addresses
 
     if is_storage(place):
-        return all_at_hand(place)
+        return addresses(place)
     if not Path(place).is_dir():
         raise UserError(f"there is no folder {place!r}; run a search first or name another folder")
     return sorted(path.parent for path in Path(place).glob("*/settings.json"))

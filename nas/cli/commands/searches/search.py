@@ -37,11 +37,9 @@ def run(flags: argparse.Namespace) -> int:
     folders = []
     for seed in range(asked.seed, asked.seed + flags.seeds):
         out = Path(asked.out) / f"seed{seed}" if asked.out and flags.seeds > 1 else asked.out
-        run = (
-            f"{asked.run or Path(out).parent.name}-seed{seed}"
-            if asked.storage and out and flags.seeds > 1
-            else asked.run
-        )
+        run = asked.run
+        if asked.storage and flags.seeds > 1 and (name := asked.run or (asked.out and Path(asked.out).name)):
+            run = f"{name}-seed{seed}"
         code, folder = _search(replace(asked, seed=seed, out=out, run=run), console)
         if code != EXIT_DONE:
             return code
