@@ -37,7 +37,7 @@ from nas.network.layers import (
     Subsample,
     Tied,
 )
-from nas.network.memory import peak_activation
+from nas.network.deployment.memory import peak_activation
 from nas.network.modules.module import to_module
 from nas.network.modules.parts import SignLinear as SignLinearModule
 
@@ -65,7 +65,8 @@ EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     (Identity(), (4, 7, 7), 0, 0, (4, 7, 7), 196),
     (Subsample(4, 6, 2), (4, 7, 7), 0, 0, (6, 4, 4), 292),
     (Subsample(4, 3, 1), (4, 7, 7), 0, 0, (3, 7, 7), 343),
-    (SqueezeExcitation(8, 2), (8, 4, 4), 42, 32, (8, 4, 4), 128),
+    # the vectors of the gate beside the image
+    (SqueezeExcitation(8, 2), (8, 4, 4), 42, 32, (8, 4, 4), 138),
     (Sequence(()), (4, 7, 7), 0, 0, (4, 7, 7), 196),
     (Sequence((Conv(4, 8, 1), BatchNorm(8))), (4, 7, 7), 48, 1_568, (8, 7, 7), 588),
     # the input of the body is kept for the sum
@@ -73,7 +74,8 @@ EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     (Residual(Activation()), (4, 8, 8), 0, 0, (4, 8, 8), 512),
     (Residual(Sequence((Conv(4, 4, 1), Conv(4, 4, 1)))), (4, 8, 8), 32, 2_048, (4, 8, 8), 768),
     (Residual(Conv(4, 8, 3, 2), Conv(4, 8, 1, 2)), (4, 8, 8), 320, 5_120, (8, 4, 4), 512),
-    (Slice(6, 4, 1), (6, 5, 5), 0, 0, (4, 5, 5), 250),
+    # a part of the image, where that lies
+    (Slice(6, 4, 1), (6, 5, 5), 0, 0, (4, 5, 5), 150),
     # the input, which is a branch, the other branch's result, and both in one
     (Concat((Identity(), Conv(4, 2, 3))), (4, 8, 8), 72, 4_608, (6, 8, 8), 768),
     # the input is read once more after the second branch, which holds 4 * 9 channels at most

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from nas.machine.options import text
 from nas.network.folds import generated, macs, parameters
 from nas.network.layers import Layer, Shape
-from nas.network.memory import peak_activation
+from nas.network.deployment.memory import peak_activation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nas.network.folds import macs, parameters
-from nas.network.memory import peak_activation
+from nas.network.deployment.memory import peak_activation
 from nas.network.serial import fingerprint, to_json
 from nas.results.export.formats import Contents, Format
 
