@@ -23,7 +23,7 @@ from nas.machine.process import default_workers
 from nas.network.layers import Layer
 from nas.results.confirming.confirm import confirm as _confirm
 from nas.results.export.export import Exported, check_packages, check_place, export_network
-from nas.results.export.exportable import exportables
+from nas.results.export.exportable import exportables, told_command
 from nas.results.moved import move_data
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
 from nas.results.scaling import warm_starts
@@ -215,10 +215,11 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     found = {Path(asked.to) / name: each for name, each in exportables(source, budgets).items()}
     for to in found:
         check_place(to)
-    return [
-        (to, export_network(each.network, each.weights, each.card, to, asked), each.origin)
-        for to, each in found.items()
-    ]
+    result = []
+    for to, each in found.items():
+        card = told_command(each.card, asked)
+        result.append((to, export_network(each.network, each.weights, card, to, asked, each.sample), each.origin))
+    return result
 
 
 @dataclass(frozen=True)

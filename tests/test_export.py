@@ -30,7 +30,7 @@ from nas.cli.flags import read_options
 from nas.cli.main import build_parser, main
 from nas.data.arrays import centre_square
 from nas.data.augment import DeviceData, normalised
-from nas.data.load import load_search_data
+from nas.data.load import Split, load_search_data
 from nas.errors import BudgetError, RunError, UserError
 from nas.network.folds import children, parameters
 from nas.network.layers import (
@@ -68,6 +68,7 @@ from nas.results.export.exportable import Exportable
 from nas.results.export.formats import FORMATS, Contents, wanted
 from nas.results.export.formats.demo import SCRIPT, WASM
 from nas.results.export.formats.onnx import onnx_model
+from nas.results.export.measuring import Sample
 from nas.results.options import NO_MORE, FormatOptions
 from nas.results.trainings import training_command
 from nas.search.options import SearchOptions
@@ -84,6 +85,11 @@ from nas.training.worker import run_test, run_training
 
 FILES = sorted(file for written in wanted(NO_MORE) for file in written.files)
 """What is always written."""
+
+PLAIN = FormatOptions(numbers="fp32")
+"""What can be written without images."""
+
+PLAIN_FILES = sorted(file for written in wanted(PLAIN) for file in written.files)
 
 SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 10), ((3, 12, 10), 5))
 
@@ -260,6 +266,9 @@ CARD = ModelCard(
 
 SMALL: Layer = Sequence((Flatten(), Linear(16, 2)))
 
+NOISE = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype=np.uint8)
+SAMPLE = Sample(NOISE, Split(NOISE, np.arange(8) % 2))
+
 
 def write_runtime(folder: Path) -> Path:
     """What stands for the npm package where nothing of it is run."""
@@ -278,9 +287,10 @@ def test_the_formats_of_an_export_have_files_of_their_own() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_writes_its_files_alone_and_equal_ones_again(name: str, tmp_path: Path) -> None:
     written, weights = FORMATS[name], ready(SMALL).state_dict()
-    asked = FormatOptions(demo=True, ort_web=write_runtime(tmp_path / "runtime"))
+    asked = FormatOptions(demo=True, ort_web=write_runtime(tmp_path / "runtime"), c=True)
     assert written.is_asked(asked)
-    contents = Contents(SMALL, weights, CARD, torch_source(SMALL, CARD.preprocessing.shape), {"nas": "1"}, asked)
+    source = torch_source(SMALL, CARD.preprocessing.shape)
+    contents = Contents(SMALL, weights, CARD, source, {"nas": "1"}, asked, SAMPLE)
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
         apart = written.write(contents, folder)
@@ -336,7 +346,7 @@ def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: P
         export_network(SMALL, ready(SMALL, seed=1).state_dict(), CARD, place)
     (place / "notes").rename(tmp_path / "mine.previous")
     export_network(SMALL, ready(SMALL, seed=1).state_dict(), CARD, place)
-    assert sorted(os.listdir(place)) == FILES
+    assert sorted(os.listdir(place)) == PLAIN_FILES
     assert sorted(os.listdir(tmp_path)) == ["mine", "mine.previous"]
     card = (place / "card.md").read_text()
     assert "| validation | 0.5000 | 1 | standard error 0.0500, of 100 images; between seeds unknown |" in card

@@ -212,16 +212,25 @@ class FormatOptions:
         unset="fetched by npm",
         metavar="DIR",
     )
+    numbers: str | None = option(
+        "numbers that the network computes in: int8 is quantised by onnxruntime's tools, and comes beside fp32",
+        default=None,
+        unset="both, where the network can be quantised",
+        choices=("fp32", "int8"),
+    )
+    c: bool = option("also plain C99 that computes in int8, without dependencies: model.c", default=False)
 
     def __post_init__(self) -> None:
         tidy(self)
         check(self)
         if self.ort_web and not self.demo:
             raise UserError("--ort-web says where the runtime of the demo lies; add --demo, or leave it out")
+        if self.c and self.numbers == "fp32":
+            raise UserError("--c writes the network in int8 and --numbers fp32 leaves that out; leave out one of them")
 
 
 NO_MORE = FormatOptions()
-"""What is always written, and nothing else."""
+"""Nothing asked for by name."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """What is told of an exported network: how images become its input, how good it is, how it came to be."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
 
 from nas.machine.options import text
+from nas.network.deployment.memory import peak_activation
 from nas.network.folds import generated, macs, parameters
 from nas.network.layers import Layer, Shape
-from nas.network.deployment.memory import peak_activation
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,25 @@ class ModelCard:
     teacher: str = ""
 
 
-def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class Deployed:
+    """A program of the folder as it was run on the machine that exported it: one `file` of it, the numbers that it
+    computes in, its `bytes` (of a file, or of compiled code and constants), accuracy (0–1) on so many validation
+    `images`, milliseconds of an image on one thread of the `processor`, and bytes of memory that its values take. None
+    where that was not measured, which the `note` explains."""
+
+    file: str
+    numbers: Literal["fp32", "int8"]
+    processor: str
+    bytes: int | None = None
+    accuracy: float | None = None
+    images: int | None = None
+    milliseconds: float | None = None
+    memory: int | None = None
+    note: str = ""
+
+
+def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str], deployed: Sequence[Deployed] = ()) -> str:
     """The card as Markdown."""
     count, shape = parameters(network), card.preprocessing.shape
     peak = peak_activation(network, shape)
@@ -77,10 +95,11 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str]) -> s
         f"# Image classifier of {count:,} parameters, {card.dataset}",
         _table(("", ""), sizes),
         *_generated(network),
-        "Weights are stored in fp32. Sizes in int8 are a byte a value: what a quantised network would take.",
+        "Sizes in int8 are a byte a value, scales and biases left out.",
         "## Accuracy",
         _table(("split", "accuracy", "n", "spread"), map(_measured_row, card.measured)),
         *dict.fromkeys(measured.note for measured in card.measured if measured.note),
+        *_deployed(deployed),
         "## Data set and preprocessing",
         f"Trained on `{card.dataset}` (checksum `{card.data_checksum[:16]}`), {len(card.class_names)} classes.",
         _preprocessing(card.preprocessing),
@@ -108,6 +127,47 @@ def _generated(network: Layer) -> list[str]:
         f"Not counted are {signs:,} fixed signs of the classifier, which follow from a formula: `model.py` computes "
         "them and `weights.safetensors` does not hold them; `model.onnx`, which has no formula for them, does."
     ]
+
+
+def _deployed(programs: Sequence[Deployed]) -> list[str]:
+    """What the programs of the folder take and give."""
+    if not programs:
+        return []
+    head = ("", "numbers", "bytes", "validation accuracy", "ms an image", "bytes of values")
+    processors = " and ".join(dict.fromkeys(program.processor for program in programs))
+    return [
+        "## What it takes to run",
+        _table(head, map(_deployed_row, programs)),
+        f"Times are processor time of single images, on one thread of {processors}. Accuracies are of these weights.",
+        *(program.note for program in programs if program.note),
+    ]
+
+
+def deployed_in_words(program: Deployed) -> str:
+    """One line: what a program takes and gives."""
+    known = (
+        (program.bytes, "{:,} bytes"),
+        (program.memory, "{:,} bytes of values"),
+        (program.accuracy, "{:.2%} of the validation images"),
+        (program.milliseconds, "{:.3g} ms an image"),
+    )
+    told = [form.format(value) for value, form in known if value is not None]
+    return f"{program.file}: {', '.join(told)}" + (f"; {program.note}" if program.note else "")
+
+
+def _deployed_row(program: Deployed) -> tuple[str, ...]:
+    def told(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    judged = f" of {program.images:,} images" if program.images else ""
+    return (
+        f"`{program.file}`",
+        program.numbers,
+        told(program.bytes, ","),
+        told(program.accuracy, ".4f") + judged,
+        told(program.milliseconds, ".3g"),
+        told(program.memory, ","),
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

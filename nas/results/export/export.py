@@ -7,9 +7,10 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,29 +19,40 @@ from nas.errors import UserError
 from nas.network.folds import parameters
 from nas.network.layers import Layer
 from nas.network.modules.source import torch_source
-from nas.results.export.card import ModelCard
-from nas.results.export.formats import FORMATS, Contents, wanted
+from nas.results.export.card import Deployed, ModelCard
+from nas.results.export.formats import FORMATS, Contents, LeftOutError, wanted
 from nas.results.options import NO_MORE, FormatOptions
+
+if TYPE_CHECKING:
+    from nas.results.export.measuring import Sample
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A folder that was written, and by how much the programs in it differ from torch, by their titles, as shares of
-    the largest score."""
+    """A folder that was written, by how much the programs in it differ from torch, by their titles, as shares of the
+    largest score, what they take and give as they were measured, and in lines what was left out."""
 
     path: Path
     parameters: int
     differences: dict[str, float]
+    deployed: tuple[Deployed, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def export_network(
-    network: Layer, weights: dict[str, Tensor], card: ModelCard, to: Path, asked: FormatOptions = NO_MORE
+    network: Layer,
+    weights: dict[str, Tensor],
+    card: ModelCard,
+    to: Path,
+    asked: FormatOptions = NO_MORE,
+    sample: "Sample | None" = None,
 ) -> Exported:
     """Writes the folder, or leaves what was there: all is written and compared beside it and then moved.
 
-    `weights` is a state_dict of `nas.network.modules.module.to_module(network)`. An earlier export is replaced. Raises
-    UserError for a package or a program that is missing or a place that cannot be used, MismatchError if a program in
-    the folder is wrong.
+    `weights` is a state_dict of `nas.network.modules.module.to_module(network)`; without a `sample` of its data set the
+    network is not quantised. An earlier export is replaced. Raises UserError for a package or a program that is
+    missing, a place that cannot be used or a form asked for by name that the network does not have, MismatchError if a
+    program in the folder is wrong.
     """
     check_packages(asked)
     check_place(to)
@@ -48,11 +60,11 @@ def export_network(
     try:
         with _parents(to), _beside(to) as beside:
             (beside / "new").mkdir()
-            differences = _write(network, weights, card, beside / "new", asked)
+            exported = _write(network, weights, card, beside / "new", asked, sample)
             _move(beside, to)
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror}; give --to another folder") from error
-    return Exported(to, parameters(network), differences)
+    return replace(exported, path=to)
 
 
 @contextmanager
@@ -83,8 +95,8 @@ def _parents(to: Path) -> Iterator[None]:
 
 def check_packages(asked: FormatOptions = NO_MORE) -> None:
     """Raises UserError naming the packages that are missing."""
-    needed = [name for written in wanted(asked) for name in written.packages]
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+    needed = {name for written in wanted(asked) for name in written.packages}
+    if missing := sorted(name for name in needed if importlib.util.find_spec(name) is None):
         names = " ".join(missing)
         raise UserError(f"nas export needs packages that are not installed; install them: pip install {names}")
 
@@ -123,12 +135,30 @@ def _move(beside: Path, to: Path) -> None:
 
 
 def _write(
-    network: Layer, weights: dict[str, Tensor], card: ModelCard, folder: Path, asked: FormatOptions
-) -> dict[str, float]:
-    """Every file; returns by how much programs differ from torch, by their titles."""
+    network: Layer,
+    weights: dict[str, Tensor],
+    card: ModelCard,
+    folder: Path,
+    asked: FormatOptions,
+    sample: "Sample | None",
+) -> Exported:
+    """Every file; each program is measured when it is written, before the files that tell of it."""
     versions = {"nas": __version__, "python": platform.python_version(), "torch": version("torch")}
     for written in wanted(asked):
         versions |= written.versions(asked)
-    contents = Contents(network, weights, card, torch_source(network, card.preprocessing.shape), versions, asked)
-    differences = {written.title: written.write(contents, folder) for written in wanted(asked)}
-    return {title: apart for title, apart in differences.items() if apart is not None}
+    source = torch_source(network, card.preprocessing.shape)
+    contents = Contents(network, weights, card, source, versions, asked, sample)
+    differences: dict[str, float] = {}
+    deployed: list[Deployed] = []
+    left_out: list[str] = []
+    for written in wanted(asked):
+        try:
+            apart = written.write(replace(contents, deployed=tuple(deployed)) if written.last else contents, folder)
+        except LeftOutError as error:
+            left_out.append(str(error))
+            continue
+        if apart is not None:
+            differences[written.title] = apart
+        if found := written.measure(contents, folder):
+            deployed.append(found)
+    return Exported(folder, parameters(network), differences, tuple(deployed), tuple(left_out))

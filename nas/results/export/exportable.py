@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.data.augment import DeviceData
 from nas.data.load import SearchData
 from nas.errors import DataError, RunError, UserError
 from nas.machine.folders import WorkFolder
-from nas.machine.options import words
+from nas.machine.options import described, words
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import to_module
 from nas.results.confirming.confirmed import best_confirmed
 from nas.results.confirming.content import read_confirmed
-from nas.results.export.card import Measured, ModelCard, Preprocessing
-from nas.results.options import ExportOptions
+from nas.results.export.card import Measured, ModelCard
+from nas.results.export.measuring import Sample, preprocessing_of, sample_of
+from nas.results.options import ExportOptions, FormatOptions
 from nas.results.trainings import training_command
 from nas.results.words import times
 from nas.search.result.front import Front, FrontNetwork, read_front
@@ -44,13 +44,14 @@ from nas.training.training import (
 @dataclass(frozen=True, eq=False)
 class Exportable:
     """A network, its trained weights, a state_dict of `nas.network.modules.module.to_module(network)`, and what is
-    known of it. `origin` says in words where the weights come from. Raises RunError for weights of another network, or
-    that hold what is no number."""
+    known of it. `origin` says in words where the weights come from; `sample` holds images of its data set. Raises
+    RunError for weights of another network, or that hold what is no number."""
 
     network: Layer
     weights: dict[str, Tensor]
     card: ModelCard
     origin: str
+    sample: Sample | None = None
 
     def __post_init__(self) -> None:
         own = to_module(self.network).state_dict()
@@ -117,7 +118,7 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
     for budget, best in found.items():
         card = _searched(source, search, data, front, best, budget)
         origin = f"weights of the search, {search.epochs} epochs; `nas confirm` trains it in full"
-        result[str(budget)] = Exportable(best.layers, weights[best.network], card, origin)
+        result[str(budget)] = Exportable(best.layers, weights[best.network], card, origin, sample_of(data))
     return result
 
 
@@ -196,17 +197,25 @@ def _of_training(folder: WorkFolder[Training]) -> Exportable:
     commands = training_command(training, len(data.train.labels)), _command(folder.path)
     card = _card(data, recipe, recipe.input_size, measured, commands)
     card = replace(card, teacher=teachers_in_words([training.teacher]))
-    return Exportable(with_dropout(network, recipe.dropout), read_weights(folder), card, f"weights of {folder.path}")
+    network = with_dropout(network, recipe.dropout)
+    return Exportable(network, read_weights(folder), card, f"weights of {folder.path}", sample_of(data))
 
 
 def _card(
     data: SearchData, recipe: Recipe, input_size: int, measured: list[Measured], commands: tuple[str, ...]
 ) -> ModelCard:
-    found = DeviceData.of(data, torch.device("cpu"), ())
-    mean, deviation = tuple(found.mean.tolist()), tuple(found.deviation.tolist())
-    preprocessing = Preprocessing(*data.shape, mean, deviation, input_size)
+    preprocessing = preprocessing_of(data, input_size)
     values = recipe_values(recipe)
     return ModelCard(data.class_names, preprocessing, data.name, data.checksum, tuple(measured), values, commands)
+
+
+def told_command(card: ModelCard, asked: FormatOptions) -> ModelCard:
+    """The card with the formats that were asked for in the command of the export, which is its last."""
+    formats = words(FormatOptions(**{name: getattr(asked, name) for name in described(FormatOptions)}))
+    *before, command = card.commands
+    if formats:
+        command = f"{command.removesuffix(' --to DIR')} {shlex.join(formats)} --to DIR"
+    return replace(card, commands=(*before, command))
 
 
 def _command(source: Path, budget: int | None = None) -> str:

@@ -17,9 +17,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     from nas.api import run_export
+    from nas.results.export.card import deployed_in_words
 
     console = terminal_console()
     for to, exported, origin in run_export(read_options(ExportOptions, flags)):
         compared = "".join(f"; {title} within {apart:.0e} of torch" for title, apart in exported.differences.items())
         say(console, f"{to}: {exported.parameters:,} parameters; {origin}{compared}")
+        for line in (*map(deployed_in_words, exported.deployed), *exported.left_out):
+            say(console, f"  {line}")
     return EXIT_DONE

@@ -6,6 +6,7 @@ Each is written into every exported folder, or into those for which it was asked
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.network.layers import Layer, Shape
-    from nas.results.export.card import ModelCard
+    from nas.results.export.card import Deployed, ModelCard
+    from nas.results.export.int8.network import QuantisedNetwork
+    from nas.results.export.measuring import Sample
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
     """What is exported: a network, its weights (a state_dict of `nas.network.modules.module.to_module(network)`), what
-    is known of it, the network as torch source, the versions of all that made the folder, and what was asked of it."""
+    is known of it, the network as torch source, the versions of all that made the folder, what was asked of it, images
+    of its data set where they are at hand, and, for the formats that come last, the programs that were measured."""
 
     network: "Layer"
     weights: "dict[str, Tensor]"
@@ -30,6 +34,8 @@ class Contents:
     source: str
     versions: Mapping[str, str]
     asked: FormatOptions = NO_MORE
+    sample: "Sample | None" = None
+    deployed: "tuple[Deployed, ...]" = ()
 
     @property
     def opset(self) -> int:
@@ -41,6 +47,17 @@ class Contents:
         """(channels, height, width) of the images that the network takes."""
         return self.card.preprocessing.shape
 
+    @cached_property
+    def quantised(self) -> "QuantisedNetwork":
+        """The network in int8. Raises CannotQuantiseError where it has no such form, or no images are at hand."""
+        from nas.results.export.int8.network import quantised_network
+
+        return quantised_network(self.network, self.weights, self.card.preprocessing, self.sample, self.opset)
+
+
+class LeftOutError(Exception):
+    """A format that nobody asked for by name cannot be written: why, in a line."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -49,7 +66,9 @@ class Format:
     `meaning` says in a line what the `files` hold. `write(contents, folder)` writes them; where they are a program
     that can be run here, it returns by how much its scores differ from torch's (see `difference`), which is told with
     the `title`. `packages` are needed for that, `versions(asked)` gives those of which the folder tells. `is_asked`
-    says whether it is written for whoever asks so.
+    says whether it is written for whoever asks so; where it is written unasked and cannot be, `write` raises
+    LeftOutError. `measure(contents, folder)` runs the program that was written. Formats that tell of the others are
+    written `last`.
     """
 
     title: str
@@ -59,11 +78,13 @@ class Format:
     packages: tuple[str, ...] = ()
     versions: Callable[[FormatOptions], Mapping[str, str]] = lambda asked: {}
     is_asked: Callable[[FormatOptions], bool] = lambda asked: True
+    measure: "Callable[[Contents, Path], Deployed | None]" = lambda contents, folder: None
+    last: bool = False
 
 
 FORMATS: Registry[Format] = Registry("nas.results.export.formats", lambda module: cast(Format, module.FORMAT))
 
 
 def wanted(asked: FormatOptions) -> list[Format]:
-    """The formats to write for whoever asks so."""
-    return [each for each in FORMATS.values() if each.is_asked(asked)]
+    """The formats to write for whoever asks so, in that order."""
+    return sorted((each for each in FORMATS.values() if each.is_asked(asked)), key=lambda each: each.last)

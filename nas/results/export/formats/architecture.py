@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from nas.network.folds import macs, parameters
 from nas.network.deployment.memory import peak_activation
+from nas.network.folds import macs, parameters
 from nas.network.serial import fingerprint, to_json
 from nas.results.export.formats import Contents, Format
 
@@ -22,6 +22,7 @@ def _write(contents: Contents, folder: Path) -> None:
         "peak_activation": peak_activation(network, shape),
         "shape": list(shape),
         **asdict(contents.card),
+        "deployed": [asdict(program) for program in contents.deployed],
         "versions": contents.versions,
         "network": to_json(network),
     }
@@ -34,4 +35,5 @@ FORMAT = Format(
     meaning="layer tree, preprocessing, class names, accuracies, how it came to be",
     files=("architecture.json",),
     write=_write,
+    last=True,
 )

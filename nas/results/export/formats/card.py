@@ -7,7 +7,7 @@ from nas.results.export.formats import Contents, Format
 
 
 def _write(contents: Contents, folder: Path) -> None:
-    text = card_text(contents.network, contents.card, contents.versions)
+    text = card_text(contents.network, contents.card, contents.versions, contents.deployed)
     (folder / "card.md").write_text(text, encoding="utf-8")
 
 
@@ -16,4 +16,5 @@ FORMAT = Format(
     meaning="accuracies with n and spread, sizes, preprocessing, recipe and commands, for people",
     files=("card.md",),
     write=_write,
+    last=True,
 )

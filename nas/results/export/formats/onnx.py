@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.network.layers import Shape
+from nas.results.export.card import Deployed
 from nas.results.export.difference import difference
 from nas.results.export.formats import Contents, Format
 from nas.results.options import OPSET, FormatOptions
@@ -74,6 +75,12 @@ def _plain_module(contents: Contents) -> nn.Module:
     return module.eval()
 
 
+def _measure(contents: Contents, folder: Path) -> Deployed:
+    from nas.results.export.measuring import measured
+
+    return measured(folder / "model.onnx", "fp32", contents.card.preprocessing, contents.sample)
+
+
 def _versions(asked: FormatOptions) -> dict[str, str]:
     return {name: version(name) for name in ("onnx", "onnxruntime")} | {"opset": str(asked.opset or OPSET)}
 
@@ -85,4 +92,5 @@ FORMAT = Format(
     write=_write,
     packages=("onnx", "onnxruntime", "onnxscript"),
     versions=_versions,
+    measure=_measure,
 )
