@@ -15,6 +15,7 @@ from nas.results.confirming.candidates import Candidate
 from nas.results.confirming.content import SCHEMA_VERSION, read_confirmed
 from nas.results.confirming.margin import in_words, margin, reach_of
 from nas.results.confirming.racing import Entrant, winner
+from nas.results.export.int8.judging import read_int8
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import recipe_changes
 from nas.search.search import Search
@@ -124,12 +125,25 @@ def reads_of_test(confirmation: Confirmation) -> int:
     return int(stored["test_reads"]) if stored else 0
 
 
+def best_folder(confirmation: Confirmation, entrant: Entrant) -> WorkFolder[Training] | None:
+    """The training with the best validation accuracy."""
+    accuracies = _accuracies(entrant)
+    best = max(accuracies, key=accuracies.__getitem__, default=None)
+    return None if best is None else confirmation.folder(entrant.candidate, best)
+
+
+def exported_folder(confirmation: Confirmation, entrant: Entrant) -> WorkFolder[Training] | None:
+    """The training whose weights are exported: the first of those on all images, where nothing is there to choose by,
+    or the best."""
+    if entrant.whole:
+        return confirmation.folder(entrant.candidate, min(entrant.whole), "all")
+    return best_folder(confirmation, entrant)
+
+
 def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
     candidate = entrant.candidate
     tests = test_accuracies(entrant.trainings.values())
-    accuracies = _accuracies(entrant)
-    best = max(accuracies, key=accuracies.__getitem__, default=None)
-    path = None if best is None else confirmation.folder(candidate, best).path
+    best, exported = best_folder(confirmation, entrant), exported_folder(confirmation, entrant)
     return {
         "label": candidate.label,
         "kind": candidate.kind,
@@ -150,19 +164,20 @@ def _entry(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any]:
         "epochs": confirmation.recipe.all_epochs,
         "dropped": entrant.dropped or None,
         "failures": list(entrant.failures),
-        "best": None if path is None else str(path.relative_to(confirmation.run)),
+        "best": None if best is None else str(best.path.relative_to(confirmation.run)),
         "all_images": _of_all_images(confirmation, entrant),
+        "int8": read_int8(exported) if exported else None,
         "teacher": _taught_by(entrant),
     }
 
 
 def _of_all_images(confirmation: Confirmation, entrant: Entrant) -> dict[str, Any] | None:
-    """What the trainings on all images came to, and the folder of the first: nothing is there to choose by."""
-    if not entrant.whole:
+    """What the trainings on all images came to, and the folder of the first."""
+    first = exported_folder(confirmation, entrant)
+    if not entrant.whole or not first:
         return None
-    first = confirmation.folder(entrant.candidate, min(entrant.whole), "all").path
     tests = test_accuracies(entrant.whole.values())
-    return {"test": _summary(tests), "best": str(first.relative_to(confirmation.run))}
+    return {"test": _summary(tests), "best": str(first.path.relative_to(confirmation.run))}
 
 
 def _mean_loss(trainings: Mapping[int, Metrics]) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 from nas.errors import RunError, UserError, in_one_line
 from nas.network.serial import from_json
+from nas.results.export.int8.judging import Int8
 from nas.stored import Count, Loss, Positive, Share, StoredError, stored
 
 SCHEMA_VERSION = 2
@@ -53,6 +54,7 @@ class ConfirmedNetwork(TypedDict):
     failures: list[str]
     best: str | None
     all_images: NotRequired[AllImages | None]
+    int8: NotRequired[Int8 | None]
     teacher: NotRequired[str | None]
 
 
