@@ -58,4 +58,4 @@ _FUNCTIONS = {
     "hardswish": lambda x: x * _hardsigmoid(x),
     "hardsigmoid": _hardsigmoid,
 }
-"""Of float32, as onnxruntime computes them."""
+"""Functions of float32, as onnxruntime computes them."""
