@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from nas.network.blocks import classifier, stage, stem
+from nas.network.deployment.memory import peak_activation
 from nas.network.folds import Cost, ShapeError, cost, depth, macs, output_shape, parameters, rows
 from nas.network.layers import (
     KINDS,
@@ -37,7 +38,6 @@ from nas.network.layers import (
     Subsample,
     Tied,
 )
-from nas.network.deployment.memory import peak_activation
 from nas.network.modules.module import to_module
 from nas.network.modules.parts import SignLinear as SignLinearModule
 

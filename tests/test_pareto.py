@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 from records import PLAN, SPACE, record
 
 from nas.errors import RunError
+from nas.network.deployment.memory import peak_activation
 from nas.network.folds import cost, output_shape
 from nas.network.layers import KINDS, Function, Identity, Layer, Statistic
-from nas.network.deployment.memory import peak_activation
 from nas.network.serial import fingerprint, from_json, to_json
 from nas.search.result.front import (
     Baseline,

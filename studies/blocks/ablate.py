@@ -17,8 +17,8 @@ import numpy as np
 
 from nas.data.load import load_search_data
 from nas.machine.process import default_workers
-from nas.network.folds import cost
 from nas.network.deployment.memory import peak_activation
+from nas.network.folds import cost
 from nas.network.serial import to_json
 from nas.space.budget import Budget, parse_count
 from nas.space.draw import default_within, fit

@@ -13,8 +13,8 @@ from typing import Any, Self, TypeVar
 from nas import __version__
 from nas.errors import RunError, UserError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
-from nas.network.layers import Layer, Shape
 from nas.network.deployment.memory import peak_activation
+from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
 from nas.search.judging.audit import audit
 from nas.search.records import Record

@@ -38,8 +38,8 @@ def run(flags: argparse.Namespace) -> int:
 
 def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     from nas.cli.network_tables import layer_table
-    from nas.network.folds import generated, rows
     from nas.network.deployment.memory import peak_activation
+    from nas.network.folds import generated, rows
     from nas.network.serial import to_json
 
     listed = list(rows(network, named.shape))
