@@ -43,7 +43,6 @@ from nas.search.strategies import STRATEGIES
 from nas.search.studies import enter, feasible_baselines, open_studies, space_of
 from nas.search.workers.snapshot import Ending, View
 from nas.search.workers.supervisor import Supervisor
-from nas.space.budget import Budget
 from nas.space.draw import check_satisfiable
 from nas.space.files import begin_work, find_space, load_architecture
 from nas.space.space import Architecture, Space, bind
@@ -81,7 +80,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
     data = _load(asked)
     file, class_name = _locate(asked.space)
     space = bind(load_architecture(file, class_name), data.shape, data.classes)
-    limits = [Budget(parameters, asked.max_macs) for parameters in asked.budgets]
+    limits = [asked.within(parameters) for parameters in asked.budgets]
     for limit in limits:
         check_satisfiable(space, limit, space.name)
     wanted = len(set(asked.strategies)) > 1 if asked.baselines is None else asked.baselines

@@ -17,6 +17,7 @@ from nas.network.blocks import BLOCKS
 from nas.results.export.formats import FORMATS
 from nas.results.report.cards import CARDS
 from nas.search.strategies import STRATEGIES
+from nas.space.caps import CAPS
 from nas.space.designs import DESIGNS
 from nas.space.files import shipped_spaces
 from nas.space.models import MODELS
@@ -189,6 +190,7 @@ def is_private(name: str) -> bool:
 
 REGISTRIES: dict[str, Collection[str]] = {
     "augmentations": AUGMENTATIONS,
+    "caps": CAPS,
     "cards": CARDS,
     "commands": COMMANDS,
     "data sets": DATA_SETS,

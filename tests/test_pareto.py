@@ -12,6 +12,7 @@ from records import PLAN, SPACE, record
 
 from nas.errors import RunError
 from nas.network.deployment.memory import peak_activation
+from nas.network.deployment.weights import weight_bytes
 from nas.network.folds import cost, output_shape
 from nas.network.layers import KINDS, Function, Identity, Layer, Statistic
 from nas.network.serial import fingerprint, from_json, to_json
@@ -26,6 +27,7 @@ from nas.search.result.front import (
     write_front,
 )
 from nas.search.search import Search, run_folder
+from nas.space.caps import CAPS
 
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[1] / "docs/reference/pareto.schema.json").read_text())
 PARETO = Draft202012Validator(SCHEMA)
@@ -113,6 +115,8 @@ def test_a_network_is_rebuilt_from_the_result_without_its_space() -> None:
         assert cost(network, shape).parameters == entry["parameters"]
         assert cost(network, shape).macs == entry["macs"]
         assert peak_activation(network, shape) == entry["peak_activation"]
+        assert entry["memory"] == 4 * entry["peak_activation"]
+        assert entry["bytes"] == weight_bytes(network, shape, "fp32")
         assert fingerprint(network, shape) == entry["network"]
         assert output_shape(network, shape) == (found["data"]["classes"],)
     assert from_json(found["front"][1]["layers"]) == SPACE.network(WIDE)
@@ -163,7 +167,9 @@ def test_the_schema_has_every_field_of_the_search_the_recipe_the_counts_and_the_
     assert list(search["recipe"]["properties"]) == list(PLAN.to_json()["recipe"])
     assert list(SCHEMA["properties"]["counts"]["properties"]) == [f.name for f in fields(Counts)]
     network = SCHEMA["$defs"]["network"]["properties"]
-    assert list(network) == [f.name for f in fields(FrontNetwork)]
+    *own, counted = (f.name for f in fields(FrontNetwork))
+    assert counted == "counted"  # all that can be capped beside parameters and multiply-adds
+    assert list(network) == [*own, *(name for name, cap in CAPS.items() if not cap.is_quick)]
     for name, kind in (("found_by", Found), ("curve", CurvePoint)):
         assert list(network[name]["items"]["properties"]) == [f.name for f in fields(kind)]
     assert list(SCHEMA["$defs"]["baseline"]["properties"]) == [f.name for f in fields(Baseline)]

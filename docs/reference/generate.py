@@ -1,12 +1,14 @@
-"""Writes the reference from the code: commands.md from `--help`, registries.md from the registries and the options.
+"""Writes the reference from the code: commands.md from `--help`, registries.md from the registries and the options, and
+in pareto.schema.json what can be capped of a network.
 
-python docs/reference/generate.py            writes both files
+python docs/reference/generate.py            writes the files
 python docs/reference/generate.py --check    exit code 1 if one of them is out of step with the code
 """
 
 import contextlib
 import inspect
 import io
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -27,6 +29,7 @@ from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, Ta
 from nas.results.report.cards import CARDS
 from nas.search.options import SearchOptions
 from nas.search.strategies import STRATEGIES
+from nas.space.caps import CAPS
 from nas.space.designs import DESIGNS
 from nas.space.files import load_architecture, shipped_spaces
 from nas.space.space import knobs_of
@@ -35,6 +38,8 @@ from nas.training.recipe import Recipe
 from nas.training.recipes import RECIPES
 
 HERE = Path(__file__).parent
+SCHEMA = HERE / "pareto.schema.json"
+
 WIDTH = "100"
 """Columns at which `--help` wraps, whatever the terminal."""
 
@@ -98,6 +103,7 @@ def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequenc
     )
     yield ("Layers", layers, ("name", "arguments", "what it computes")), _layers()
     yield ("Search spaces", spaces, ("name", "knobs", "networks")), _spaces()
+    yield ("Caps", "Names for `--max NAME=MOST`", ("name", "what is counted", "written as")), _caps()
     yield ("Scaled designs", designs, ("name", "design")), _designs()
     yield ("Data sets", "Names for `--dataset`", ("name", "images", "augmentation that suits")), _data_sets()
     yield ("Augmentations", augmentations, ("name", "what it does", "images")), _augmentations()
@@ -106,6 +112,19 @@ def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequenc
     formats = "`nas export` writes them, those that name a flag where it is given"
     yield ("Export formats", formats, ("files", "what they hold", "needs")), _formats()
     yield ("Cards of the report", "In the order of the page", ("name", "what it shows")), _cards()
+
+
+def schema() -> str:
+    """The schema of pareto.json, each network with all that can be capped."""
+    content = json.loads(SCHEMA.read_text())
+    network = content["$defs"]["network"]
+    network["properties"] |= {
+        name: {"type": "integer", "description": f"{cap.meaning[0].upper()}{cap.meaning[1:]}.", "minimum": 0}
+        for name, cap in CAPS.items()
+        if not cap.is_quick
+    }
+    network["required"] = list(network["properties"])
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def section(title: str, how: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -144,6 +163,12 @@ def _spaces() -> Iterable[Sequence[str]]:
     for name, file in shipped_spaces().items():
         architecture = load_architecture(file)
         yield f"[`{name}`](../../search_spaces/{file.name})", str(len(knobs_of(architecture))), said(architecture)
+
+
+def _caps() -> Iterable[Sequence[str]]:
+    for name, cap in CAPS.items():
+        has_unit = cap.text(1) != "1"
+        yield f"`{name}`", cap.meaning, _code(("64KB", "64KiB", "64000B") if has_unit else ("100K", "1.5M", "100000"))
 
 
 def _designs() -> Iterable[Sequence[str]]:
@@ -224,9 +249,9 @@ def _default(described_field: Field[Any], about: Option) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes both files, or says which are out of step."""
+    """Writes the files, or says which are out of step."""
     os.environ["COLUMNS"] = WIDTH
-    wanted = {HERE / "commands.md": commands(), HERE / "registries.md": registries()}
+    wanted = {HERE / "commands.md": commands(), HERE / "registries.md": registries(), SCHEMA: schema()}
     if "--check" not in arguments:
         for file, content in wanted.items():
             file.write_text(content)

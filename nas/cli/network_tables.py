@@ -26,6 +26,7 @@ from nas.results.words import (
     verdict_lines,
     with_spread,
 )
+from nas.space.caps import CAPS
 
 if TYPE_CHECKING:
     from nas.network.modules.vision import ModuleCost
@@ -232,9 +233,12 @@ def survey_table(found: "Survey") -> RenderableType:
     names = ("knob", "role", "options")
     knobs = plain_table(*names, rows=rows, left=names, wraps="options")
     knobs.title, knobs.title_justify, knobs.columns[1].style = f"space {found.space}", "left", "dim"
-    costs = {name: getattr(found, name) for name in ("smallest", "median", "largest")}
-    rows = [(name, cost.parameters, cost.macs) for name, cost in costs.items()]
-    sizes = plain_table("network", "parameters", "multiply-adds", rows=rows, left=("network",))
+    caps = dict(found.budget.caps) if found.budget else {}
+    each = [[CAPS[name].brief(sizes[name]) for sizes in (found.smallest, found.median, found.largest)] for name in CAPS]
+    at_most = [(CAPS[n].brief(caps[n]), f"{found.shares[n]:.3%}") if n in caps else ("", "") for n in CAPS]
+    rows = [(CAPS[name].column(found.numbers), *own, *cap) for name, own, cap in zip(CAPS, each, at_most, strict=True)]
+    columns = ("of a network", "smallest", "median", "largest", *(("at most", "of draws") if caps else ()))
+    sizes = plain_table(*columns, rows=(row[: len(columns)] for row in rows), left=("of a network",))
     about = "" if found.distinct_is_exact else "about "
     lines = [
         f"images {'×'.join(map(str, found.shape))}, {found.classes} classes",

@@ -25,6 +25,7 @@ from nas.search.sharing.mirror import at_hand
 from nas.search.workers.progress import Progress
 from nas.search.workers.refused import read_refusals
 from nas.search.workers.snapshot import Snapshot
+from nas.space.caps import CAPS
 
 LEADERS = 3
 
@@ -88,13 +89,16 @@ def _workers(snapshot: Snapshot) -> Table:
 
 def leaders(snapshot: Snapshot) -> Table:
     """The best networks of each budget."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
+    numbers = snapshot.search.numbers
+    sizes = [cap for cap in CAPS if cap != "parameters"]
     for budget in snapshot.search.budgets:
         within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
         for place, r in enumerate(reversed(within[-LEADERS:])):
             use = f"{r.parameters / budget:.1%}"
-            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, describe(r)))
-    names = ("budget", "accuracy", "parameters", "of budget", "multiply-adds", "network")
+            own = ("" if (has := r.has(cap)) is None else CAPS[cap].brief(has) for cap in sizes)
+            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, *own, describe(r)))
+    names = ("budget", "accuracy", "parameters", "of budget", *(CAPS[cap].column(numbers) for cap in sizes), "network")
     table = plain_table(*names, rows=rows, left=("network",), wraps="network")
     table.caption = "a network is told by the kind, width × blocks of its stages"
     table.caption_justify = "left"

@@ -4,7 +4,7 @@ Each function is a fold over the layer tree. A kind of layer that a fold does no
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import assert_never
 
@@ -266,10 +266,21 @@ def depth(layer: Layer) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes: parameters, and multiply-adds of one forward pass on one image."""
+    """What a network takes: parameters, and multiply-adds of one forward pass on one image. What else it takes is
+    counted of the `network` on images of `shape` where it is asked for, and then `known`."""
 
     parameters: int
     macs: int
+    network: Layer | None = field(default=None, compare=False, repr=False)
+    shape: Shape = field(default=(), compare=False, repr=False)
+    known: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def deployed(self) -> tuple[Layer, Shape]:
+        """The network and the shape of its images. Raises ValueError where only its cost is known."""
+        if self.network is None:
+            raise ValueError("only parameters and multiply-adds of this network are known")
+        return self.network, self.shape
 
 
 def cost(layer: Layer, shape: Shape) -> Cost:
@@ -280,4 +291,4 @@ def cost(layer: Layer, shape: Shape) -> Cost:
 def cost_and_shape(layer: Layer, shape: Shape) -> tuple[Cost, Shape]:
     """Both costs, and the shape behind the layer. Raises ShapeError where the network does not fit the shape."""
     work, after = _forward(layer, shape)
-    return Cost(parameters(layer), work), after
+    return Cost(parameters(layer), work, layer, shape), after

@@ -1,6 +1,6 @@
 """What we write on Optuna's trials, typed: each note is a user attribute of the trial, named after its field."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -55,6 +55,8 @@ class Notes:
     """Nothing new was found to propose."""
     parameters: Count = 0
     macs: Count = 0
+    counted: Mapping[str, Count] | None = None
+    """What else can be capped of it (`nas.space.caps`), by name, in the search's format of numbers."""
     depth: Count = 0
     """Weighted layers."""
     network: str = ""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from nas.data.augmentations import AUGMENTATIONS
 from nas.data.options import DataOptions
-from nas.errors import UserError
+from nas.errors import BudgetError, UserError
 from nas.machine.options import check, option, tidy
 from nas.machine.process import check_device, parse_seconds
 from nas.search.strategies import STRATEGIES
-from nas.space.budget import parse_count, parse_counts
+from nas.space.budget import Budget, CapOptions, implied_parameters, parse_caps, parse_counts, written_caps
 from nas.space.space import Architecture
 from nas.stopping.rules import RULES
 
@@ -32,7 +32,7 @@ def _patience() -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(DataOptions):
+class SearchOptions(CapOptions, DataOptions):
     """Everything that can be asked of a search, and where it is to run. Raises UserError for what cannot be."""
 
     arrays: "tuple[npt.NDArray[Any], npt.NDArray[Any]] | None" = option(
@@ -49,14 +49,13 @@ class SearchOptions(DataOptions):
     space: str | type[Architecture] = option(
         "a shipped search space or a .py file; FILE:CLASS where it has several", default="mixed", metavar="NAME|FILE"
     )
-    budget: int | Sequence[int] = option(
+    budget: int | Sequence[int] | None = option(
         "most parameters of a network; several budgets are searched side by side (1K,10K,1M)",
+        default=None,
+        unset="--max parameters, or what --max bytes leaves room for",
         least=1,
         parse=parse_counts,
         metavar="N[,N…]",
-    )
-    max_macs: int | None = option(
-        "most multiply-adds a network (15M)", default=None, unset="no cap", least=1, parse=parse_count, metavar="N"
     )
     strategies: Sequence[str] = option(
         "how networks are proposed",
@@ -146,8 +145,18 @@ class SearchOptions(DataOptions):
     )
 
     def __post_init__(self) -> None:
-        tidy(self)
-        check(self)
+        super().__post_init__()
+        caps = parse_caps(self.max)
+        parameters = caps.pop("parameters", None)
+        if self.budget is None:
+            budget = implied_parameters(caps, self.numbers) if parameters is None else parameters
+            if budget is None:
+                raise UserError("a search needs a size: give --budget, or parameters or bytes in --max")
+            object.__setattr__(self, "budget", budget)
+        elif parameters is not None and self.budgets != (parameters,):
+            said = ", ".join(f"{budget:,}" for budget in self.budgets)
+            raise BudgetError(f"--budget says {said} and --max parameters={parameters:,}; leave one out")
+        object.__setattr__(self, "max", written_caps(caps))
         object.__setattr__(self, "budget", tuple(sorted(set(self.budgets))))
         check_device(self.device)
         for name in ("files", "run") if self.storage is None else ():
@@ -159,7 +168,12 @@ class SearchOptions(DataOptions):
     @property
     def budgets(self) -> tuple[int, ...]:
         """The budgets, ascending, each once."""
-        return self.budget if isinstance(self.budget, tuple) else (self.budget,)
+        assert self.budget is not None
+        return (self.budget,) if isinstance(self.budget, int) else tuple(self.budget)
+
+    def within(self, parameters: int) -> Budget:
+        """The budget of so many parameters and the other caps."""
+        return Budget(parameters, self.max_macs, numbers=self.numbers, **parse_caps(self.max))
 
 
 @dataclass(frozen=True)

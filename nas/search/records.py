@@ -25,7 +25,8 @@ class Record:
 
     A stopped training that went on later is one record: `number` is that of its first trial, `latest` of its last,
     `resumed` says how often it went on, `first_epochs` how far its first trial came. `stopped` is the epoch after which
-    it was stopped, 0 if it was not.
+    it was stopped, 0 if it was not. `counted` is what else can be capped of its network, by name; empty in runs of
+    earlier versions.
     """
 
     strategy: str
@@ -49,6 +50,11 @@ class Record:
     predicted: float | None = None
     predictions: tuple[Predicted, ...] = ()
     audited: Audited | None = None
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+    def has(self, cap: str) -> int | None:
+        """What its network has of something that can be capped, None where that was not noted."""
+        return self.parameters if cap == "parameters" else self.macs if cap == "macs" else self.counted.get(cap)
 
     @property
     def is_finished(self) -> bool:
@@ -196,6 +202,7 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         network=noted.network,
         parameters=noted.parameters,
         macs=noted.macs,
+        counted=noted.counted or {},
         accuracies=tuple(accuracy for _, _, accuracy in noted.curve) or reported,
         curve=tuple((train, validation, accuracy) for train, validation, accuracy in noted.curve),
         seconds=sum(noted.seconds),

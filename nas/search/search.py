@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nas.machine.folders import WorkFolder, placed
 from nas.machine.options import words
+from nas.network.deployment.numbers import Numbers
 from nas.search.options import SearchOptions
-from nas.space.budget import Budget
+from nas.space.budget import Budget, parse_caps
 from nas.space.files import space_checksum, told_space
 from nas.space.space import Space
 from nas.stopping.rules import default_threshold
@@ -37,7 +38,8 @@ ARRAYS = "arrays"
 @dataclass(frozen=True)
 class Search:
     """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
-    the strategies' trials, at every budget. `starts` are the knobs with which the search at each budget begins, if any;
+    the strategies' trials, at every budget. `max` are caps beside `budgets` and `max_macs`, of networks deployed in
+    `numbers`. `starts` are the knobs with which the search at each budget begins, if any;
     `validation_images` follows from the data set, the share and the seed."""
 
     what: ClassVar[str] = "search"
@@ -65,11 +67,13 @@ class Search:
     stop_threshold: float | None = None
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
+    max: tuple[str, ...] = ()
+    numbers: Numbers = "fp32"
     validation_images: Count = field(default=0, compare=False)
 
     def budget(self, parameters: int) -> Budget:
         """The budget of one study."""
-        return Budget(parameters, self.max_macs)
+        return Budget(parameters, self.max_macs, numbers=self.numbers, **parse_caps(self.max))
 
     def starts_at(self, budget: int) -> list[dict[str, Any]]:
         """Knobs with which the studies of one budget begin, before the space's default."""

@@ -8,7 +8,7 @@ import numpy as np
 from nas.network.blocks import Block, classifier, conv_norm, inverted, stage, stem
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.budget import Budget
-from nas.space.draw import fit, smallest
+from nas.space.draw import fit, lightest
 from nas.space.space import Architecture, Space, width_knob
 
 WIDTHS = range(1, 1281)
@@ -88,7 +88,7 @@ def scaled(name: str, budget: Budget, shape: Shape, classes: int) -> Layer | Non
     """The design with its widths scaled to use as much of the budget as they can; None where it has no network
     within budget."""
     space = Space(DESIGNS[name], shape, classes)
-    least = space.cost(smallest(space, budget))
+    least = space.cost(lightest(space, budget))
     if least is None or not budget.covers(least):
         return None
     return space.network(fit(space, space.defaults, budget, np.random.default_rng(0), goal=1.0))

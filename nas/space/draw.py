@@ -70,14 +70,14 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
     aims_below = rng.random() < below
     low = min(max(smallest, budget.parameters // 16), budget.parameters)
     parameters = math.exp(rng.uniform(math.log(low), math.log(budget.parameters)))
-    return Budget(max(low, int(parameters)), budget.macs) if aims_below else budget
+    return budget.within(max(low, int(parameters))) if aims_below else budget
 
 
 def fit(
     space: Searchable, knobs: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
 ) -> dict[str, Value]:
     """Knobs near the given ones, settled, whose network is within budget and uses as much of it as can be found, or at
-    least a share `goal` of its parameters.
+    least a share `goal` of what it is to fill (`Budget.use`).
 
     Raises BudgetError if the space has no network within budget.
     """
@@ -108,24 +108,31 @@ def smallest(space: Searchable, budget: Budget | None = None) -> dict[str, Value
     return _extreme(space, budget or Budget(1), sign=1)
 
 
-def largest(space: Searchable) -> dict[str, Value]:
-    """Knobs of the network with most parameters by coordinate ascent."""
-    return _extreme(space, Budget(1), sign=-1)
+def largest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]:
+    """Knobs of the network with most parameters, or most load of the budget, by coordinate ascent."""
+    return _extreme(space, budget or Budget(1), sign=-1)
 
 
 def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
-    """The cost of the smallest network. Raises BudgetError, naming it, if even that is over budget."""
-    least = space.nearest(_defaults(space), budget) if isinstance(space, Listed) else smallest(space, budget)
+    """The cost of the smallest network. Raises BudgetError, naming it and the caps that bind, if even that is over
+    budget."""
+    least = space.nearest(_defaults(space), budget) if isinstance(space, Listed) else lightest(space, budget)
     cost = space.cost(least)
-    if cost is None or not budget.covers(cost):
-        found = "none that fits the images" if cost is None else f"{cost.parameters:,} parameters"
-        if cost is not None and budget.macs:
-            found += f" and {cost.macs:,} multiply-adds"
-        raise BudgetError(
-            f"no network of space {name!r} has at most {budget}; its smallest has {found}. "
-            "Raise --budget or choose another --space."
-        )
-    return cost
+    if cost is not None and budget.covers(cost):
+        return cost
+    found, flags = budget.missed(cost) if cost else ("none that fits the images", "--budget")
+    raise BudgetError(
+        f"no network of space {name!r} has at most {budget}; its smallest has {found}. "
+        f"Raise {flags} or choose another --space."
+    )
+
+
+def lightest(space: Searchable, budget: Budget) -> dict[str, Value]:
+    """Knobs of the smallest network: with the fewest parameters and multiply-adds if that is within budget, for what
+    else is capped takes long to count."""
+    least = smallest(space, budget.quick)
+    cost = space.cost(least)
+    return least if budget.quick == budget or (cost and budget.covers(cost)) else smallest(space, budget)
 
 
 def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
@@ -187,12 +194,12 @@ class _Fitting:
 
     def load(self, indices: Indices) -> float:
         cost = self.cost(indices)
-        return math.inf if cost is None else self.budget.load(cost)
+        return math.inf if cost is None else self.budget.burden(cost)
 
     def use(self, indices: Indices) -> float:
-        """Share of the parameters used; negative if over budget."""
+        """Share of the budget used; negative if over budget."""
         cost = self.cost(indices)
-        return cost.parameters / self.budget.parameters if cost and self.budget.covers(cost) else -1.0
+        return self.budget.use(cost) if cost and self.budget.covers(cost) else -1.0
 
     def repair(self, indices: Indices) -> Indices:
         """The given shape with its other knobs reduced, in random order, until it fits at the narrowest widths."""
@@ -224,7 +231,7 @@ class _Fitting:
         return None
 
     def _smallest(self) -> Indices:
-        knobs = smallest(self.space, self.budget)
+        knobs = lightest(self.space, self.budget)
         cost = self.space.cost(knobs)
         if cost is None or not self.budget.covers(cost):
             raise BudgetError(f"the space has no network with at most {self.budget}")

@@ -2,14 +2,15 @@
 
 import math
 import statistics
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from nas.network.folds import Cost
+from nas.network.deployment.numbers import Numbers
 from nas.network.layers import Shape
-from nas.space.budget import Budget
-from nas.space.draw import draw, largest, smallest
+from nas.space.budget import Budget, all_counted, counted
+from nas.space.caps import CAPS
+from nas.space.draw import draw, largest, lightest, smallest
 from nas.space.space import Knob, Knobs, Refusal, Space
 
 DRAWS = 1000
@@ -20,8 +21,9 @@ ENUMERABLE = 4000
 @dataclass(frozen=True)
 class Survey:
     """What is in a space: `settings` is the number of assignments of its knobs. Sizes are of networks that fit the
-    images. `median` and `share_feasible` are over `draws` uniform draws, `refusals` tells which of them the space's own
-    code made no network of."""
+    images: the least, the median and the most of all that can be capped, by name, of networks deployed in `numbers`.
+    `median`, `share_feasible` and the share that each cap admits (`shares`) are over `draws` uniform draws, `refusals`
+    tells which of them the space's own code made no network of."""
 
     space: str
     shape: Shape
@@ -30,26 +32,27 @@ class Survey:
     settings: int
     distinct_networks: float
     distinct_is_exact: bool
-    smallest: Cost
-    median: Cost
-    largest: Cost
+    numbers: Numbers
+    smallest: dict[str, int]
+    median: dict[str, int]
+    largest: dict[str, int]
     draws: int
     budget: Budget | None
+    shares: dict[str, float]
     share_feasible: float | None
     satisfiable: bool | None
     refusals: tuple[Refusal, ...] = ()
 
 
-def survey(space: Space, budget: Budget | None) -> Survey:
-    """Counts and samples the space; seconds at most."""
+def survey(space: Space, budget: Budget | None = None, numbers: Numbers = "fp32") -> Survey:
+    """Counts and samples the space, for networks deployed in those numbers, which are the budget's; seconds at most."""
     rng = np.random.default_rng(0)
     costs = [cost for _ in range(DRAWS) if (cost := space.cost(draw(space, rng)))]
     refusals = space.refusals.told()
-    lightest = space.cost(smallest(space, budget))
-    least, most = space.cost(smallest(space)), space.cost(largest(space))
-    assert least is not None
-    assert most is not None
-    assert lightest is not None
+    least = space.cost(lightest(space, budget)) if budget else None
+    sizes = [all_counted(cost, numbers) for cost in costs]
+    caps = budget.caps if budget else ()
+    alone = {name: Budget(**{name: 1}, numbers=numbers) for name in CAPS}
     assignments = math.prod(len(knob.options) for knob in space.knobs)
     exact = assignments <= ENUMERABLE
     return Survey(
@@ -60,15 +63,23 @@ def survey(space: Space, budget: Budget | None) -> Survey:
         settings=assignments,
         distinct_networks=_enumerate(space) if exact else _estimate(space, assignments, rng),
         distinct_is_exact=exact,
-        smallest=least,
-        median=Cost(*(int(statistics.median(one)) for one in zip(*map(astuple, costs), strict=True))),
-        largest=most,
+        numbers=numbers,
+        smallest={name: _counted(space, smallest(space, one), name, numbers) for name, one in alone.items()},
+        median={name: int(statistics.median(size[name] for size in sizes)) for name in CAPS},
+        largest={name: _counted(space, largest(space, one), name, numbers) for name, one in alone.items()},
         draws=DRAWS,
         budget=budget,
+        shares={name: sum(size[name] <= most for size in sizes) / DRAWS for name, most in caps},
         share_feasible=sum(map(budget.covers, costs)) / DRAWS if budget else None,
-        satisfiable=budget.covers(lightest) if budget else None,
+        satisfiable=least is not None and budget.covers(least) if budget else None,
         refusals=refusals,
     )
+
+
+def _counted(space: Space, knobs: Knobs, name: str, numbers: Numbers) -> int:
+    cost = space.cost(knobs)
+    assert cost is not None
+    return counted(cost, name, numbers)
 
 
 def _enumerate(space: Space) -> int:

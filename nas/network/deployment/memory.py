@@ -86,16 +86,16 @@ def _size(run: Run) -> int:
 def packed(held: Sequence[Held]) -> tuple[list[int], int]:
     """An offset for all that is held, such that what is held at the same time has no place in common, and the size of
     the arena: the most that is held at once, or where no such packing is found, as little more as is."""
-    least = most_at_once(held)
+    least, beside = most_at_once(held), _beside(held)
     by_size = sorted(range(len(held)), key=lambda number: (-held[number].size, held[number].first))
-    offsets = _lowest(held, by_size)
+    offsets = _lowest(held, beside, by_size)
     size = max(offset + one.size for offset, one in zip(offsets, held, strict=True))
     if size == least:
         return offsets, size
     by_time = sorted(range(len(held)), key=lambda number: (held[number].first, -held[number].last))
     by_length = sorted(by_time, key=lambda number: held[number].first - held[number].last)
     for order in (by_time, by_size, by_length):
-        if found := _within(held, least, order):
+        if found := _within(held, beside, least, order):
             return found, least
     return offsets, size
 
@@ -109,39 +109,50 @@ def most_at_once(held: Sequence[Held]) -> int:
     return max(accumulate(changes))
 
 
-def _lowest(held: Sequence[Held], order: Sequence[int]) -> list[int]:
+def _beside(held: Sequence[Held]) -> list[list[int]]:
+    """For each, all that is held at some time when it is."""
+    found: list[list[int]] = [[] for _ in held]
+    active: list[int] = []
+    for number in sorted(range(len(held)), key=lambda number: held[number].first):
+        active = [other for other in active if held[other].last >= held[number].first]
+        for other in active:
+            found[other].append(number)
+        found[number] += active
+        active.append(number)
+    return found
+
+
+def _lowest(held: Sequence[Held], beside: Sequence[Sequence[int]], order: Iterable[int]) -> list[int]:
     """The lowest place that is free for each, in that order."""
-    offsets = [0] * len(held)
-    placed: list[int] = []
+    offsets = [-1] * len(held)
     for number in order:
-        own, offset = held[number], 0
-        for first, end in _taken(held, offsets, placed, own):
-            if first - offset >= own.size:
+        size, offset = held[number].size, 0
+        for first, end in _taken(held, offsets, beside[number]):
+            if first - offset >= size:
                 break
             offset = max(offset, end)
         offsets[number] = offset
-        placed.append(number)
     return offsets
 
 
-def _taken(held: Sequence[Held], offsets: Sequence[int], placed: Iterable[int], own: Held) -> list[tuple[int, int]]:
-    """Where what is placed lies while `own` is held: (first, end), ascending."""
-    beside = (n for n in placed if held[n].first <= own.last and own.first <= held[n].last)
-    return sorted((offsets[n], offsets[n] + held[n].size) for n in beside)
+def _taken(held: Sequence[Held], offsets: Sequence[int], beside: Iterable[int]) -> list[tuple[int, int]]:
+    """Where those of them that are placed lie: (first, end), ascending."""
+    return sorted([(offsets[n], offsets[n] + held[n].size) for n in beside if offsets[n] >= 0])
 
 
-def _within(held: Sequence[Held], size: int, order: Sequence[int]) -> list[int] | None:
+def _within(held: Sequence[Held], beside: Sequence[Sequence[int]], size: int, order: Sequence[int]) -> list[int] | None:
     """Offsets in an arena of that size, by a search that gives up after `TRIES` places: each in that order lies at an
     end of a gap, and where that leaves no room for one behind it, at another end."""
-    offsets = [0] * len(held)
+    offsets = [-1] * len(held)
     untried: list[list[int]] = []
     for _ in range(TRIES):
-        at = len(untried)
-        if at == len(order):
+        if len(untried) == len(order):
             return offsets
-        untried.append(_gap_ends(_taken(held, offsets, order[:at], held[order[at]]), held[order[at]].size, size))
+        number = order[len(untried)]
+        untried.append(_gap_ends(_taken(held, offsets, beside[number]), held[number].size, size))
         while untried and not untried[-1]:
             untried.pop()
+            offsets[order[len(untried)]] = -1
         if not untried:
             return None
         offsets[order[len(untried) - 1]] = untried[-1].pop()

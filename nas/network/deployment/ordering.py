@@ -7,7 +7,7 @@ from typing import NamedTuple, assert_never
 
 from nas.network import layers
 from nas.network.deployment.steps import Part, Read, Run, Step, peak
-from nas.network.folds import branches, output_shape
+from nas.network.folds import branches, is_tied, output_shape
 from nas.network.layers import Layer, Shape
 
 Joining = layers.Residual | layers.Product | layers.Concat
@@ -38,6 +38,8 @@ class Lowering:
     def __init__(self, shape: Shape) -> None:
         self.input = Read(0, 0, shape, is_whole=True)
         self.sizes = [prod(shape)]
+        self._tied: list[tuple[str, str]] = []
+        """The block of each `Tied` around the layer, outermost first, and the first of its blocks."""
 
     def run(self, layer: Layer) -> Run:
         """All steps."""
@@ -50,8 +52,10 @@ class Lowering:
         match layer:
             case layers.Sequence():
                 return self._append_all(layer.layers, read, path, is_kept, steps)
+            case layers.Tied() if layer.times > 1:
+                return self._append_tied(layer, read, path, is_kept, steps)
             case layers.Tied():
-                return self._append_all((layer.block,) * layer.times, read, path, is_kept, steps)
+                return self._append_all((layer.block,), read, path, is_kept, steps)
             case layers.Residual() | layers.Product() | layers.Concat():
                 return self._append_joined(layer, read, path, is_kept, steps)
             case layers.Identity() | layers.Dropout():
@@ -63,14 +67,14 @@ class Lowering:
                 is_whole = read.is_whole and layer.outputs == layer.inputs
                 return Read(read.value, first, (layer.outputs, *read.shape[1:]), is_whole)
             case layers.BatchNorm() | layers.Activation() if _takes_in(steps, layer, read):
-                parts = (*steps[-1].parts, Part(layer, path))
+                parts = (*steps[-1].parts, self._part(layer, path))
                 steps[-1] = Step(parts, *steps[-1][1:])
                 return read
             case layers.BatchNorm() | layers.Activation() | layers.Scale():
-                return self._append_step(Part(layer, path), (read,), read.shape, steps, can_overwrite=True)
+                return self._append_step(self._part(layer, path), (read,), read.shape, steps, can_overwrite=True)
             case layers.SqueezeExcitation():
                 scratch = layer.channels + layer.squeezed
-                return self._append_step(Part(layer, path), (read,), read.shape, steps, True, scratch)
+                return self._append_step(self._part(layer, path), (read,), read.shape, steps, True, scratch)
             case (
                 layers.Conv()
                 | layers.Linear()
@@ -81,7 +85,7 @@ class Lowering:
                 | layers.Shift()
             ):
                 after = output_shape(layer, read.shape)
-                return self._append_step(Part(layer, path), (read,), after, steps, can_overwrite=False)
+                return self._append_step(self._part(layer, path), (read,), after, steps, can_overwrite=False)
             case _:
                 assert_never(layer)
 
@@ -105,6 +109,22 @@ class Lowering:
             read = self.append(layer, read, _inside(path, number), is_kept and read.value == entered, steps)
         return read
 
+    def _append_tied(self, layer: layers.Tied, read: Read, path: str, is_kept: bool, steps: list[Step]) -> Read:
+        entered = read.value
+        for number in range(layer.times):
+            self._tied.append((_inside(path, number), _inside(path, 0)))
+            read = self.append(layer.block, read, _inside(path, number), is_kept and read.value == entered, steps)
+            self._tied.pop()
+        return read
+
+    def _part(self, layer: Layer, path: str) -> Part:
+        if not self._tied or not is_tied(layer):
+            return Part(layer, path)
+        home = path
+        for own, first in reversed(self._tied):
+            home = first + home.removeprefix(own)
+        return Part(layer, path, home)
+
     def _append_joined(self, layer: Joining, read: Read, path: str, is_kept: bool, steps: list[Step]) -> Read:
         inner = {layers.Residual: ("body", "shortcut"), layers.Product: ("body", "gate")}.get(type(layer))
         every = branches(layer)
@@ -116,11 +136,13 @@ class Lowering:
         shape = results[0].shape
         if isinstance(layer, layers.Concat):
             shape = (sum(result.shape[0] for result in results), *shape[1:])
-        return self._append_step(Part(layer, path), results, shape, steps, not isinstance(layer, layers.Concat))
+        return self._append_step(self._part(layer, path), results, shape, steps, not isinstance(layer, layers.Concat))
 
     def arranged(self, every: Sequence[tuple[Layer, str]], read: Read, is_kept: bool) -> dict[int, Branch]:
         """The branches, each a layer and its path, by number, in the best order."""
         kept = [self.branch(*branch, read, is_kept=True) for branch in every]
+        if sum(bool(branch.steps) for branch in kept) < 2 and any(not branch.steps for branch in kept):
+            return dict(enumerate(kept))
         order = self._order(kept, read)
         if is_kept or any(branch.result.value == read.value for branch in kept):
             return {number: kept[number] for number in order}

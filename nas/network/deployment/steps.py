@@ -8,10 +8,12 @@ from nas.network.layers import Layer, Shape
 
 
 class Part(NamedTuple):
-    """A layer of the tree, and the name of its module in `nas.network.modules.module.to_module(network)`."""
+    """A layer of the tree, and the name of its module in `nas.network.modules.module.to_module(network)`. `home` names
+    the module that has its weights where blocks have these in common (`Tied`)."""
 
     layer: Layer
     path: str
+    home: str | None = None
 
 
 class Read(NamedTuple):

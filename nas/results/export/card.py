@@ -7,9 +7,11 @@ from math import sqrt
 from typing import Any, Literal
 
 from nas.machine.options import text
-from nas.network.deployment.memory import peak_activation
-from nas.network.folds import generated, macs, parameters
+from nas.network.deployment.numbers import BYTES
+from nas.network.folds import cost, generated, parameters
 from nas.network.layers import Layer, Shape
+from nas.space.budget import counted
+from nas.space.caps import CAPS
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,16 @@ class Deployed:
 def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str], deployed: Sequence[Deployed] = ()) -> str:
     """The card as Markdown."""
     count, shape = parameters(network), card.preprocessing.shape
-    peak = peak_activation(network, shape)
+    taken = cost(network, shape)
+    caps = [
+        (cap.title, ", ".join(f"{cap.brief(counted(taken, name, numbers))} in {numbers}" for numbers in BYTES))
+        for name, cap in CAPS.items()
+        if cap.is_deployed
+    ]
     sizes = [
         ("parameters", f"{count:,}"),
-        ("multiply-adds an image", f"{macs(network, shape):,}"),
-        ("size of the parameters", f"{4 * count / 1000:,.1f} kB in fp32, {count / 1000:,.1f} kB in int8"),
-        ("peak activation an image", f"{peak:,} values, {4 * peak / 1000:,.1f} kB in fp32, {peak / 1000:,.1f} in int8"),
+        ("multiply-adds an image", f"{taken.macs:,}"),
+        *caps,
         ("input", f"float32 [batch, {', '.join(map(str, shape))}]"),
         ("output", f"float32 [batch, {len(card.class_names)}], scores before the softmax"),
     ]
@@ -95,7 +101,8 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str], depl
         f"# Image classifier of {count:,} parameters, {card.dataset}",
         _table(("", ""), sizes),
         *_generated(network),
-        "Sizes in int8 are a byte a value, scales and biases left out.",
+        "Weights are those that `model.onnx` holds and, in int8, a byte a weight with a bias and a scale a channel. "
+        "Memory is that of all values held at once for one image, in the best order.",
         "## Accuracy",
         _table(("split", "accuracy", "n", "spread"), map(_measured_row, card.measured)),
         *dict.fromkeys(measured.note for measured in card.measured if measured.note),

@@ -138,7 +138,11 @@ class Gathered:
     @cached_property
     def front(self) -> list[Trial]:
         """The Pareto front of all searches together (see `nas.search.result.front.pareto_front`)."""
-        return [self._by_record[id(record)] for record in pareto_front(trial.record for trial in self.trials)]
+        return self.front_by("parameters")
+
+    def front_by(self, size: str) -> list[Trial]:
+        """The Pareto front of accuracy and one of `nas.space.caps.CAPS`."""
+        return [self._by_record[id(record)] for record in pareto_front((trial.record for trial in self.trials), size)]
 
     def shown(self, budget: int) -> list[Trial]:
         """The finished trials of the strategies at a budget whose network was trained for an epoch."""

@@ -13,6 +13,7 @@ from nas.results.words import describe, duration, layer_cells
 from nas.search.notes import Predicted
 from nas.search.records import Record
 from nas.search.search import BASELINES
+from nas.space.caps import CAPS
 
 TABLE_BYTES = 2_000_000
 """Most that all layer tables may take in the page; those of the front come first, then the most accurate."""
@@ -122,6 +123,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("outcome", outcome(record)),
         ("parameters", f"{record.parameters:,} of {record.budget:,}"),
         ("multiply-adds", f"{record.macs:,}"),
+        *((CAPS[cap].title, CAPS[cap].words(has, trial.run.search.numbers)) for cap, has in record.counted.items()),
         ("weighted layers", f"{record.depth}"),
         ("trained", f"{len(record.curve) or len(record.accuracies)} epochs in {duration(record.seconds)}"),
         ("worker", f"{record.worker}" if record.worker >= 0 else "none"),

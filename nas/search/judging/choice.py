@@ -1,7 +1,6 @@
 """Which rule of stopping a search follows where none is asked for."""
 
 from nas.search.options import SearchOptions
-from nas.space.budget import Budget
 from nas.space.draw import default_within
 from nas.space.space import Space
 from nas.stopping.rules import DEFAULT_RULE, default_rule
@@ -20,7 +19,6 @@ def chosen_rule(asked: SearchOptions, space: Space, images: int) -> str:
         return asked.stop
     if asked.stop_threshold is not None or asked.audit is not None:
         return DEFAULT_RULE
-    budget = Budget(max(asked.budgets), asked.max_macs)
-    cost = space.cost(default_within(space, budget))
+    cost = space.cost(default_within(space, asked.within(max(asked.budgets))))
     assert cost is not None, "what was fitted has a cost"
     return default_rule(PASSES * cost.macs * images)

@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar
 from nas import __version__
 from nas.errors import RunError, UserError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
-from nas.network.deployment.memory import peak_activation
+from nas.network.deployment.numbers import BYTES, Numbers
+from nas.network.folds import cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
 from nas.search.judging.audit import audit
@@ -21,6 +22,8 @@ from nas.search.records import Record
 from nas.search.result.compare import average_random, compare, courses
 from nas.search.search import BASELINES, Search
 from nas.search.sharing.weights import Weights
+from nas.space.budget import beside
+from nas.space.caps import CAPS
 from nas.space.space import Knobs, Space, Value
 from nas.stored import Count, Duration, Positive, Share, StoredError, stored
 
@@ -42,14 +45,15 @@ class Counts:
     failed: Count
 
 
-def pareto_front(records: Iterable[Record]) -> list[Record]:
-    """The trained networks that no other beats: none has at most as many parameters and at least the accuracy.
+def pareto_front(records: Iterable[Record], size: str = "parameters") -> list[Record]:
+    """The trained networks that no other beats: none has at most as many parameters (or as much of another of
+    `nas.space.caps.CAPS`) and at least the accuracy.
 
-    Ascending in parameters and accuracy; of equals the one that was trained rather than replayed, then the first in the
-    given order.
+    Ascending in size and accuracy; of equals the one that was trained rather than replayed, then the first in the given
+    order.
     """
     front: list[Record] = []
-    for record in sorted(measured(records), key=lambda r: (r.parameters, -r.accuracy, r.state != "trained")):
+    for record in sorted(measured(records), key=lambda r: (r.has(size) or 0, -r.accuracy, r.state != "trained")):
         if not front or record.accuracy > front[-1].accuracy:
             front.append(record)
     return front
@@ -69,7 +73,8 @@ def best_within(front: Sequence[Sized], parameters: int) -> Sized | None:
 def count(records: Sequence[Record], search: Search) -> Counts:
     """The counts of a run so far."""
     states = Counter(record.state for record in records)
-    over = [r for r in records if r.parameters > r.budget or (search.max_macs is not None and r.macs > search.max_macs)]
+    caps = {budget: search.budget(budget).caps for budget in search.budgets}
+    over = [r for r in records if any((r.has(name) or 0) > most for name, most in caps[r.budget])]
     return Counts(len(records), len(over), states["replayed"], states["trained"], states["stopped"], states["failed"])
 
 
@@ -95,7 +100,7 @@ class CurvePoint:
 @dataclass(frozen=True)
 class FrontNetwork:
     """A network of the front, measured at the last epoch. `network` is its fingerprint; the peak activation is in
-    values an image."""
+    values an image. `counted` is what else can be capped of it, by name; empty in files of earlier versions."""
 
     network: str
     parameters: Count
@@ -107,20 +112,23 @@ class FrontNetwork:
     found_by: tuple[Found, ...]
     curve: tuple[CurvePoint, ...]
     layers: Layer
+    counted: Mapping[str, Count]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The network written by `to_json`. Raises StoredError or LayerJSONError for anything else."""
-        found: Self = stored(content, cls, "a network of the front", {Layer: from_json})
+        counted = {name: content[name] for name in CAPS if name in content and not CAPS[name].is_quick}
+        own = {name: value for name, value in content.items() if name not in counted} | {"counted": counted}
+        found: Self = stored(own, cls, "a network of the front", {Layer: from_json})
         if not found.curve:
             raise StoredError(f"network {found.network!r:.40} of the front has no curve")
         return found
 
     def to_json(self) -> dict[str, Any]:
         """The network as JSON values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "counted"}
         lists = {"found_by": list(map(asdict, self.found_by)), "curve": list(map(asdict, self.curve))}
-        return values | lists | {"knobs": dict(self.knobs), "layers": to_json(self.layers)}
+        return values | dict(self.counted) | lists | {"knobs": dict(self.knobs), "layers": to_json(self.layers)}
 
 
 @dataclass(frozen=True)
@@ -219,7 +227,7 @@ def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
         shape=space.shape,
         classes=space.classes,
         counts=count(records, search),
-        networks=tuple(_network(record, found[record.network], space) for record in pareto_front(records)),
+        networks=tuple(_network(r, found[r.network], space, search.numbers) for r in pareto_front(records)),
         baselines=tuple(_baseline(record) for record in records if record.strategy == BASELINES),
         stopping=audit(search, records),
         comparison=compare(courses(search, records), average_random(search, records), ("trials", "epochs")),
@@ -227,19 +235,21 @@ def front_of(records: Sequence[Record], search: Search, space: Space) -> Front:
     )
 
 
-def _network(record: Record, found_by: Sequence[Found], space: Space) -> FrontNetwork:
+def _network(record: Record, found_by: Sequence[Found], space: Space, numbers: Numbers) -> FrontNetwork:
     layers = space.network(record.knobs)
+    counted = record.counted or beside(cost(layers, space.shape), numbers)
     return FrontNetwork(
         network=record.network,
         parameters=record.parameters,
         macs=record.macs,
-        peak_activation=peak_activation(layers, space.shape),
+        peak_activation=counted["memory"] // BYTES[numbers],
         validation_accuracy=record.accuracy,
         validation_loss=record.curve[-1][1],
         knobs=record.knobs,
         found_by=tuple(found_by),
         curve=tuple(CurvePoint(number, *row) for number, row in enumerate(record.curve, start=1)),
         layers=layers,
+        counted=counted,
     )
 
 

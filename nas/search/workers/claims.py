@@ -41,6 +41,7 @@ from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
 from nas.search.sharing.shared import Shared
 from nas.search.studies import studied
+from nas.space.budget import beside
 from nas.space.space import Space
 
 SAME_FAILURES = 3
@@ -153,6 +154,7 @@ class Claims:
                     worker=self.shared.lease,
                     parameters=record.parameters,
                     macs=record.macs,
+                    counted=record.counted,
                     depth=record.depth,
                     network=record.network,
                     epochs_before=record.stopped,
@@ -196,6 +198,7 @@ class Claims:
             exhausted=exhausted,
             parameters=cost.parameters,
             macs=cost.macs,
+            counted=beside(cost, self.search.numbers),
             depth=depth(network),
             network=identity,
         )

@@ -39,17 +39,23 @@ def run(flags: argparse.Namespace) -> int:
 def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     from nas.cli.network_tables import layer_table
     from nas.network.deployment.memory import peak_activation
-    from nas.network.folds import generated, rows
+    from nas.network.deployment.numbers import BYTES
+    from nas.network.folds import cost, generated, rows
     from nas.network.serial import to_json
+    from nas.space.budget import counted
+    from nas.space.caps import CAPS
 
     listed = list(rows(network, named.shape))
+    taken = cost(network, named.shape)
     peak, signs = peak_activation(network, named.shape), generated(network)
+    deployed = {name: {n: counted(taken, name, n) for n in BYTES} for name, cap in CAPS.items() if cap.is_deployed}
     if json:
         print_json(
             {
                 "parameters": sum(row.parameters for row in listed),
                 "macs": sum(row.macs for row in listed),
                 "peak_activation": peak,
+                **deployed,
                 "generated": signs,
                 "rows": [asdict(row) | {"layer": to_json(row.layer)} for row in listed],
             }
@@ -58,7 +64,9 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     console = terminal_console()
     console.print(f"images {'×'.join(map(str, named.shape))}, {named.classes} classes", highlight=False)
     console.print(layer_table(listed))
-    console.print(f"peak activation: {peak:,} values ({4 * peak / 1024:,.0f} KiB in fp32) an image", highlight=False)
+    for name, each in deployed.items():
+        found = " and ".join(CAPS[name].words(has, numbers) for numbers, has in each.items())
+        console.print(f"deployed: {found}", highlight=False)
     if signs:
         console.print(f"not counted: {signs:,} signs that follow from a formula", highlight=False)
     return EXIT_DONE

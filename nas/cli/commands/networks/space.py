@@ -4,10 +4,10 @@ import argparse
 from dataclasses import asdict
 
 from nas.cli.console import print_json, terminal_console
-from nas.cli.flags import add_json, number
+from nas.cli.flags import add_json, add_options, number, read_options
 from nas.cli.shapes import add_shape_flags, shape_and_classes
-from nas.errors import EXIT_DONE, EXIT_NO_ANSWER, UserError
-from nas.space.budget import Budget, parse_count
+from nas.errors import EXIT_DONE, EXIT_NO_ANSWER
+from nas.space.budget import CapOptions, parse_count
 
 SUMMARY = "describe a search space: knobs, sizes, what is feasible"
 EXAMPLE = "nas space mixed --budget 100000 --dataset digits"
@@ -16,7 +16,7 @@ EXAMPLE = "nas space mixed --budget 100000 --dataset digits"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("space", nargs="?", default="mixed", metavar="SPACE", help="name or .py file (default: mixed)")
     parser.add_argument("--budget", type=number(parse_count), metavar="N", help="most parameters of a network")
-    parser.add_argument("--max-macs", type=number(parse_count), metavar="N", help="most multiply-adds of a network")
+    add_options(parser, CapOptions)
     add_shape_flags(parser)
     add_json(parser)
 
@@ -30,9 +30,8 @@ def run(flags: argparse.Namespace) -> int:
 
     shape, classes = shape_and_classes(flags)
     space = bind(named_space(flags.space), shape or SMALL_IMAGES, classes or 100)
-    if flags.max_macs and not flags.budget:
-        raise UserError("--max-macs needs --budget")
-    found = survey(space, Budget(flags.budget, flags.max_macs) if flags.budget else None)
+    asked = read_options(CapOptions, flags)
+    found = survey(space, asked.limit(flags.budget), asked.numbers)
     if flags.json:
         print_json(asdict(found))
     else:

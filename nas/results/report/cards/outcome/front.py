@@ -1,6 +1,6 @@
-"""The card on accuracy against parameters."""
+"""The card on accuracy against size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,28 @@ from nas.results.report.published import REPORT, Published, published
 from nas.results.report.trials import opener, points, title
 from nas.results.words import describe, interval_text, mean_text
 from nas.search.search import BASELINES
+from nas.space.caps import CAPS
 
 PLACE = 10
+
+SIZE = "parameters"
+"""What the first view is drawn against."""
 
 REACH = 12
 """Published networks are shown that are at most this many times larger or smaller than those of the search."""
 
 
 def card(gathered: Gathered) -> Card:
-    """Accuracy against parameters."""
+    """Accuracy against parameters and, a tab each, all else that can be capped."""
     sentence = (
         "Every measured network, by its size and validation accuracy. The line is the Pareto front: no network on it "
         "is beaten by one that is as small. Dashed lines are budgets. Click a point for its layers."
     )
-    name = "front"
+    name, heading = "front", "Accuracy and size"
     shown = [trial for trial in gathered.trials if trial.record.network and trial.record.accuracies]
     if not shown:
-        return Card(name, "Accuracy and size", sentence, empty="No network has been trained for an epoch yet.")
-    images = gathered.search.validation_images
-    if images:
+        return Card(name, heading, sentence, empty="No network has been trained for an epoch yet.")
+    if images := gathered.search.validation_images:
         sentence += (
             f" Bars on the front are 95 % intervals for the {images:,} validation images alone (Wilson); the best of "
             "many is flattered by its choice, which only <code>nas confirm</code> tells."
@@ -41,57 +44,74 @@ def card(gathered: Gathered) -> Card:
     others = [one for one in others if min(sizes) / REACH <= one.parameters <= max(sizes) * REACH]
     if others:
         sentence += " Published figures are test accuracies of trainings that were mostly longer."
+    views = [_view(gathered, SIZE, shown, others)]
+    views += [_view(gathered, cap, shown, ()) for cap in CAPS if cap != SIZE and all(t.record.has(cap) for t in shown)]
+    return Card(name, heading, sentence, tuple(views))
+
+
+def _view(gathered: Gathered, size: str, shown: Sequence[Trial], others: Sequence[Published]) -> View:
+    """Accuracy against one of the `CAPS`."""
+    images, title = gathered.search.validation_images, CAPS[size].title
     measured = gathered.by_strategy(trial for trial in shown if trial.record.is_measured)
     baselines = measured.pop(BASELINES, [])
-    data = [*_clouds(gathered, measured, shown), *_fronts(gathered, images)]
+    front = gathered.front_by(size)
+    data = [*_clouds(gathered, size, measured, shown), *_fronts(gathered, size, front, images)]
     if baselines:
         diamond = {"symbol": "diamond", "size": 10, "color": BASELINE, "line": {"width": 1, "color": "$paper"}}
-        data.append(_cloud("scaled baselines", baselines, marker=diamond))
-    data += [*_published_traces(others), *_confirmed(gathered)]
-    sizes += [one.parameters for one in others]
-    low, high = min(sizes), max(*sizes, *gathered.search.budgets)
+        data.append(_cloud("scaled baselines", size, baselines, marker=diamond))
+    data += [*_published_traces(others), *_confirmed(gathered, size)]
+    budgets = [gathered.search.budget(budget) for budget in gathered.search.budgets]
+    caps = sorted({most for budget in budgets for name, most in budget.caps if name == size})
+    sizes = [*_sizes(shown, size), *caps, *(one.parameters for one in others)]
+    low, high = max(1, min(sizes)), max(sizes)
     ends, step = [np.log10(low / 1.3), np.log10(high * 1.3)], "D2" if high / low < 60 else 1
     layout = {
-        "xaxis": axis("parameters", type="log", range=ends, tickformat="~s", dtick=step),
+        "xaxis": axis(title, type="log", range=ends, tickformat="~s", dtick=step),
         "yaxis": axis("accuracy", **PERCENT),
-        "shapes": [_budget_line(budget) for budget in gathered.search.budgets],
-        "annotations": [_budget_label(budget) for budget in gathered.search.budgets],
+        "shapes": [_budget_line(most) for most in caps],
+        "annotations": [_budget_label(most) for most in caps],
         "margin": {"t": 44},
     }
-    figure = Figure(name, "Accuracy against parameters, with the Pareto front", data, layout, 560)
-    return Card(name, "Accuracy and size", sentence, (View((figure,), _front_table(gathered, images)),))
+    name = "front" if size == SIZE else f"front-{size}"
+    figure = Figure(name, f"Accuracy against {title}, with the Pareto front", data, layout, 560)
+    return View((figure,), _front_table(gathered, size, front, images), title)
 
 
-def _clouds(gathered: Gathered, measured: Mapping[str, Sequence[Trial]], shown: Sequence[Trial]) -> list[Any]:
+def _sizes(trials: Iterable[Trial], size: str) -> list[int]:
+    return [trial.record.has(size) or 0 for trial in trials]
+
+
+def _clouds(
+    gathered: Gathered, size: str, measured: Mapping[str, Sequence[Trial]], shown: Sequence[Trial]
+) -> list[Any]:
     faint = {"size": 6, "symbol": "circle-open", "color": "$faint"}
     stopped = [trial for trial in shown if trial.record.stopped]
-    traces = [_cloud("stopped, predicted", stopped, marker=faint)] if stopped else []
+    traces = [_cloud("stopped, predicted", size, stopped, marker=faint)] if stopped else []
     for strategy, own in measured.items():
         marker = {"size": 7, "color": colour(gathered.strategies, strategy), "opacity": 0.6}
-        traces.append(_cloud(f"{strategy}, measured", own, marker=marker))
+        traces.append(_cloud(f"{strategy}, measured", size, own, marker=marker))
     return traces
 
 
-def _cloud(name: str, own: Sequence[Trial], **look: Any) -> Any:
-    return points(name, own, [t.record.parameters for t in own], [t.record.value for t in own], **look)
+def _cloud(name: str, size: str, own: Sequence[Trial], **look: Any) -> Any:
+    return points(name, own, _sizes(own, size), [t.record.value for t in own], **look)
 
 
-def _fronts(gathered: Gathered, images: int) -> list[Any]:
+def _fronts(gathered: Gathered, size: str, front: Sequence[Trial], images: int) -> list[Any]:
     style: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "legendgroup": "seeds"}
     style["line"] = {"shape": "hv", "width": 1, "color": "$faint"}
     traces = []
     for run in gathered.runs if gathered.has_seeds else ():
-        own, is_first = Gathered((run,)).front, run is gathered.runs[0]
-        x, y = [t.record.parameters for t in own], [t.record.accuracy for t in own]
+        own, is_first = Gathered((run,)).front_by(size), run is gathered.runs[0]
+        x, y = _sizes(own, size), [t.record.accuracy for t in own]
         traces.append(trace("front of each seed", x, y, showlegend=is_first, **style))
-    front = gathered.front
     style = {"mode": "lines+markers", "marker": {"size": 8, "color": "$ink"}}
     style["line"] = {"shape": "hv", "width": 2, "color": "$ink"}
     if images:
         accuracies = [t.record.accuracy for t in front]
         ends = [wilson(accuracy, images) for accuracy in accuracies]
         style["error_y"] = error_bars(accuracies, ends, thickness=1, width=3, color="$muted")
-    return [*traces, _cloud("Pareto front", front, **style)] if front else traces
+    return [*traces, _cloud("Pareto front", size, front, **style)] if front else traces
 
 
 def _published_traces(others: Sequence[Published]) -> list[Any]:
@@ -108,9 +128,9 @@ def _published_traces(others: Sequence[Published]) -> list[Any]:
     return traces
 
 
-def _confirmed(gathered: Gathered) -> list[Any]:
-    """The trace of test accuracies with their intervals; none where nothing was tested."""
-    rows = [row for row in gathered.confirmed if row.get("test")]
+def _confirmed(gathered: Gathered, size: str) -> list[Any]:
+    """The trace of test accuracies with their intervals; none where nothing was tested, or its size was not kept."""
+    rows = [row for row in gathered.confirmed if row.get("test") and size in row]
     if not rows:
         return []
     tests = [row["test"] for row in rows]
@@ -121,8 +141,7 @@ def _confirmed(gathered: Gathered) -> list[Any]:
         "marker": {"symbol": "square", "size": 9, "color": "$good"},
     }
     words = [[r["label"], f"{mean_text(r['test'], '%')} test accuracy, n = {r['test']['n']}"] for r in rows]
-    sizes = [row["parameters"] for row in rows]
-    return [trace("confirmed (test)", sizes, means, mode="markers", **style, **pointed(words))]
+    return [trace("confirmed (test)", [row[size] for row in rows], means, mode="markers", **style, **pointed(words))]
 
 
 def _budget_line(budget: int) -> Any:
@@ -137,15 +156,17 @@ def _budget_label(budget: int) -> Any:
     }  # fmt: skip
 
 
-def _front_table(gathered: Gathered, images: int) -> str:
-    if not gathered.front:
+def _front_table(gathered: Gathered, size: str, front: Sequence[Trial], images: int) -> str:
+    if not front:
         return "<p class=quiet>No searched network has been measured to its last epoch yet.</p>"
+    others = [cap for cap in CAPS if cap != size and all(trial.record.has(cap) for trial in front)]
     rows = []
-    for trial in reversed(gathered.front):
+    for trial in reversed(front):
         r = trial.record
         within = [interval_text(*wilson(r.accuracy, images), 1, unit="%", between=" – ")] if images else []
-        size = opener(trial, f"{r.parameters:,}")
-        rows.append([size, f"{r.accuracy:.2%}", *within, r.macs, title(trial, gathered), describe(r)])
-    columns: list[tuple[str, Kind]] = [("parameters", ""), ("accuracy", "n")]
+        first, has = opener(trial, f"{r.has(size):,}"), [r.has(cap) for cap in others]
+        rows.append([first, f"{r.accuracy:.2%}", *within, *has, title(trial, gathered), describe(r)])
+    columns: list[tuple[str, Kind]] = [(CAPS[size].title, ""), ("accuracy", "n")]
     columns += [("95 %", "n")] if images else []
-    return table([*columns, ("multiply-adds", "n"), ("found by", ""), ("network", "words")], rows)
+    columns += [(CAPS[cap].title, "n") for cap in others]
+    return table([*columns, ("found by", ""), ("network", "words")], rows)
