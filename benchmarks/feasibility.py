@@ -1,7 +1,8 @@
 """Whether every proposal of every strategy is within budget, how much of the budget it uses, and how long an ask takes.
 
 Real Optuna studies, in memory, told a made-up accuracy (benchmarks/surfaces.py), a fresh one every 200 trials. Every
-proposal is counted by nas; a sample of them by torch as well. "use" is parameters over budget, once aiming exactly at
+proposal is counted by nas; a sample of them by torch as well. "use" is the share of the
+budget, parameters or bytes, once aiming exactly at
 the budget (below 0) and once with the default share of smaller networks (below 0.25, a quarter as many proposals).
 An ask, timed at 1,000 told trials in memory and in a journal file, ends when every knob is known: Optuna samples at the
 first, and the journal stores them one by one. "cpu" is the process's own time, which a busy machine does not stretch.
@@ -28,12 +29,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 from surfaces import SpaceSurface, shipped_surface
 
+from nas.network.deployment.numbers import BYTES, Numbers
 from nas.search.journal import open_storage
 from nas.search.sampling.proposals import distribution, suggest
 from nas.search.search import run_folder
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
-from nas.space.budget import Budget, parse_counts
+from nas.space.budget import Budget, CapOptions, parse_caps, parse_counts
 from nas.space.draw import draw, fit
 from nas.space.space import Knobs, Space
 
@@ -54,13 +56,22 @@ class Proposing:
     below: float
     trials: int
     seed: int
+    max: tuple[str, ...] = ()
+    numbers: Numbers = "fp32"
+
+    @property
+    def within(self) -> Budget:
+        """The budget and the other caps."""
+        return Budget(self.budget, numbers=self.numbers, **parse_caps(self.max))
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """Parameters of every proposal; how many are over budget by nas's count, and by torch's among those built."""
+    """The share of the budget that every proposal uses, and of the scarcest cap; how many are over budget by nas's
+    count, and by torch's among those built."""
 
-    parameters: tuple[int, ...]
+    uses: tuple[float, ...]
+    loads: tuple[float, ...]
     over: int
     built: int
     built_over: int
@@ -70,21 +81,22 @@ def propose(task: Proposing) -> Proposed:
     """Runs the study."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     surface, space = open_space(task.space)
-    budget, noise = Budget(task.budget), random.Random(task.seed)
+    budget, noise = task.within, random.Random(task.seed)
     sampler = STRATEGIES[task.strategy](space, budget, seed=task.seed, below=task.below)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    counts, over, built = [], 0, []
+    uses, loads, over, built = list[float](), list[float](), 0, []
     for number in range(task.trials):
         trial = study.ask()
         settings = {knob.name: suggest(trial, knob) for knob in space.knobs}
         layer, cost = space.network(settings), space.cost(settings)
         over += cost is None or not budget.admits(layer, space.shape)
-        counts.append(cost.parameters if cost else 0)
+        uses.append(budget.use(cost) if cost else 0.0)
+        loads.append(budget.load(cost) if cost else 0.0)
         if number % BUILT_EVERY == 0:
             built.append(count_by_building(layer))
         study.tell(trial, surface.accuracy(settings, noise))
-    say(f"{task.strategy} {task.budget:,} below {task.below}: {len(counts)} proposals, {over} over budget")
-    return Proposed(tuple(counts), over, len(built), sum(count > task.budget for count in built))
+    say(f"{task.strategy} {task.budget:,} below {task.below}: {len(uses)} proposals, {over} over budget")
+    return Proposed(tuple(uses), tuple(loads), over, len(built), sum(count > task.budget for count in built))
 
 
 def open_space(name: str) -> tuple[SpaceSurface, Space]:
@@ -153,12 +165,18 @@ def _time_each(study: Study, space: Space, surface: SpaceSurface, count: int) ->
 
 
 def plan(
-    space: str, strategies: Iterable[str], budgets: Iterable[int], below: float, proposals: int
+    space: str,
+    strategies: Iterable[str],
+    budgets: Iterable[int],
+    below: float,
+    proposals: int,
+    asked: CapOptions,
 ) -> list[Proposing]:
     """Studies of at most `TRIALS_A_STUDY` trials, `proposals` in all for each strategy and budget."""
+    caps = (tuple(asked.max), asked.numbers)
     sizes = [min(TRIALS_A_STUDY, proposals - start) for start in range(0, proposals, TRIALS_A_STUDY)]
     return [
-        Proposing(space, strategy, budget, below, size, derive_seed(number, "feasibility", strategy, budget))
+        Proposing(space, strategy, budget, below, size, derive_seed(number, "feasibility", strategy, budget), *caps)
         for budget in budgets
         for strategy in strategies
         for number, size in enumerate(sizes)
@@ -167,7 +185,8 @@ def plan(
 
 def summary(done: list[tuple[Proposing, Proposed]]) -> Figures:
     """Over budget and use."""
-    use = [parameters / task.budget for task, result in done for parameters in result.parameters]
+    use = [share for _, result in done for share in result.uses]
+    load = [share for _, result in done for share in result.loads]
     return {
         "proposals": len(use),
         "over_budget": sum(result.over for _, result in done),
@@ -178,6 +197,7 @@ def summary(done: list[tuple[Proposing, Proposed]]) -> Figures:
             "p5": round(percentile(use, 0.05), 4),
             "least": round(min(use), 4),
         },
+        "scarcest_cap": {"median": round(statistics.median(load), 4), "most": round(max(load), 4)},
     }
 
 
@@ -198,6 +218,8 @@ def main() -> int:
     arguments = parser(__doc__, "python benchmarks/feasibility.py --quick")
     arguments.add_argument("--space", default="mixed", help="shipped space (default: %(default)s)")
     arguments.add_argument("--budgets", type=parse_counts, default="2K,3K,10K,100K,1M", help="default: %(default)s")
+    arguments.add_argument("--max", default="", help="other caps, as memory=64KB,bytes=256KB (default: none)")
+    arguments.add_argument("--numbers", default="fp32", choices=list(BYTES), help="default: %(default)s")
     arguments.add_argument("--strategies", default=",".join(STRATEGIES), help="default: %(default)s")
     arguments.add_argument(
         "--proposals", type=int, default=10_000, help="a strategy, over all budgets (default: %(default)s)"
@@ -212,8 +234,9 @@ def main() -> int:
         arguments.error(f"--strategies must be of {', '.join(STRATEGIES)} but got {', '.join(unknown)}")
     proposals = asked.proposals // (20 if asked.quick else 1) // len(asked.budgets)
     asks = asked.asks // (5 if asked.quick else 1)
-    exact = plan(asked.space, strategies, asked.budgets, 0.0, proposals)
-    spread_out = plan(asked.space, strategies, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4))
+    caps = CapOptions(max=[asked.max] if asked.max else (), numbers=asked.numbers)
+    exact = plan(asked.space, strategies, asked.budgets, 0.0, proposals, caps)
+    spread_out = plan(asked.space, strategies, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4), caps)
     with ProcessPoolExecutor(asked.processes, initializer=one_thread) as pool:
         results = list(pool.map(propose, exact + spread_out))
         shares = [asked.told // asked.processes + (i < asked.told % asked.processes) for i in range(asked.processes)]

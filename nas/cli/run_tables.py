@@ -89,20 +89,37 @@ def _workers(snapshot: Snapshot) -> Table:
 
 def leaders(snapshot: Snapshot) -> Table:
     """The best networks of each budget."""
-    rows: list[tuple[Any, ...]] = []
-    numbers = snapshot.search.numbers
-    sizes = [cap for cap in CAPS if cap != "parameters"]
+    rows = []
     for budget in snapshot.search.budgets:
-        within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
-        for place, r in enumerate(reversed(within[-LEADERS:])):
+        for place, r in enumerate(_leading(snapshot, budget)):
             use = f"{r.parameters / budget:.1%}"
-            own = ("" if (has := r.has(cap)) is None else CAPS[cap].brief(has) for cap in sizes)
-            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, *own, describe(r)))
-    names = ("budget", "accuracy", "parameters", "of budget", *(CAPS[cap].column(numbers) for cap in sizes), "network")
+            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, describe(r)))
+    names = ("budget", "accuracy", "parameters", "of budget", "multiply-adds", "network")
     table = plain_table(*names, rows=rows, left=("network",), wraps="network")
     table.caption = "a network is told by the kind, width × blocks of its stages"
     table.caption_justify = "left"
     return table
+
+
+def _leading(snapshot: Snapshot, budget: int) -> list[Record]:
+    within = [record for record in pareto_front(snapshot.records) if record.parameters <= budget]
+    return within[-LEADERS:][::-1]
+
+
+def deployed(snapshot: Snapshot) -> RenderableType:
+    """What the best networks of each budget take where they are deployed, and of what is capped the share used; nothing
+    where no trial has noted it."""
+    search, rows = snapshot.search, []
+    names = [name for name, cap in CAPS.items() if cap.is_deployed]
+    for budget in search.budgets:
+        caps = dict(search.budget(budget).caps)
+        for place, r in enumerate(_leading(snapshot, budget)):
+            if all(name in r.counted for name in names):
+                uses = (f" ({r.counted[name] / caps[name]:.0%})" if name in caps else "" for name in names)
+                taken = (CAPS[name].brief(r.counted[name]) + use for name, use in zip(names, uses, strict=True))
+                rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, *taken))
+    columns = ("budget", "accuracy", "parameters", *(CAPS[name].column(search.numbers) for name in names))
+    return plain_table(*columns, rows=rows) if rows else Group()
 
 
 def baselines_table(snapshot: Snapshot) -> RenderableType:
@@ -227,6 +244,7 @@ def print_run(folder: Path, console: Console) -> None:
     progress = Progress(search, workers=1)
     progress.look(records, 0.0)
     console.print(summary(now, progress))
+    console.print(deployed(now))
     for line in refusal_lines(read_refusals(run_folder(folder))):
         say(console, line)
     if plot := front_plot(records):

@@ -18,6 +18,7 @@ class Cap:
     `brief` for a table.
     `fills`: networks are made to use as much of it as they can, for it is their size; other caps only limit.
     `parameters(most, numbers)`: no network within so much has more parameters, None where nothing is known.
+    `title` is what of a network is counted, in units of `unit` if they have a name.
     `flag` is how a search is asked for more. `is_quick`: every `Cost` has it. `is_deployed`: it depends on the numbers.
     """
 
@@ -32,7 +33,13 @@ class Cap:
     fills: bool = False
     is_quick: bool = False
     is_deployed: bool = False
+    unit: str = ""
     parameters: Callable[[int, Numbers], int | None] = lambda most, numbers: None
+
+    @property
+    def noun(self) -> str:
+        """What is counted: "bytes of memory"."""
+        return f"{self.unit} of {self.title}" if self.unit else self.title
 
     def column(self, numbers: Numbers) -> str:
         """The title of a column of such counts."""

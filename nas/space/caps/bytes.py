@@ -17,6 +17,7 @@ CAP = Cap(
     text=lambda most: f"{most}B",
     words=lambda most, numbers: f"{most:,} bytes of weights in {numbers}",
     is_deployed=True,
+    unit="bytes",
     brief=lambda has: f"{has / 1_000:,.1f} KB",
     flag="--max bytes",
     fills=True,

@@ -51,7 +51,7 @@ def card(gathered: Gathered) -> Card:
 
 def _view(gathered: Gathered, size: str, shown: Sequence[Trial], others: Sequence[Published]) -> View:
     """Accuracy against one of the `CAPS`."""
-    images, title = gathered.search.validation_images, CAPS[size].title
+    images = gathered.search.validation_images
     measured = gathered.by_strategy(trial for trial in shown if trial.record.is_measured)
     baselines = measured.pop(BASELINES, [])
     front = gathered.front_by(size)
@@ -66,15 +66,15 @@ def _view(gathered: Gathered, size: str, shown: Sequence[Trial], others: Sequenc
     low, high = max(1, min(sizes)), max(sizes)
     ends, step = [np.log10(low / 1.3), np.log10(high * 1.3)], "D2" if high / low < 60 else 1
     layout = {
-        "xaxis": axis(title, type="log", range=ends, tickformat="~s", dtick=step),
+        "xaxis": axis(CAPS[size].noun, type="log", range=ends, tickformat="~s", dtick=step),
         "yaxis": axis("accuracy", **PERCENT),
         "shapes": [_budget_line(most) for most in caps],
         "annotations": [_budget_label(most) for most in caps],
         "margin": {"t": 44},
     }
     name = "front" if size == SIZE else f"front-{size}"
-    figure = Figure(name, f"Accuracy against {title}, with the Pareto front", data, layout, 560)
-    return View((figure,), _front_table(gathered, size, front, images), title)
+    figure = Figure(name, f"Accuracy against {CAPS[size].noun}, with the Pareto front", data, layout, 560)
+    return View((figure,), _front_table(gathered, size, front, images), CAPS[size].title)
 
 
 def _sizes(trials: Iterable[Trial], size: str) -> list[int]:
@@ -166,7 +166,7 @@ def _front_table(gathered: Gathered, size: str, front: Sequence[Trial], images: 
         within = [interval_text(*wilson(r.accuracy, images), 1, unit="%", between=" – ")] if images else []
         first, has = opener(trial, f"{r.has(size):,}"), [r.has(cap) for cap in others]
         rows.append([first, f"{r.accuracy:.2%}", *within, *has, title(trial, gathered), describe(r)])
-    columns: list[tuple[str, Kind]] = [(CAPS[size].title, ""), ("accuracy", "n")]
+    columns: list[tuple[str, Kind]] = [(CAPS[size].noun, ""), ("accuracy", "n")]
     columns += [("95 %", "n")] if images else []
-    columns += [(CAPS[cap].title, "n") for cap in others]
+    columns += [(CAPS[cap].noun, "n") for cap in others]
     return table([*columns, ("found by", ""), ("network", "words")], rows)
