@@ -1,6 +1,7 @@
 """The contract of every cap: one that is listed is tested here by being listed. Then what caps come to in a search."""
 
 import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from drawn import IMAGES, Drawn, drawn_networks, shipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import PLAN
 
 from nas.errors import BudgetError, UserError
+from nas.machine.options import differences
 from nas.network import layers
 from nas.network.blocks import conv_norm
 from nas.network.deployment.memory import peak_activation
@@ -40,6 +43,7 @@ from nas.network.modules.module import to_module
 from nas.network.serial import from_json
 from nas.results.export.formats.onnx import onnx_model
 from nas.search.options import SearchOptions
+from nas.search.search import Search
 from nas.space.budget import (
     Budget,
     all_counted,
@@ -87,7 +91,7 @@ def test_a_cap_tells_what_it_counts_and_how_more_is_asked_for(cap: str) -> None:
     assert not own.meaning.endswith(".")
     assert "1,234" in own.words(1_234, "int8")
     assert own.flag in ("--budget", "--max-macs", f"--max {cap}")
-    assert "KB" in own.brief(1_234) or own.brief(1_234) == "1,234"
+    assert own.brief(1_234) in ("1,234", "1.2 KB")
     assert (own.parameters(10_000, "int8") or 1) >= 1
 
 
@@ -275,6 +279,19 @@ def test_a_cap_on_bytes_alone_leaves_room_for_as_many_parameters_as_fit() -> Non
 
 
 # In a search
+
+
+def test_settings_of_earlier_versions_cap_nothing_else() -> None:
+    content = {name: value for name, value in PLAN.to_json().items() if name not in ("max", "numbers")}
+    assert Search.from_json(content) == PLAN
+    assert Search.from_json(content).budget(10_000) == Budget(10_000, PLAN.max_macs)
+
+
+def test_other_caps_are_another_search() -> None:
+    assert differences(PLAN, replace(PLAN, max=("memory=8000B",), numbers="int8")) == [
+        "max was none, now memory=8000B",
+        "numbers was fp32, now int8",
+    ]
 
 
 def test_a_search_under_caps_stays_within_them_and_says_what_each_network_takes(tmp_path: Path) -> None:

@@ -118,7 +118,11 @@ def test_nas_runs_as_a_program() -> None:
             f"no space is named 'nowhere'; shipped are {', '.join(shipped_spaces())}; or give a .py file",
         ),
         ("space nowhere.py", "there is no space file 'nowhere.py'"),
-        ("space mixed --max-macs 1K", "--max-macs needs --budget"),
+        ("space mixed --max memory=8", "memory: a size needs a unit, as 64KB (64,000 bytes), 64KiB (65,536) or 64000B"),
+        (
+            "space mixed --budget 1K --max parameters=2K",
+            "--budget says 1,000 and --max parameters=2,000; leave one out",
+        ),
         ("space mixed --dataset digits --classes 3", "give either --dataset or --shape and --classes"),
         ("space mixed --image-size 8", "--image-size needs --dataset; without one, give --shape"),
         ("space mixed --classes 1", "--classes must be at least 2 but got 1"),
@@ -187,7 +191,9 @@ def test_wrong_use_is_told_in_one_line_with_exit_code_2(
         ("train mixed --epochs many", "argument --epochs: invalid int value: 'many'"),
         ("train mixed --set", "argument --set: expected at least one argument"),
         ("table mixed --seeds two", "argument --seeds: invalid int value: 'two'"),
-        ("search", "the following arguments are required: --budget"),
+        ("search", "a search needs a size: give --budget, or parameters or bytes in --max"),
+        ("search --budget 1K --max flops=1M", "there is no cap 'flops'; what can be capped is bytes, macs, memory"),
+        ("search --max memory=8KB", "a search needs a size: give --budget, or parameters or bytes in --max"),
         ("search --budget 12x", "argument --budget: a count must be a number like 100000, 100K or 1.5M but got '12x'"),
         ("search --budget 0", "argument --budget: a count must be a whole number of at least 1 but got '0'"),
         ("search --budget 1K --trials many", "argument --trials: invalid int value: 'many'"),
@@ -253,7 +259,8 @@ def test_a_space_of_ones_own_is_described_by_its_path(tmp_path: Path, capsys: py
     code, out, _ = run(["space", str(file), "--classes", "10", "--json"], capsys)
     assert code == 0
     assert json.loads(out)["distinct_networks"] == 2
-    assert json.loads(out)["smallest"] == {"parameters": 66, "macs": 52}
+    least = {"parameters": 66, "macs": 52, "memory": 4 * (3 * 32 * 32 + 3), "bytes": 4 * 66}
+    assert json.loads(out)["smallest"] == least
 
 
 MINE = """
@@ -285,14 +292,17 @@ def test_the_layer_table_of_a_network_ends_with_its_totals(tmp_path: Path, capsy
     assert lines[4] == ["Linear", "3→8", "bias", "8", "32", "24"]
     assert lines[5] == ["Linear", "8→10", "bias", "10", "90", "80"]
     assert ["total", "122", "104"] in lines
-    assert err.splitlines()[-1] == "peak activation: 3,075 values (12 KiB in fp32) an image"
+    assert err.splitlines()[-2:] == [
+        "deployed: 488 bytes of weights in fp32 and 264 bytes of weights in int8",
+        "deployed: 12,300 bytes of memory in fp32 and 3,075 bytes of memory in int8",
+    ]
 
 
 def test_a_network_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["count", "mixed", "kind2=depthwise", "width2=32", "--classes", "10", "--json"], capsys)
     assert (code, err) == (0, "")
     content = json.loads(out)
-    assert set(content) == {"parameters", "macs", "peak_activation", "generated", "rows"}
+    assert set(content) == {"parameters", "macs", "peak_activation", "memory", "bytes", "generated", "rows"}
     assert content["parameters"] == sum(row["parameters"] for row in content["rows"])
     assert content["macs"] == sum(row["macs"] for row in content["rows"])
     assert content["rows"][0]["layer"] == {

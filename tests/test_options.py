@@ -44,6 +44,8 @@ searches = st.builds(
     space=names,
     budget=st.integers(1, 10**7) | st.lists(st.integers(1, 10**7), min_size=1, max_size=3),
     max_macs=st.none() | st.integers(1, 10**9),
+    max=st.sampled_from(((), ("bytes=9000B", "memory=7000B"), "memory=64KiB")),
+    numbers=st.sampled_from(("fp32", "int8")),
     strategies=st.lists(st.sampled_from(tuple(STRATEGIES)), min_size=1, unique=True),
     trials=st.integers(1, 1000),
     epochs=st.none() | st.integers(1, 100),
@@ -96,6 +98,8 @@ def test_the_command_of_a_search_asks_for_what_was_decided(data: st.DataObject) 
         budgets=tuple(sorted(data.draw(st.sets(st.integers(1, 10**6), min_size=1, max_size=3)))),
         stop=data.draw(st.sampled_from(tuple(RULES))),
         max_macs=data.draw(st.none() | st.integers(1, 10**9)),
+        max=data.draw(st.sampled_from(((), ("bytes=9000B", "memory=7000B")))),
+        numbers=data.draw(st.sampled_from(("fp32", "int8"))),
         baselines=data.draw(st.sampled_from(((), ("resnet",)))),
     )
     assert parsed(SearchOptions, words(search.asked())) == search.asked()

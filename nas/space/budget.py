@@ -249,6 +249,15 @@ def parse_bytes(text: str) -> int:
     return _whole(match[1], _BYTES[match[2]], "a size must be a whole number of bytes", text)
 
 
+def size_text(size: int) -> str:
+    """A number of bytes in short.
+
+    >>> size_text(90), size_text(64_000)
+    ('90 B', '64.0 KB')
+    """
+    return f"{size} B" if size < 1_000 else f"{size / 1_000:,.1f} KB"
+
+
 def parse_counts(text: str) -> tuple[int, ...]:
     """Comma-separated counts in ascending order, each once.
 

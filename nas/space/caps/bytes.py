@@ -2,7 +2,7 @@
 
 from nas.network.deployment.numbers import BYTES
 from nas.network.deployment.weights import weight_bytes
-from nas.space.budget import parse_bytes
+from nas.space.budget import parse_bytes, size_text
 from nas.space.caps import Cap
 
 PARAMETERS_A_NUMBER = {"fp32": 2, "int8": 1}
@@ -18,7 +18,7 @@ CAP = Cap(
     words=lambda most, numbers: f"{most:,} bytes of weights in {numbers}",
     is_deployed=True,
     unit="bytes",
-    brief=lambda has: f"{has / 1_000:,.1f} KB",
+    brief=size_text,
     flag="--max bytes",
     fills=True,
     parameters=lambda most, numbers: max(1, PARAMETERS_A_NUMBER[numbers] * most // BYTES[numbers]),

@@ -2,7 +2,7 @@
 
 from nas.network.deployment.memory import peak_activation
 from nas.network.deployment.numbers import BYTES
-from nas.space.budget import parse_bytes
+from nas.space.budget import parse_bytes, size_text
 from nas.space.caps import Cap
 
 CAP = Cap(
@@ -14,6 +14,6 @@ CAP = Cap(
     words=lambda most, numbers: f"{most:,} bytes of memory in {numbers}",
     is_deployed=True,
     unit="bytes",
-    brief=lambda has: f"{has / 1_000:,.1f} KB",
+    brief=size_text,
     flag="--max memory",
 )
