@@ -351,7 +351,7 @@ def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: P
     card = (place / "card.md").read_text()
     assert "| validation | 0.5000 | 1 | standard error 0.0500, of 100 images; between seeds unknown |" in card
     assert "| test | 0.7000 | 3 | standard deviation 0.1000 |" in card
-    assert "| weights | 136 B in fp32, 66 B in int8 |" in card
+    assert "| weights | 136 B in fp32, 48 B in int8 |" in card
 
 
 def test_the_card_says_which_numbers_are_no_parameters() -> None:

@@ -142,6 +142,7 @@ def test_machines_join_die_and_leave_and_nothing_is_lost_or_told_twice(tmp_path:
     assert len(values) == len(set(values))
 
 
+@pytest.mark.slow
 def test_the_page_on_many_machines_works_when_pasted(
     tmp_path: Path, database: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +175,7 @@ def test_the_page_on_many_machines_works_when_pasted(
     assert read_run(run_folder(far))[1] == read_run(run_folder(near))[1]
 
 
+@pytest.mark.slow
 def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, database: Server) -> None:
     """One hands out and tests, a machine that is killed and one that comes later train; one machine alone gets the
     same."""
@@ -402,6 +404,7 @@ def test_files_that_are_another_place_on_this_machine_are_told(tmp_path: Path, d
     assert not (tmp_path / "files").exists()
 
 
+@pytest.mark.slow
 def test_a_changed_space_goes_on_from_another_machine(tmp_path: Path, database: Server) -> None:
     """Trials whose network is another now are left aside in the database, not in the folder."""
     out = tmp_path / "here" / "changes"

@@ -38,6 +38,7 @@ from nas.results.report.gather import gather, importances, wilson
 from nas.results.report.published import NETWORKS, REPORT, published
 from nas.results.report.watch import server
 from nas.results.report.whole import report_html, write_report
+from nas.search.journal import open_storage
 from nas.search.notes import Audited, Notes, Predicted, noted_trial
 from nas.search.records import read_records, run_folders
 from nas.search.result.front import pareto_front, write_front
@@ -89,7 +90,7 @@ def write_run(
     folder = run_folder(path)
     folder.enter(search)
     space = space_of(search, (3, 32, 32), 100)
-    studies = open_studies(search, folder, space)
+    studies = open_studies(search, folder, space, open_storage(folder))
     rng = np.random.default_rng(search.seed)
     for (strategy, budget), study in studies.items():
         own = studied(search, space, strategy, budget)

@@ -151,15 +151,15 @@ class Supervisor:
         if self.view:
             self.view.update(snapshot)
         self._end_hung()
+        if self._lost_at is not None:
+            self._lost_at = None
+            if self.view:
+                self.view.tell("the storage is there again")
         if not alive and self._stopping:
             return self._stopping
         if not alive and (self.workers or snapshot.is_over):
             self._end(snapshot)
             return "complete"
-        if self._lost_at is not None:
-            self._lost_at = None
-            if self.view:
-                self.view.tell("the storage is there again")
         self._keep_time(pool, started)
         return None
 
