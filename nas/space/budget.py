@@ -175,49 +175,6 @@ def implied_parameters(caps: Mapping[str, int], numbers: Numbers) -> int | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CapOptions:
-    """What can be capped of networks beside their parameters. Raises UserError for what cannot be."""
-
-    max_macs: int | None = option(
-        "most multiply-adds a network (15M), as --max macs=15M",
-        default=None,
-        unset="no cap",
-        least=1,
-        parse=lambda text: parse_count(text),
-        metavar="N",
-    )
-    max: Sequence[str] | Mapping[str, int | str] = option(
-        "most of anything that can be capped of a network, as memory=64KB,bytes=256KB; registries.md lists the caps",
-        default=(),
-        gathers="again",
-        metavar="NAME=MOST[,NAME=MOST]",
-    )
-    numbers: Numbers = option(
-        "format in which networks are deployed, for caps that depend on it", default="fp32", choices=tuple(BYTES)
-    )
-
-    def __post_init__(self) -> None:
-        if isinstance(self.max, Mapping):
-            each = (
-                (name, CAPS[name].text(most) if name in CAPS and isinstance(most, int) else most)
-                for name, most in self.max.items()
-            )
-            object.__setattr__(self, "max", tuple(f"{name}={most}" for name, most in each))
-        tidy(self)
-        check(self)
-        caps = parse_caps(self.max)
-        object.__setattr__(self, "max_macs", agreed("--max-macs", self.max_macs, "macs", caps.pop("macs", None)))
-        object.__setattr__(self, "max", written_caps(caps))
-
-    def limit(self, parameters: int | None) -> "Budget | None":
-        """The budget of so many parameters and the caps, None where nothing is capped."""
-        caps = parse_caps(self.max)
-        own = agreed("--budget", parameters, "parameters", caps.pop("parameters", None))
-        budget = Budget(own, self.max_macs, numbers=self.numbers, **caps)
-        return budget if budget.caps else None
-
-
 def agreed(flag: str, asked: int | None, name: str, capped: int | None) -> int | None:
     """What a flag and the cap of that name say together. Raises BudgetError where they differ."""
     if None not in (asked, capped) and asked != capped:
@@ -281,3 +238,46 @@ def _unknown(name: Any) -> str:
 def _listed(words: Iterable[str]) -> str:
     *some, last = words
     return f"{', '.join(some)} and {last}" if some else last
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapOptions:
+    """What can be capped of networks beside their parameters. Raises UserError for what cannot be."""
+
+    max_macs: int | None = option(
+        "most multiply-adds a network (15M), as --max macs=15M",
+        default=None,
+        unset="no cap",
+        least=1,
+        parse=parse_count,
+        metavar="N",
+    )
+    max: Sequence[str] | Mapping[str, int | str] = option(
+        "most of anything that can be capped of a network, as memory=64KB,bytes=256KB; registries.md lists the caps",
+        default=(),
+        gathers="again",
+        metavar="NAME=MOST[,NAME=MOST]",
+    )
+    numbers: Numbers = option(
+        "format in which networks are deployed, for caps that depend on it", default="fp32", choices=tuple(BYTES)
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max, Mapping):
+            each = (
+                (name, CAPS[name].text(most) if name in CAPS and isinstance(most, int) else most)
+                for name, most in self.max.items()
+            )
+            object.__setattr__(self, "max", tuple(f"{name}={most}" for name, most in each))
+        tidy(self)
+        check(self)
+        caps = parse_caps(self.max)
+        object.__setattr__(self, "max_macs", agreed("--max-macs", self.max_macs, "macs", caps.pop("macs", None)))
+        object.__setattr__(self, "max", written_caps(caps))
+
+    def limit(self, parameters: int | None) -> "Budget | None":
+        """The budget of so many parameters and the caps, None where nothing is capped."""
+        caps = parse_caps(self.max)
+        own = agreed("--budget", parameters, "parameters", caps.pop("parameters", None))
+        budget = Budget(own, self.max_macs, numbers=self.numbers, **caps)
+        return budget if budget.caps else None
