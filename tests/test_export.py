@@ -169,7 +169,7 @@ def small_networks(draw_from: st.DrawFn) -> tuple[Layer, Shape]:
     return space.network(draw_within(space, FITTED, rng)), shape
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(small_networks())
 def test_the_source_of_a_network_of_any_space_has_its_parameters_names_and_outputs(drawn: tuple[Layer, Shape]) -> None:
     check_source(*drawn)

@@ -415,6 +415,7 @@ def test_the_layer_table_of_a_network_counts_all_parameters(made: Path) -> None:
     assert sum(row.parameters for row in rows) == trial.record.parameters
 
 
+@pytest.mark.slow
 def test_four_hundred_trials_take_less_than_8_mb(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(100))
     size = write_report(run).stat().st_size
