@@ -46,6 +46,12 @@ def database() -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(autouse=True)
+def _kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What machines keep of runs lies in the folder of the test."""
+    monkeypatch.setenv("NAS_DATA", str(tmp_path / "cache"))
+
+
 def shared(folder: Path, database: Server, out: Path, *flags: str, trials: int = 6, epochs: int = 2) -> list[str]:
     """A search that others can join."""
     meeting = ["--storage", database.url, "--files", str(folder / "files")]
@@ -153,7 +159,6 @@ def test_the_page_on_many_machines_works_when_pasted(
     (programs / "nas").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.setenv("NAS_DATA", str(tmp_path / "cache"))
     page = (CHECKOUT / "docs" / "many-machines.md").read_text()
     page = page.replace("postgresql://nas@db.example.org/nas", database.url).replace(
         "/shared/nas", str(tmp_path / "files")
