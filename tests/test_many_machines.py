@@ -489,7 +489,7 @@ def test_a_node_of_a_ray_cluster_is_killed_and_nothing_is_lost(tmp_path: Path, d
 
     out = tmp_path / "rayed"
     lead = subprocess.Popen(
-        shared(tmp_path, database, out, "--workers", "0", trials=30, epochs=3), stderr=subprocess.PIPE, text=True
+        shared(tmp_path, database, out, "--workers", "0", trials=30, epochs=3), stderr=subprocess.DEVNULL
     )
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
