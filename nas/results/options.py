@@ -219,6 +219,14 @@ class FormatOptions:
         choices=("fp32", "int8"),
     )
     c: bool = option("also plain C99 that computes in int8, without dependencies: model.c", default=False)
+    finetune_epochs: int | None = option(
+        "train on for so many epochs with weights and values rounded as in int8 before quantising "
+        "(quantisation-aware), and keep what is better on the validation split",
+        default=None,
+        unset="none",
+        least=1,
+        metavar="N",
+    )
 
     def __post_init__(self) -> None:
         tidy(self)
@@ -227,6 +235,10 @@ class FormatOptions:
             raise UserError("--ort-web says where the runtime of the demo lies; add --demo, or leave it out")
         if self.c and self.numbers == "fp32":
             raise UserError("--c writes the network in int8 and --numbers fp32 leaves that out; leave out one of them")
+        if self.finetune_epochs and self.numbers == "fp32":
+            raise UserError(
+                "--finetune-epochs is for the network in int8 and --numbers fp32 leaves that out; leave out one of them"
+            )
 
 
 NO_MORE = FormatOptions()

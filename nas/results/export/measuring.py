@@ -33,10 +33,11 @@ RUNS = 200
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Images of a data set, uint8 [N, height, width, channels]: some of the training split, and the validation split,
-    which is empty where all images train."""
+    which is empty where all images train; and the whole of which they are, for what trains on."""
 
     training: npt.NDArray[np.uint8]
     validation: Split
+    whole: SearchData | None = None
 
 
 CALIBRATION_IMAGES = 512
@@ -46,7 +47,7 @@ CALIBRATION_IMAGES = 512
 def sample_of(data: SearchData) -> Sample:
     """Images of a data set by which its networks are quantised and judged, the same each time."""
     chosen = np.random.default_rng(0).permutation(len(data.train.labels))[:CALIBRATION_IMAGES]
-    return Sample(data.train.images[chosen], data.validation)
+    return Sample(data.train.images[chosen], data.validation, data)
 
 
 def preprocessing_of(data: SearchData, input_size: int) -> Preprocessing:

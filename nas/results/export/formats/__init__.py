@@ -49,9 +49,14 @@ class Contents:
 
     @cached_property
     def quantised(self) -> "QuantisedNetwork":
-        """The network in int8. Raises CannotQuantiseError where it has no such form, or no images are at hand."""
+        """The network in int8, fine-tuned where that was asked for. Raises CannotQuantiseError where it has no such
+        form, or no images are at hand."""
         from nas.results.export.int8.network import quantised_network
 
+        if epochs := self.asked.finetune_epochs:
+            from nas.results.export.int8.finetuning import finetuned_network
+
+            return finetuned_network(self.network, self.weights, self.card, self.sample, self.opset, epochs)
         return quantised_network(self.network, self.weights, self.card.preprocessing, self.sample, self.opset)
 
 

@@ -1,5 +1,6 @@
 """The network as ONNX in int8, quantised by onnxruntime's tools."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from nas.results.export.card import Deployed
@@ -14,7 +15,7 @@ def _write(contents: Contents, folder: Path) -> None:
     try:
         model = contents.quantised.model
     except CannotQuantiseError as error:
-        if contents.asked.numbers or contents.asked.c:
+        if contents.asked.numbers or contents.asked.c or contents.asked.finetune_epochs:
             raise
         raise LeftOutError(str(error)) from error
     onnx.save(model, folder / "model.int8.onnx")
@@ -23,7 +24,8 @@ def _write(contents: Contents, folder: Path) -> None:
 def _measure(contents: Contents, folder: Path) -> Deployed:
     from nas.results.export.measuring import measured
 
-    return measured(folder / "model.int8.onnx", "int8", contents.card.preprocessing, contents.sample)
+    found = measured(folder / "model.int8.onnx", "int8", contents.card.preprocessing, contents.sample)
+    return replace(found, note=contents.quantised.note)
 
 
 FORMAT = Format(

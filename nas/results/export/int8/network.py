@@ -17,12 +17,14 @@ from nas.results.export.measuring import Sample, prepared
 
 @dataclass(frozen=True, eq=False)
 class QuantisedNetwork:
-    """A network, its operations, the shape of each value, and onnx.ModelProto of them in int8 (QDQ)."""
+    """A network, its operations, the shape of each value, onnx.ModelProto of them in int8 (QDQ), and in a sentence how
+    its weights came to be where they are not those of the training."""
 
     network: Layer
     operations: Sequence[Operation]
     shapes: Sequence[Shape]
     model: Any
+    note: str = ""
 
     @cached_property
     def quantities(self) -> Quantities:

@@ -52,13 +52,20 @@ def operations(network: Layer, shape: Shape, weights: Mapping[str, Tensor]) -> t
     they had before: they are the same values. Raises CannotQuantiseError where branches join values that are flattened
     and values that are not.
     """
+    found, shapes = unfolded(network, shape)
+    arrays = {name: value.detach().double().numpy() for name, value in weights.items()}
+    return list(_folded(found, arrays)), shapes
+
+
+def unfolded(network: Layer, shape: Shape) -> tuple[list[Operation], list[Shape]]:
+    """The operations before anything is folded, without their weights, and the shape of each value: the same values by
+    the same numbers. Raises CannotQuantiseError as `operations` does."""
     flow = _Flow([shape])
     last = flow.follow(network, 0, "", "")
     if not flow.found:
         raise CannotQuantiseError("a network that computes nothing has no form in int8")
     assert last == flow.found[-1].writes
-    arrays = {name: value.detach().double().numpy() for name, value in weights.items()}
-    return list(_folded(flow.found, arrays)), flow.shapes
+    return flow.found, flow.shapes
 
 
 class _Flow:
