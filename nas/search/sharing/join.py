@@ -5,7 +5,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -73,11 +73,8 @@ def joined(address: Address, dataset: str | None) -> Iterator[tuple[WorkFolder[S
     Raises RunError where there is no such run, or its trainings could not be handed over; DataError for other data;
     SpaceError for another space.
     """
-    session = Session(address.storage)
-    try:
+    with closing(Session(address.storage)) as session:
         row = find(session, address)
-    finally:
-        session.close()
     if row.store is None:
         raise RunError(f"{address} has no --files through which machines hand over trainings; search with --files")
     if not row.store.has(_MARK):

@@ -1,6 +1,7 @@
 """A run by its address, as a folder of this machine that is brought up to date whenever it is asked for."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,7 @@ def at_hand(run: str | Path, *, weights: bool = False) -> Path:
     if not is_storage(str(run)):
         return Path(run)
     address = parse_address(str(run))
-    session = Session(address.storage)
-    try:
+    with closing(Session(address.storage)) as session:
         row = find(session, address)
         folder = run_folder(cache_folder() / "runs" / row.id)
         write_address(folder, replace(address, files=row.files))
@@ -34,8 +34,6 @@ def at_hand(run: str | Path, *, weights: bool = False) -> Path:
             _bring_up_to_date(folder, session, address, row)
             if weights and row.store and row.front:
                 _fetch(folder, row.store)
-    finally:
-        session.close()
     return folder.path
 
 
@@ -63,9 +61,5 @@ def _fetch(folder: WorkFolder[Search], store: Store) -> None:
 def addresses(storage: str) -> Sequence[str]:
     """The addresses of every run in a database."""
     url = without_password(storage)
-    session = Session(url)
-    try:
-        names = runs(session)
-    finally:
-        session.close()
-    return [f"{url}#{name}" for name in names]
+    with closing(Session(url)) as session:
+        return [f"{url}#{name}" for name in runs(session)]

@@ -5,7 +5,7 @@ import random
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,14 +235,11 @@ def locks_of(session: Session, run: str) -> int:
 @contextmanager
 def leading(address: Address) -> Iterator[Session]:
     """A session in which nobody else begins the run, or leads it. Raises RunError where another does."""
-    session = Session(address.storage)
-    try:
+    with closing(Session(address.storage)) as session:
         session.make_tables()
         if not session.ask("SELECT pg_try_advisory_lock(%s, %s)", [locks_of(session, address.run), _LEAD])[0][0]:
             raise RunError(f"another machine leads {address}; wait for it, or give another name")
         yield session
-    finally:
-        session.close()
 
 
 def found(session: Session, run: str) -> Row | None:

@@ -4,8 +4,8 @@ them, there too."""
 import os
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -175,37 +175,28 @@ class RemoteStore:
 
     def get(self, name: str) -> bytes | None:
         """See `Store`."""
-        try:
-            content: bytes = self._system().cat_file(self._at(name))
-            return content
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # whatever the library of the store raises
-            raise _lost(self._url, error) from error
+        with _reaching(self._url):
+            try:
+                content: bytes = self._system().cat_file(self._at(name))
+                return content
+            except FileNotFoundError:
+                return None
 
     def has(self, name: str) -> bool:
         """See `Store`."""
-        try:
+        with _reaching(self._url):
             found: bool = self._system().isfile(self._at(name))
             return found
-        except Exception as error:  # whatever the library of the store raises
-            raise _lost(self._url, error) from error
 
     def put(self, name: str, content: bytes) -> None:
         """In one request, which makes all of it or nothing."""
-        try:
+        with _reaching(self._url):
             self._system().pipe_file(self._at(name), content)
-        except Exception as error:  # whatever the library of the store raises
-            raise _lost(self._url, error) from error
 
     def delete(self, name: str) -> None:
         """See `Store`."""
-        try:
+        with _reaching(self._url), suppress(FileNotFoundError):
             self._system().rm_file(self._at(name))
-        except FileNotFoundError:
-            return
-        except Exception as error:  # whatever the library of the store raises
-            raise _lost(self._url, error) from error
 
     def _at(self, name: str) -> str:
         return f"{self._url}/{name}"
@@ -229,7 +220,16 @@ class RemoteStore:
         return self._files
 
 
-def _lost(place: object, error: Exception) -> Exception:
-    if isinstance(error, UserError):
-        return error
+@contextmanager
+def _reaching(place: str) -> Iterator[None]:
+    """What keeps us from the files there is a LostError, but for what the user has to mend."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever the library of the store raises
+        raise _lost(place, error) from error
+
+
+def _lost(place: object, error: Exception) -> LostError:
     return LostError(f"files at {place} cannot be reached: {in_one_line(error):.200}")

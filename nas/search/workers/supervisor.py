@@ -90,7 +90,7 @@ class Supervisor:
             self._leading = leading
             self._join()
             joined.callback(lambda: self._shared.close())
-            self._lead()
+            self._lead(RunError(f"another search is running in {self.folder.path}; wait for it or give another --out"))
             before_all = self._look(0, 0)
             if self.leads:
                 self._write(before_all.records)
@@ -110,10 +110,10 @@ class Supervisor:
         self._studies = open_studies(self.search, self.folder, None, self._shared.storage)
         self._reader = RecordReader(self.search, self._studies)
 
-    def _lead(self) -> None:
-        """Raises RunError where another process leads."""
+    def _lead(self, refusal: RunError) -> None:
+        """Raises the refusal where another process leads."""
         if self.leads and not self._leading.enter_context(self._shared.alone()):
-            raise RunError(f"another search is running in {self.folder.path}; wait for it or give another --out")
+            raise refusal
 
     def _command(self, slot: int) -> Sequence[str]:
         return "nas.search.workers.worker", str(self.folder.path), str(slot), self.device
@@ -183,8 +183,7 @@ class Supervisor:
         self._shared.close()
         self._join()
         self._leading.close()
-        if self.leads and not self._leading.enter_context(self._shared.alone()):
-            raise LostError(f"the session in which this machine led {self.folder.path.name} has not ended yet")
+        self._lead(LostError(f"the session in which this machine led {self.folder.path.name} has not ended yet"))
 
     def _end_hung(self) -> None:
         if time.monotonic() >= self._end_hung_again:

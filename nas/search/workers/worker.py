@@ -84,7 +84,7 @@ class Worker:
             if claimed == "wait":
                 self.timeline.begin("wait")
                 self.stopping.wait(min(polls * 1.5 ** (waits - 1), LONGEST_WAIT))
-            elif claimed not in ("settled", "nothing"):
+            elif claimed != "settled":
                 self._train(*claimed)
 
     def _next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
