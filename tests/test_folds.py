@@ -40,6 +40,7 @@ from nas.network.layers import (
 )
 from nas.network.modules.module import to_module
 from nas.network.modules.parts import SignLinear as SignLinearModule
+from nas.network.remembered import Remembered
 
 TIED = Sequence((Conv(4, 4, 1), Conv(4, 4, 3, groups=4), BatchNorm(4), SqueezeExcitation(4, 1)))
 
@@ -145,6 +146,18 @@ def test_a_small_cnn_with_99_949_parameters_is_counted_layer_by_layer() -> None:
     assert [row.path for row in listed][8:11] == [("three",), (), ("head",)]
     assert listed[3].input == (16, 15, 15)
     assert listed[3].output == (32, 13, 13)
+
+
+def test_layers_are_counted_right_however_many_were_counted_before() -> None:
+    """What was counted is remembered by identity, and all is forgotten at a number of layers."""
+    with mock.patch.object(Remembered, "MOST", 5):
+        for width in range(1, 40):
+            network = stage("basic", 3, width, width + 1, kernel=3, stride=2)
+            module = to_module(network)
+            for _ in range(2):
+                assert parameters(network) == sum(p.numel() for p in module.parameters())
+                assert output_shape(network, (width, 9, 9)) == (width + 1, 5, 5)
+                assert macs(network, (width, 18, 18)) > macs(network, (width, 9, 9))
 
 
 def test_rows_list_the_body_of_a_residual_before_its_shortcut() -> None:

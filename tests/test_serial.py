@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import fields, replace
 from typing import Any
@@ -152,6 +153,18 @@ def test_whatever_the_json_it_is_a_layer_or_refused(tree: Any) -> None:
 def test_a_fingerprint_is_the_same_on_every_machine() -> None:
     assert fingerprint(Sequence((Conv(3, 8, 3), BatchNorm(8))), (3, 32, 32)) == "3848803eac7bd9ae"
     assert fingerprint(Sequence((Conv(3, 8, 3), BatchNorm(8)), "stem"), (3, 32, 32)) == "3848803eac7bd9ae"
+
+
+@given(layer_trees)
+def test_a_fingerprint_is_that_of_the_tree_as_sorted_json(tree: Layer) -> None:
+    def nameless(value: Any) -> Any:
+        if isinstance(value, dict):
+            of_sequence = value["layer"] == "Sequence"
+            return {name: nameless(inner) for name, inner in value.items() if not (of_sequence and name == "name")}
+        return [nameless(inner) for inner in value] if isinstance(value, list) else value
+
+    text = json.dumps([nameless(to_json(tree)), [3, 8, 8]], sort_keys=True, separators=(",", ":"))
+    assert fingerprint(tree, (3, 8, 8)) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @given(layer_trees)

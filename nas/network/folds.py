@@ -10,10 +10,15 @@ from typing import assert_never
 
 from nas.network import layers
 from nas.network.layers import Layer, Shape
+from nas.network.remembered import Remembered
 
 
 class ShapeError(ValueError):
     """A layer cannot be applied to the shape that reaches it."""
+
+
+_PARAMETERS = Remembered[int]()
+_FORWARD = Remembered[tuple[int, Shape]]()
 
 
 def parameters(layer: Layer) -> int:
@@ -28,11 +33,7 @@ def parameters(layer: Layer) -> int:
         case layers.BatchNorm():
             return 2 * layer.channels
         case layers.Sequence():
-            once = {id(inner): inner for inner in layer.layers}  # a block that is repeated is counted once
-            if len(once) == len(layer.layers):
-                return sum(map(parameters, layer.layers))
-            counted = {key: parameters(inner) for key, inner in once.items()}
-            return sum(counted[id(inner)] for inner in layer.layers)
+            return sum(_PARAMETERS.of(inner, parameters) for inner in layer.layers)
         case layers.Activation() | layers.Identity() | layers.Subsample() | layers.Dropout():
             return 0
         case layers.Pool() | layers.GlobalPool() | layers.Flatten() | layers.Slice() | layers.Shift():
@@ -123,12 +124,8 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return 0, shape
         case layers.Sequence():
             total = 0
-            known: dict[tuple[int, Shape], tuple[int, Shape]] = {}
             for inner in layer.layers:
-                key = (id(inner), shape)
-                if key not in known:
-                    known[key] = _forward(inner, shape)
-                part, shape = known[key]
+                part, shape = _FORWARD.of(inner, _forward, shape)
                 total += part
             return total, shape
         case layers.Tied():
@@ -228,7 +225,7 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
             inside = (*path, layer.name) if layer.name else path
             for inner in layer.layers:
                 yield from rows(inner, shape, inside)
-                shape = output_shape(inner, shape)
+                _, shape = _FORWARD.of(inner, _forward, shape)
         case layers.Tied():
             output_shape(layer, shape)
             block = tuple(rows(layer.block, shape, path))

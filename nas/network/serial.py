@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from nas.errors import UserError
 from nas.network.layers import KINDS, Function, Layer, Sequence, Shape, Statistic
+from nas.network.remembered import Remembered
 
 _CHOICES = {Function: get_args(Function), Statistic: get_args(Statistic)}
 
@@ -71,11 +72,22 @@ def _value_from_json(tree: dict[str, Any], name: str, hint: Any) -> Any:
 
 def fingerprint(layer: Layer, shape: Shape) -> str:
     """16 hex digits equal for two networks exactly if their trees (names aside) and input shapes are equal."""
-    text = json.dumps([_nameless(to_json(layer)), list(shape)], sort_keys=True, separators=(",", ":"))
+    text = f"[{_nameless(layer)},{json.dumps(list(shape), separators=(',', ':'))}]"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _nameless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _nameless(v) for k, v in value.items() if not (k == "name" and value["layer"] == Sequence.__name__)}
-    return [_nameless(inner) for inner in value] if isinstance(value, list) else value
+def _nameless(layer: Layer) -> str:
+    """The JSON text of the tree without the names of sequences, its keys sorted."""
+    values = {f.name: getattr(layer, f.name) for f in fields(layer)} | {"layer": type(layer).__name__}
+    if isinstance(layer, Sequence):
+        del values["name"]
+    return "{" + ",".join(f'"{name}":{_nameless_value(values[name])}' for name in sorted(values)) + "}"
+
+
+def _nameless_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(_TEXTS.of(inner, _nameless) for inner in value)}]"
+    return _TEXTS.of(value, _nameless) if type(value) in KINDS.values() else json.dumps(value)
+
+
+_TEXTS = Remembered[str]()

@@ -172,16 +172,16 @@ class Space:
         """The knobs in the order of the class's fields."""
         return knobs_of(self.architecture)
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Value]:
-        """The default of every knob."""
+        """The default of every knob, not to be changed."""
         return {k.name: k.options[k.start] for k in self.knobs}
 
     def check(self, knobs: Knobs) -> dict[str, Value]:
         """The knobs completed with defaults; a whole number stands for an equal fraction (2 for 2.0). Raises SpaceError
         for a knob or an option that the space lacks."""
         options = {k.name: k.options for k in self.knobs}
-        checked = self.defaults
+        checked = dict(self.defaults)
         for name, value in knobs.items():
             if name not in options:
                 raise SpaceError(f"space {self.name!r} has no knob {name!r}; its knobs are {', '.join(options)}")
