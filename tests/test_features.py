@@ -67,7 +67,7 @@ def test_widths_count_by_their_proportions(seed: int, factor: float) -> None:
     knobs = {knob.name: int(rng.integers(8, 33)) * 2 for knob in widths}
     scaled = {name: int(factor * (1 + width)) - 1 for name, width in knobs.items()}
     encoder = Encoder(widths)
-    assert encoder.columns(scaled) == pytest.approx(encoder.columns(knobs), abs=0.15)
+    assert encoder.columns([scaled]) == pytest.approx(encoder.columns([knobs]), abs=0.15)
 
 
 def test_what_some_networks_show_is_foretold_of_others_with_what_is_uncertain() -> None:
@@ -92,7 +92,7 @@ def test_what_some_networks_show_is_foretold_of_others_with_what_is_uncertain() 
 
 def test_a_value_that_is_a_guess_counts_for_less() -> None:
     knob = (Knob("k", ("a", "b"), "choice"),)
-    columns = np.array([Encoder(knob).columns({"k": option}) for option in "aabb"])
+    columns = Encoder(knob).columns([{"k": option} for option in "aabb"])
     empty = np.zeros((4, 0))
     sure, _ = learnt(columns, empty, [0.5, 0.5, 0.6, 0.9]).predict(columns, empty)
     doubted, _ = learnt(columns, empty, [0.5, 0.5, 0.6, 0.9], [0, 0, 0, 1.0]).predict(columns, empty)
@@ -124,4 +124,4 @@ def test_values_that_are_all_the_same_teach_nothing_and_do_no_harm() -> None:
 def test_a_width_of_one_option_is_no_column() -> None:
     knobs = (Knob("stem", (16,), "width"), Knob("width", (4, 8), "width"), Knob("k", (3, 5), "ordered"))
     encoder = Encoder(knobs)
-    assert len(encoder.columns({"stem": 16, "width": 4, "k": 3})) == 3  # the width, the kernel and its square
+    assert encoder.columns([{"stem": 16, "width": 4, "k": 3}]).shape == (1, 3)  # the width, the kernel and its square

@@ -1,15 +1,17 @@
 """The journal and the notes on its trials: what we rely on of Optuna, with real files."""
 
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import IntDistribution
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from records import PLAN
 
 from nas.machine.folders import WorkFolder
@@ -23,7 +25,7 @@ from nas.search.journal import (
     written_together,
 )
 from nas.search.notes import Audited, Notes, Predicted, foreign_note, noted_trial, read_notes, write_notes
-from nas.search.records import read_run
+from nas.search.records import RecordReader, read_run
 from nas.search.search import run_folder
 
 EVERY = Notes(
@@ -183,3 +185,50 @@ def test_what_is_written_together_is_there_in_one_step_also_if_it_fails(tmp_path
         assert read_notes(seen_by.get_trials()[0]).network == "a"
     study.tell(trial, 0.5)
     assert other.get_trials()[0].value == 0.5
+
+
+def test_trials_are_those_of_optunas_own_storage_whatever_is_written(folder: WorkFolder[Any]) -> None:
+    """Ours gathers those that have ended once; beside it, another process writes on two studies of the journal."""
+    ours, writer, plain = open_storage(folder), open_storage(folder), _plain(folder)
+    studies = [open_study(writer, "random", budget) for budget in (10, 20)]
+    rng = random.Random(0)
+    running: list[tuple[Study, Trial]] = []
+    for _ in range(120):
+        study = rng.choice(studies)
+        if not running or rng.random() < 0.5:
+            running.append((study, study.ask({"k": IntDistribution(1, 9)})))
+        else:
+            study, trial = running.pop(rng.randrange(len(running)))
+            if rng.random() < 0.5:
+                trial.set_user_attr("x", rng.random())
+                running.append((study, trial))
+            else:
+                study.tell(trial, *((rng.random(),) if rng.random() < 0.7 else (None, TrialState.FAIL)))
+        number = rng.choice((0, 1))
+        for states in (None, (TrialState.RUNNING,), (TrialState.COMPLETE,), (TrialState.FAIL, TrialState.RUNNING)):
+            assert ours.get_all_trials(number, False, states) == plain.get_all_trials(number, False, states)
+    found = ours.get_all_trials(0, deepcopy=True)
+    found[0].user_attrs["spoilt"] = True
+    assert ours.get_all_trials(0) == plain.get_all_trials(0)
+    with pytest.raises(KeyError):
+        ours.get_all_trials(7)
+
+
+def _plain(folder: WorkFolder[Any]) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(journal_file(folder))))
+
+
+def test_records_that_have_not_changed_are_the_same_ones(folder: WorkFolder[Any]) -> None:
+    storage = open_storage(folder)
+    studies = {key: open_study(storage, *key) for key in PLAN.studies}
+    study = studies[PLAN.studies[0]]
+    trial = study.ask({"k": IntDistribution(1, 9)})
+    write_notes(trial, Notes(parameters=5, macs=6, network="f" * 16))
+    reader = RecordReader(PLAN, studies)
+    before = reader.read()
+    assert reader.read() is before
+    assert reader.record_of(*PLAN.studies[0], trial) is before[0]
+    trial.report(0.5, 1)
+    assert reader.record_of(*PLAN.studies[0], trial).accuracies == (0.5,)
+    assert reader.read() is not before
+    assert reader.read()[0].accuracies == (0.5,)

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from nas.errors import BudgetError
 from nas.network.layers import Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.notes import Notes, noted_trial, write_notes
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.sampling.proposals import distribution, exhausted, suggest
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
@@ -157,7 +157,8 @@ def test_a_sampler_made_afresh_before_every_proposal_proposes_the_same(strategy:
 
 def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(strategy: str) -> None:
     space = shipped("residual", (1, 8, 8), 10)
-    lasting = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))
+    sampler = STRATEGIES[strategy](space, BUDGET, seed=3)
+    lasting = study_of(sampler)
     for _ in range(20):
         trial, knobs = proposed(lasting, space)
         write_notes(trial, Notes(stopped=2, curve=[[1.0, 1.0, 0.1]], predicted_loss=1.0))
@@ -166,7 +167,7 @@ def test_a_training_that_was_stopped_and_went_on_counts_with_its_last_value(stra
     first = lasting.get_trials(deepcopy=False)[4]
     went_on = Notes(continues=4, curve=[[1.0, 0.1, 1.0]])
     lasting.add_trial(noted_trial(went_on, value=2.0, params=first.params, distributions=first.distributions))
-    values = {told_of.number: told_of.value for told_of in told(lasting)}
+    values = {told_of.number: told_of.value for told_of in sampler.told(lasting)}
     assert 4 not in values
     assert max(values, key=lambda number: values[number] or 0.0) == 21
     alike = study_of(STRATEGIES[strategy](space, BUDGET, seed=3))

@@ -115,6 +115,41 @@ def test_curves_of_all_strategies_teach() -> None:
     assert 0 <= taught.last_loss(young, young.curve) < young.curve[-1][1]
 
 
+def forecast_of(known: dict[str, float]) -> Forecast:
+    return lambda records: [(known[r.network], 0.05) if r.network in known else None for r in records]
+
+
+def test_a_judge_that_looks_again_and_again_says_what_one_says_that_looks_once() -> None:
+    """Over 500 networks, beyond which models are not learnt anew with each."""
+    rng = np.random.default_rng(0)
+    records: list[Record] = []
+    forecast = forecast_of({})
+    lasting = Judge(LONG)
+    for number in range(640):
+        epochs = 8 if rng.random() < 0.4 else int(rng.integers(1, 8))
+        made = replace(
+            trained(int(rng.integers(2, 40)), rng.uniform(0.2, 0.8), epochs=epochs), network=f"{number:016x}"
+        )
+        records.append(replace(made, number=number, latest=number))
+        if number % 7 == 6:  # one that was stopped goes on
+            place = int(rng.integers(number))
+            if records[place].state == "stopped":
+                records[place] = replace(records[place], state="running")
+        if number in (3, 40, 499, 500, 501, 502, 639):
+            forecast = forecast if number == 501 else forecast_of({f"{number // 2:016x}": 0.6})
+            lasting.look(records, forecast)
+            once, young = Judge(LONG, records, forecast), trained(8, 0.4, epochs=3)
+            assert lasting.verdict(young, young.curve, UNSURE) == once.verdict(young, young.curve, UNSURE)
+            assert lasting.prediction(young, young.curve) == once.prediction(young, young.curve)
+            assert lasting.last_loss(young, young.curve) == once.last_loss(young, young.curve)
+            assert lasting.to_beat(young) == once.to_beat(young)
+            for nothing_new in (False, True):
+                found, chance = lasting.to_resume(records, nothing_new=nothing_new)
+                again, expected = once.to_resume(records, nothing_new=nothing_new)
+                assert found is again
+                assert chance == pytest.approx(expected)
+
+
 def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> None:
     best, promising, hopeless = (
         trained(4, 0.5),
@@ -300,10 +335,7 @@ def test_what_another_model_forecasts_of_a_network_moves_its_prediction() -> Non
     young = trained(8, 0.4, epochs=2)
     plain = Judge(LONG, others).prediction(young, young.curve)
 
-    def forecast(network: str, mean: float) -> Forecast:
-        return lambda records: [(mean, 0.05) if record.network == network else None for record in records]
-
-    told = Judge(LONG, others, forecast(young.network, plain.mean + 0.2)).prediction(young, young.curve)
+    told = Judge(LONG, others, forecast_of({young.network: plain.mean + 0.2})).prediction(young, young.curve)
     assert plain.mean < told.mean < plain.mean + 0.2
-    elsewhere = Judge(LONG, others, forecast("0" * 15 + "f", 0.9)).prediction(young, young.curve)
+    elsewhere = Judge(LONG, others, forecast_of({"0" * 15 + "f": 0.9})).prediction(young, young.curve)
     assert elsewhere == plain

@@ -3,10 +3,12 @@
 The only file that reaches into what Optuna does not offer.
 """
 
+import copy
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +92,57 @@ class Journal(BaseJournalBackend):
 
 
 class RunStorage(JournalStorage):
-    """The journal of a run as Optuna's storage."""
+    """The journal of a run as Optuna's storage. Trials that have ended, which nothing changes any more, are gathered
+    once: a study of thousands is asked for its trials many times for each that is trained."""
 
     def __init__(self, lines: BaseJournalBackend) -> None:
         self.journal = Journal(lines)
+        self._gathered: dict[int, _Gathered] = {}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         super().__init__(self.journal)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials of a study in these states, or all, in the order of their numbers."""
+        gathered = self._gathered.setdefault(study_id, _Gathered())
+        with self.journal.at_one_moment():
+            self.get_study_name_from_id(study_id)  # raises KeyError where there is none
+            with suppress(KeyError):
+                while True:
+                    gathered.add(self.get_trial_id_from_study_id_trial_number(study_id, len(gathered.ids)))
+            gathered.update(self.get_trial)
+        found = gathered.of(states)
+        return copy.deepcopy(found) if deepcopy else found
+
+
+@dataclass
+class _Gathered:
+    """The trials of a study as they were last seen, with their ids in the storage."""
+
+    ids: list[int] = field(default_factory=list)
+    trials: dict[int, FrozenTrial] = field(default_factory=dict)
+    """Those trials by number."""
+    unfinished: list[int] = field(default_factory=list)
+    """Numbers of those that had not ended."""
+
+    def add(self, trial_id: int) -> None:
+        self.unfinished.append(len(self.ids))
+        self.ids.append(trial_id)
+
+    def update(self, read: Callable[[int], FrozenTrial]) -> None:
+        """Takes in what has become of the trials that had not ended."""
+        for number in self.unfinished:
+            self.trials[number] = read(self.ids[number])
+        self.unfinished = [number for number in self.unfinished if not self.trials[number].state.is_finished()]
+
+    def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
+        """Those in the states."""
+        if states is None:
+            return list(self.trials.values())
+        if any(state in states for state in TrialState if state.is_finished()):
+            return [trial for trial in self.trials.values() if trial.state in states]
+        return [trial for number in self.unfinished if (trial := self.trials[number]).state in states]
 
 
 def journal_file(folder: WorkFolder[Any]) -> Path:

@@ -129,7 +129,7 @@ def _attributes(notes: Notes) -> dict[str, Any]:
     return differing | predictions
 
 
-def first_of(trial: FrozenTrial) -> int:
+def first_of(trial: Trial | FrozenTrial) -> int:
     """Number of the trial in which the network of this one was proposed."""
     number: int = trial.user_attrs.get("continues", trial.number)
     return number

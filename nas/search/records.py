@@ -1,20 +1,23 @@
 """The trials of a run as they are read from its journal: a record a network that was proposed."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError
 from nas.machine.folders import WorkFolder
 from nas.search.journal import at_one_moment, open_storage, study_to_read
-from nas.search.notes import Audited, Notes, Predicted, first_of, left_aside, read_notes
+from nas.search.notes import Audited, Notes, Predicted, Rows, first_of, left_aside, read_notes
 from nas.search.search import BASELINES, Search
 from nas.space.space import Knobs
+from nas.stopping.curves import Curve
 
 State = Literal["running", "waiting", "trained", "stopped", "replayed", "failed"]
 
@@ -56,15 +59,27 @@ class Record:
         """What its network has of something that can be capped, None where that was not noted."""
         return self.parameters if cap == "parameters" else self.macs if cap == "macs" else self.counted.get(cap)
 
-    @property
+    @cached_property
     def is_finished(self) -> bool:
         """Whether the trial was told: nothing more will become of it, unless it is stopped and goes on one day."""
         return self.state in ("trained", "stopped", "replayed", "failed")
 
-    @property
+    @cached_property
     def is_measured(self) -> bool:
         """Whether its accuracy is that of a network trained to the last epoch, in this trial or a twin."""
         return self.state in ("trained", "replayed") and not self.stopped
+
+    @cached_property
+    def learning_curve(self) -> Curve:
+        """What is known of its training."""
+        return self.curve_of(self.curve)
+
+    def curve_of(self, rows: Rows, *, by_loss: bool = False) -> Curve:
+        """A training of its network that the rows show; with `by_loss`, the values are validation losses with the sign
+        changed."""
+        network = math.log(self.parameters), math.log1p(self.macs), float(self.depth)
+        values = tuple(-row[1] if by_loss else row[2] for row in rows)
+        return Curve(values, tuple((row[0], row[1]) for row in rows), network)
 
     @property
     def value(self) -> float:
@@ -83,14 +98,14 @@ def run_folders(path: Path) -> list[Path]:
     return inside if inside and not (path / "settings.json").is_file() else [path]
 
 
-def read_run(folder: WorkFolder[Search]) -> tuple[Search, list[Record]]:
+def read_run(folder: WorkFolder[Search]) -> tuple[Search, Sequence[Record]]:
     """Search and records of a finished or running search. Raises RunError where there is none."""
     search = folder.read()
     storage = open_storage(folder)
     return search, read_records(search, {key: study_to_read(storage, *key) for key in search.studies})
 
 
-def read_records(search: Search, studies: Mapping[tuple[str, int], Study]) -> list[Record]:
+def read_records(search: Search, studies: Mapping[tuple[str, int], Study]) -> Sequence[Record]:
     """Every trial that has a network or has failed without one, in the order of budgets, strategies and numbers."""
     return RecordReader(search, studies).read()
 
@@ -103,17 +118,26 @@ class RecordReader:
     studies: Mapping[tuple[str, int], Study]
     told: int = 0
     """Grows whenever a trial is found to have ended since the last look, or is left aside."""
+    _records: tuple[Record, ...] | None = None
+    """As they were last read; None once a trial has changed."""
     _known: dict[tuple[str, int], "_Known"] = field(default_factory=dict)
     _by_network: dict[str, dict[tuple[str, int, int], tuple[FrozenTrial, Notes]]] = field(default_factory=dict)
 
-    def read(self) -> list[Record]:
+    def read(self) -> Sequence[Record]:
         """As `read_records`."""
         self._look()
-        records = [record for key in self.search.studies for record in self._known[key].in_order()]
-        if not any(record.state == "replayed" and record.stopped for record in records):
-            return records
-        measured = {(record.strategy, record.network): record for record in records if record.is_measured}
-        return [_up_to_date(record, measured) for record in records]
+        if self._records is None:
+            records = [record for key in self.search.studies for record in self._known[key].in_order()]
+            if any(record.state == "replayed" and record.stopped for record in records):
+                measured = {(record.strategy, record.network): record for record in records if record.is_measured}
+                records = [_up_to_date(record, measured) for record in records]
+            self._records = tuple(records)
+        return self._records
+
+    def record_of(self, strategy: str, budget: int, trial: Trial | FrozenTrial) -> Record:
+        """The record of a trial that is there, as it is now."""
+        self._look()
+        return self._known[strategy, budget].records[first_of(trial)]
 
     def trials_of(self, network: str) -> list[tuple[tuple[str, int], FrozenTrial, Notes]]:
         """The trials of a network as they are now: strategy and budget, the trial, the notes on it."""
@@ -138,18 +162,20 @@ class RecordReader:
         if known is None or known.aside != aside:
             known = self._known[key] = _Known(aside)
             self.told += 1
+            self._records = None
         trials = study.get_trials(deepcopy=False)
-        changed, known.unfinished = [*known.unfinished, *range(known.trials, len(trials))], []
-        known.trials = len(trials)
+        looked_at = [*known.unfinished, *range(known.trials, len(trials))]
+        known.unfinished, known.trials = (
+            [number for number in looked_at if not trials[number].state.is_finished()],
+            len(trials),
+        )
         touched = set()
-        for trial in map(trials.__getitem__, changed):
-            if (first := first_of(trial)) in aside:
+        for trial in map(trials.__getitem__, looked_at):
+            first = first_of(trial)
+            if first in aside or known.has(first, trial):
                 continue
             noted = read_notes(trial)
-            if trial.state.is_finished():
-                self.told += 1
-            else:
-                known.unfinished.append(trial.number)
+            self.told += trial.state.is_finished()
             if noted.network or trial.state.is_finished():
                 known.continued.setdefault(first, {})[trial.number] = trial, noted
                 touched.add(first)
@@ -157,6 +183,7 @@ class RecordReader:
                 self._by_network.setdefault(noted.network, {})[*key, trial.number] = trial, noted
         for first in touched:
             known.records[first] = _record(*key, list(known.continued[first].values()))
+            self._records = None
 
 
 @dataclass
@@ -170,6 +197,11 @@ class _Known:
     continued: dict[int, dict[int, tuple[FrozenTrial, Notes]]] = field(default_factory=dict)
     """The trials of each record."""
     records: dict[int, Record] = field(default_factory=dict)
+
+    def has(self, first: int, trial: FrozenTrial) -> bool:
+        """Whether the trial is as it was: storages put another in its place when anything is written on it."""
+        before = self.continued.get(first, {}).get(trial.number)
+        return before is not None and before[0] is trial
 
     def in_order(self) -> list[Record]:
         return [self.records[first] for first in sorted(self.records)]
@@ -232,7 +264,8 @@ def _state(trial: FrozenTrial, noted: Notes) -> State:
 def common_failure(records: Iterable[Record], at_least: int) -> str | None:
     """The reason for which every finished trial failed (numbers in it aside, and baselines), once `at_least` have
     finished."""
-    searched = [record for record in records if record.strategy != BASELINES]
-    finished = [record for record in searched if record.is_finished]
+    finished = [record for record in records if record.strategy != BASELINES and record.is_finished]
+    if len(finished) < at_least or not all(record.failure for record in finished):
+        return None
     reasons = {re.sub(r"[0-9]+", "#", record.failure) for record in finished}
-    return finished[0].failure or None if len(finished) >= at_least and len(reasons) == 1 else None
+    return finished[0].failure if len(reasons) == 1 else None

@@ -15,8 +15,21 @@ FEWEST = 10
 MOST = 200
 """Networks, the latest, that a forecast is made from: its time grows with the cube of their number."""
 
+STEADY = 250
+"""Networks told from which on models are learnt anew only whenever the networks have grown by so small a part of
+themselves: with each of the first 500, with every twentieth of 5,000."""
+
 Forecast = Callable[[Sequence[Record]], Sequence[tuple[float, float] | None]]
 """Mean and deviation of the accuracy at the last epoch of each network, None where nothing is forecast."""
+
+
+def taught_of(networks: int) -> int:
+    """How many of so many networks, the earliest told, models are learnt from, so that they hold for several.
+
+    >>> [taught_of(networks) for networks in (7, 499, 501, 5_019)]
+    [7, 499, 500, 5000]
+    """
+    return networks - networks % max(1, networks // STEADY)
 
 
 def no_forecast(records: Sequence[Record]) -> list[None]:
@@ -30,29 +43,30 @@ class Forecaster:
     def __init__(self, space: Searchable) -> None:
         self._describer = Describer(space)
         self._names = {knob.name for knob in space.knobs}
-        self._learnt: tuple[list[tuple[str, float]], Surrogate] | None = None
+        self._learnt: tuple[list[tuple[str, float]], _Forecast] | None = None
 
     def forecast(self, records: Iterable[Record]) -> Forecast:
         """The forecast of any network, from those of the records that were measured; of one of these, from the others.
-        Nothing while fewer than FEWEST were, nor of what is no network of the space."""
+        The same as at the last call where they teach the same; nothing while fewer than FEWEST were, nor of what is no
+        network of the space."""
         measured = [r for r in records if r.is_measured and r.network and r.knobs.keys() == self._names]
         own = {record.network: record for record in sorted(measured, key=lambda record: record.latest)}
-        known = sorted(own.values(), key=lambda record: (record.latest, record.network))[-MOST:]
+        latest = sorted(own.values(), key=lambda record: (record.latest, record.network))
+        known = latest[: taught_of(len(latest))][-MOST:]
         if len(known) < FEWEST:
             return no_forecast
-        model = self._model(known)
+        values = [(record.network, record.accuracy) for record in known]
+        if self._learnt is None or self._learnt[0] != values:
+            self._learnt = values, self._learn(known)
+        return self._learnt[1]
+
+    def _learn(self, known: Sequence[Record]) -> "_Forecast":
+        knobs = [record.knobs for record in known]
+        columns, description = self._describer.columns(knobs), self._describer.description(knobs)
+        model = learnt(columns, description, [record.accuracy for record in known])
         told = zip(*(map(float, values) for values in model.left_out()), strict=True)
         found = dict(zip((record.network for record in known), told, strict=True))
         return _Forecast(model, self._describer, self._names, found)
-
-    def _model(self, known: Sequence[Record]) -> Surrogate:
-        """What the networks teach; that of the last call where they are the same."""
-        measured = [(record.network, record.accuracy) for record in known]
-        if self._learnt is None or self._learnt[0] != measured:
-            knobs = [record.knobs for record in known]
-            columns, description = self._describer.columns(knobs), self._describer.description(knobs)
-            self._learnt = measured, learnt(columns, description, [record.accuracy for record in known])
-        return self._learnt[1]
 
 
 @dataclass

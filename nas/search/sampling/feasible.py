@@ -71,6 +71,7 @@ class FeasibleSampler(ProposingSampler):
     def forget(self) -> None:
         """Drops what was remembered of a study only to save time."""
         self._identities: dict[int, str] = {}
+        self._told: tuple[int, set[int], Sequence[FrozenTrial]] = 0, set(), ()
         self._outcomes_of: dict[int, Outcome] = {}
 
     def explain(self, study: Study) -> list[str] | None:
@@ -104,7 +105,7 @@ class FeasibleSampler(ProposingSampler):
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if number < len(self._beginnings):  # alike in all strategies
             knobs = fit(self.space, self._beginnings[number], self.budget, np.random.default_rng(0))
-        elif len(told(study)) < self.STARTUP:
+        elif len(self.told(study)) < self.STARTUP:
             knobs = self.begun(study, target, seen, rng)
         else:
             knobs = dict(self.propose(study, target, rng))
@@ -117,7 +118,7 @@ class FeasibleSampler(ProposingSampler):
         """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the default or,
         as often, of the best network told. A default that is worse than most of `DOUBT` networks or more is left
         behind: half draws, half mutants of the best."""
-        known = told(study)
+        known = self.told(study)
         best = max(known, key=lambda t: t.value or 0.0).params if known else self._defaults
         default = next((t.value for t in known if first_of(t) == len(self._beginnings) - 1), None)
         better = sum((t.value or 0.0) > default for t in known) if default is not None else 0
@@ -174,6 +175,16 @@ class FeasibleSampler(ProposingSampler):
             self._outcomes_of[trial.number] = outcome(trial)
         return self._outcomes_of[trial.number]
 
+    def told(self, study: Study) -> Sequence[FrozenTrial]:
+        """The completed trials that have knobs, in the order in which their networks were proposed; of a training that
+        was stopped and went on, the last one."""
+        complete, aside = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), left_aside(study)
+        if self._told[:2] != (len(complete), aside):
+            latest = {first_of(trial): trial for trial in complete if trial.params}
+            told = [trial for first, trial in latest.items() if first not in aside]
+            self._told = len(complete), aside, told
+        return self._told[2]
+
     def seen(self, study: Study) -> set[str]:
         """Networks of the study's trials, whatever became of them."""
         for other in study.get_trials(deepcopy=False):
@@ -185,11 +196,3 @@ class FeasibleSampler(ProposingSampler):
 def _continuous(kind: BaseDistribution) -> BaseDistribution:
     """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
     return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
-
-
-def told(study: Study) -> list[FrozenTrial]:
-    """The completed trials that have knobs, in the order in which their networks were proposed; of a training that was
-    stopped and went on, the last one."""
-    complete, aside = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), left_aside(study)
-    latest = {first_of(trial): trial for trial in complete if trial.params}
-    return [trial for first, trial in latest.items() if first not in aside]

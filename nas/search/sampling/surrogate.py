@@ -13,7 +13,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,6 @@ from scipy.linalg import solve_triangular
 from nas.space.space import Knob, Knobs, Searchable, Value
 
 Array = npt.NDArray[np.float64]
-T = TypeVar("T")
 
 NOISES = (0.03, 0.1, 0.3, 1.0)
 """Variances of a value's noise tried, as shares of the variance that the columns explain. The least is a floor: of few
@@ -54,40 +55,49 @@ class Encoder:
 
     knobs: tuple[Knob, ...]
 
+    def columns(self, all_knobs: Sequence[Knobs]) -> Array:
+        """The lines of assignments, whose widths need not fill the budget [assignments, columns]."""
+        lines = np.zeros((len(all_knobs), self._added[0].lines.shape[1] if self._added else 0))
+        for knob, added in zip(self.knobs, self._added, strict=True):
+            lines += added.lines[[added.place[knobs[knob.name]] for knobs in all_knobs]]
+        return lines
+
     @cached_property
-    def _lines(self) -> tuple[dict[Value, Array], ...]:
-        """For each knob, the columns of each option, scaled so that the columns of a knob have a variance of one
-        together over its options."""
-        return tuple(_lines(knob) for knob in self.knobs)
+    def _added(self) -> tuple["_Added", ...]:
+        """What each knob adds: its own columns, scaled so that they have a variance of one together over its options,
+        and its part of those of its group. Of a width, the mean of all widths is taken away."""
+        own = [np.array(list(_lines(knob).values())) for knob in self.knobs]
+        widths = [i for i, knob in enumerate(self.knobs) if knob.role == "width" and len(knob.options) > 1]
+        ends = np.cumsum([lines.shape[1] for lines in own + [own[group[0]] for group in self._groups]])
+        columns = [slice(*both) for both in pairwise([0, *map(int, ends)])]
+        scale = 1 / math.sqrt(max(1, sum(lines.shape[1] > 0 for lines in own)))
+        added = []
+        for i, knob in enumerate(self.knobs):
+            lines = np.zeros((len(knob.options), columns[-1].stop))
+            lines[:, columns[i]] = own[i]
+            if i in widths:
+                lines[:, [columns[width].start for width in widths]] -= own[i] / len(widths)
+            for group, together in zip(self._groups, columns[len(own) :], strict=True):
+                if i in group:
+                    lines[:, together] = math.sqrt(GROUP / len(group)) * own[i]
+            added.append(_Added({option: place for place, option in enumerate(knob.options)}, scale * lines))
+        return tuple(added)
 
     @cached_property
     def _groups(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of knobs with the same options, where there are several."""
+        """Indices of knobs with the same options, where there are several; widths are none."""
         alike: dict[tuple[object, ...], list[int]] = {}
         for i, knob in enumerate(self.knobs):
-            alike.setdefault((knob.role, *map(repr, knob.options)), []).append(i)
-        return tuple(
-            tuple(group) for group in alike.values() if len(group) > 1 and len(self.knobs[group[0]].options) > 1
-        )
+            if knob.role != "width" and len(knob.options) > 1:
+                alike.setdefault((knob.role, *map(repr, knob.options)), []).append(i)
+        return tuple(tuple(group) for group in alike.values() if len(group) > 1)
 
-    @cached_property
-    def _widths(self) -> tuple[int, ...]:
-        return tuple(i for i, knob in enumerate(self.knobs) if knob.role == "width" and len(knob.options) > 1)
 
-    def columns(self, knobs: Knobs) -> Array:
-        """The line of one assignment, whose widths need not fill the budget."""
-        lines = [of[knobs[knob.name]] for knob, of in zip(self.knobs, self._lines, strict=True)]
-        if self._widths:
-            mean = sum(lines[i][0] for i in self._widths) / len(self._widths)
-            for i in self._widths:
-                lines[i] = np.array([lines[i][0] - mean])
-        scale = 1 / math.sqrt(max(1, sum(len(line) > 0 for line in lines)))
-        grouped = [
-            math.sqrt(GROUP * len(group)) * sum((lines[i] for i in group), np.zeros(len(lines[group[0]]))) / len(group)
-            for group in self._groups
-            if self.knobs[group[0]].role != "width"
-        ]
-        return scale * np.concatenate([*lines, *grouped, np.zeros(0)])
+class _Added(NamedTuple):
+    """What the options of a knob add to a line [options, columns], and the place of each."""
+
+    place: dict[Value, int]
+    lines: Array
 
 
 def _lines(knob: Knob) -> dict[Value, Array]:
@@ -107,34 +117,33 @@ def _lines(knob: Knob) -> dict[Value, Array]:
 
 
 class Describer:
-    """What a model is told of the networks of a space; those met before are remembered."""
+    """What a model is told of the networks of a space; those met before are remembered. `encoder` has the lines of
+    candidates, of which most are met once."""
 
     def __init__(self, space: Searchable) -> None:
         self.space = space
-        self._encoder = Encoder(space.knobs)
-        self._described: dict[tuple[Value, ...], tuple[float, ...]] = {}
-        self._columns: dict[tuple[Value, ...], Array] = {}
+        self.encoder = Encoder(space.knobs)
+        names = [knob.name for knob in space.knobs]
+        self._key: Callable[[Knobs], object] = itemgetter(*names) if names else tuple
+        self._lines: dict[object, Array] = {}
+        self._described: dict[object, tuple[float, ...]] = {}
 
     def columns(self, all_knobs: Sequence[Knobs]) -> Array:
-        """The lines of assignments [networks, columns]."""
-        return np.array(self._remembered(self._columns, all_knobs, self._encoder.columns))
+        """The lines of their knobs [networks, columns]."""
+        keys = [self._key(knobs) for knobs in all_knobs]
+        new = {key: knobs for key, knobs in zip(keys, all_knobs, strict=True) if key not in self._lines}
+        self._lines.update(zip(new, self.encoder.columns(list(new.values())), strict=True))
+        return np.array([self._lines[key] for key in keys]).reshape(len(keys), -1)
 
     def description(self, all_knobs: Sequence[Knobs]) -> Array:
         """The numbers that describe their networks, which must be there [networks, numbers]."""
-        found = self._remembered(self._described, all_knobs, self.space.features)
-        return np.array(found).reshape(len(found), -1)
-
-    def _remembered(
-        self, known: dict[tuple[Value, ...], T], all_knobs: Sequence[Knobs], make: Callable[[Knobs], T]
-    ) -> list[T]:
-        """What is made of each of the assignments, or was before."""
         found = []
         for knobs in all_knobs:
-            key = tuple(knobs[knob.name] for knob in self.space.knobs)
-            if key not in known:
-                known[key] = make(knobs)
-            found.append(known[key])
-        return found
+            key = self._key(knobs)
+            if key not in self._described:
+                self._described[key] = self.space.features(knobs)
+            found.append(self._described[key])
+        return np.array(found).reshape(len(found), -1)
 
     def model(self, all_knobs: Sequence[Knobs], values: Sequence[float]) -> "Surrogate":
         """What networks with these values teach of themselves: what is a network's own counts as far as the values are

@@ -14,7 +14,7 @@ import numpy as np
 from optuna.study import Study
 
 from nas.search.notes import first_of, left_aside
-from nas.search.sampling.feasible import UNIFORM, FeasibleSampler, told
+from nas.search.sampling.feasible import UNIFORM, FeasibleSampler
 from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import Outcome
 from nas.seeds import derive_seed
@@ -175,7 +175,7 @@ class WalkSampler(FeasibleSampler):
         return self.fit(self.point(self._beginnings[0]))
 
     def _best(self, study: Study) -> Knobs:
-        trials = told(study)
+        trials = self.told(study)
         return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from optuna.study import Study
 
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.sampling.walk import exchanges
 from nas.space.budget import Budget
 from nas.space.space import Knobs
@@ -18,7 +18,7 @@ class EvolutionSampler(FeasibleSampler):
 
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """A child."""
-        population = told(study)[-self.STARTUP :]
+        population = self.told(study)[-self.STARTUP :]
         seen = self.seen(study)
         child: Knobs = {}
         for _ in range(self.STARTUP):

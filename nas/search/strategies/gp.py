@@ -5,7 +5,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import create_trial
 
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.space.budget import Budget
 from nas.space.space import Knobs
 
@@ -23,7 +23,7 @@ class GPSampler(FeasibleSampler):
 
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Where the process expects to gain most; in a space of choices, its neighbourhood that is within budget."""
-        trials = told(study)
+        trials = self.told(study)
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
         chosen = {t.number: t for t in (*ranked[: self.BEST], *trials[-self.LATEST :])}
         process = optuna.samplers.GPSampler(seed=int(rng.integers(2**32)), n_startup_trials=0)

@@ -7,7 +7,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import worths
 from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
@@ -44,7 +44,7 @@ class LinearSampler(FeasibleSampler):
 
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """The most promising mutant."""
-        trials = self._taught(told(study))
+        trials = self._taught(self.told(study))
         known = [t.params for t in trials]
         columns, description = self._describer.columns(known), self._describer.description(known)
         values, doubts = worths([self.outcome_of(t) for t in trials])
@@ -57,11 +57,11 @@ class LinearSampler(FeasibleSampler):
             candidates = self._most_promising(coarse, candidates, rng)
         seen = self.seen(study)
         fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
-        promise = self._drawn(model, self._describer.columns(fitted), self._describer.description(fitted), rng)
+        promise = self._drawn(model, self._describer.encoder.columns(fitted), self._describer.description(fitted), rng)
         ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]
         return next((knobs for knobs in ranked if self.space.identity(knobs) not in seen), ranked[0])
 
-    def _taught(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def _taught(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The best and the latest, each network once: the model's time grows with the cube of their number."""
         best = sorted(trials, key=lambda t: -(t.value or 0.0))[: self.BEST]
         return list({t.number: t for t in (*best, *trials[-self.LATEST :])}.values())
@@ -72,7 +72,7 @@ class LinearSampler(FeasibleSampler):
         return mutated(self.space.knobs, parents[int(rng.integers(len(parents)))], rng)
 
     def _most_promising(self, model: Surrogate, candidates: Sequence[Knobs], rng: np.random.Generator) -> list[Knobs]:
-        promise = self._drawn(model, self._describer.columns(candidates), np.zeros((len(candidates), 0)), rng)
+        promise = self._drawn(model, self._describer.encoder.columns(candidates), np.zeros((len(candidates), 0)), rng)
         return [candidates[i] for i in np.argsort(-promise, kind="stable")[: self.FITTED]]
 
     def _drawn(self, model: Surrogate, columns: Array, description: Array, rng: np.random.Generator) -> Array:

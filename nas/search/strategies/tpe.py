@@ -11,7 +11,7 @@ benchmarks/feasible_tpe.py and benchmarks/strategies.py measure both beside othe
 """
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.search.sampling.feasible import FeasibleSampler, told
+from nas.search.sampling.feasible import FeasibleSampler
 from nas.space.budget import Budget
 from nas.space.draw import Listed, draw_within
 from nas.space.space import Knobs, Value
@@ -45,7 +45,7 @@ class TPESampler(FeasibleSampler):
 
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Knobs that resemble the good trials more than the rest."""
-        trials = told(study)
+        trials = self.told(study)
         if all(knob.role == "choice" for knob in self.space.knobs):
             return self._chosen(trials, target, self.seen(study), rng)
         seed = int(rng.integers(2**32))
@@ -56,7 +56,7 @@ class TPESampler(FeasibleSampler):
         sample = tpe.sample_relative(optuna.create_study(direction="maximize", storage=known), asked, self._ranges)
         return self.fitted(self._defaults | sample, target, rng)
 
-    def _chosen(self, trials: list[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
+    def _chosen(self, trials: Sequence[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""
         ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
         good = math.ceil(len(ranked) * self.GOOD_SHARE)

@@ -61,7 +61,7 @@ class Claims:
 
     def __post_init__(self) -> None:
         self.reader = RecordReader(self.search, self.studies)
-        self._judge: tuple[int, Judge] | None = None
+        self._judge, self._judged = Judge(self.search), -1
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
@@ -124,9 +124,10 @@ class Claims:
     def judge(self, records: Sequence[Record]) -> Judge:
         """The judge of the search's trainings, who has heard what a model of the space says of their networks; the same
         as long as no more was told until the records were read."""
-        if self._judge is None or self._judge[0] != self.reader.told:
-            self._judge = self.reader.told, Judge(self.search, records, self._forecaster.forecast(records))
-        return self._judge[1]
+        if self._judged != self.reader.told:
+            self._judge.look(records, self._forecaster.forecast(records))
+            self._judged = self.reader.told
+        return self._judge
 
     @cached_property
     def _forecaster(self) -> Forecaster:

@@ -20,7 +20,7 @@ class Snapshot:
     """What there is to show of a run at one moment."""
 
     search: Search
-    records: list[Record]
+    records: Sequence[Record]
     seconds: float
     finished_before: int
     time_limit: float | None = None

@@ -201,7 +201,7 @@ class Supervisor:
         """Whether workers have nothing to do, neither for the search nor beside it."""
         return snapshot.is_complete and (self.leads or not self._shared.hands_out())
 
-    def _write(self, records: list[Record]) -> None:
+    def _write(self, records: Sequence[Record]) -> None:
         started = time.monotonic()
         write_front(self.folder, records, self.search, self.space)
         self._shared.show((self.folder / "pareto.json").read_text())

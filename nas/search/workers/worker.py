@@ -121,8 +121,7 @@ class Worker:
     def _judge(self, trial: Trial, rows: Rows) -> tuple[Predicted, tuple[float, Notes] | None]:
         """What is predicted and, if the training is to be stopped now, its value and what to note."""
         records = self.claims.reader.read()
-        name, budget = parse_study_name(trial.study.study_name)
-        record = next(r for r in records if (r.strategy, r.budget, r.latest) == (name, budget, trial.number))
+        record = self.claims.reader.record_of(*parse_study_name(trial.study.study_name), trial)
         judge = self.claims.judge(records)
         prediction, to_beat = judge.prediction(record, rows), judge.to_beat(record)
         chance = prediction.chance_above(to_beat)
