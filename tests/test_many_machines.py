@@ -62,6 +62,15 @@ def joining(database: Server, run: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", "nas.cli", "worker", database.url, "--run", run, "--device", "cpu", *flags]
 
 
+CONFIRM = [
+    sys.executable,
+    "-m",
+    "nas.cli",
+    "confirm",
+    *["--epochs", "4", "--seeds", "2", "--top", "2", "--device", "cpu"],
+]
+
+
 @pytest.fixture(params=["s3", pytest.param("folder", marks=pytest.mark.slow)])
 def files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A place for the files of a run: a folder, or a bucket of a real S3 server on this machine."""
@@ -190,21 +199,7 @@ def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     shutil.copytree(run, copy)
     (copy / "shared.json").unlink()
-    confirm = [
-        sys.executable,
-        "-m",
-        "nas.cli",
-        "confirm",
-        "--epochs",
-        "4",
-        "--seeds",
-        "2",
-        "--top",
-        "2",
-        "--device",
-        "cpu",
-    ]
-    hands_out = subprocess.Popen([*confirm, "--workers", "0", str(run)], stderr=subprocess.PIPE, text=True)
+    hands_out = subprocess.Popen([*CONFIRM, "--workers", "0", str(run)], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE run = 'confirmed'") != "0")
     dies = subprocess.Popen(joining(database, "confirmed", "--workers", "1"), stderr=subprocess.DEVNULL)
     wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE metrics <> ''") != "0")
@@ -215,7 +210,7 @@ def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, 
     assert (comes.returncode, comes.stderr.splitlines()[-1]) == (0, "nothing is left to do")
     said = hands_out.communicate(timeout=60)[1]
     assert hands_out.returncode == 0, said
-    alone = searching.run([*confirm, "--workers", "2", str(copy)])  # a thread each, as workers have
+    alone = searching.run([*CONFIRM, "--workers", "2", str(copy)])  # a thread each, as workers have
     assert alone.returncode == 0, alone.stderr
     ours, theirs = (json.loads((folder / "confirmed.json").read_text()) for folder in (run, copy))
     assert ours["networks"] == theirs["networks"]
@@ -324,8 +319,16 @@ def test_a_machine_whose_patience_ends_says_so_in_one_line_and_nothing_is_lost(t
         assert said.splitlines()[-1].startswith(f"nas: storage {own.url} cannot be reached")
         own.start()
         done = searching.run(arguments)
-    assert done.returncode == 0, done.stderr
-    assert searching.result(tmp_path / "out")["counts"]["failed"] == 0
+        assert done.returncode == 0, done.stderr
+        assert searching.result(tmp_path / "out")["counts"]["failed"] == 0
+        confirm = [*CONFIRM, "--workers", "0", "--patience", "2s", str(tmp_path / "out")]
+        confirming = subprocess.Popen(confirm, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: own.run("SELECT count(*) FROM nas_trainings") != "0")
+        own.kill()
+        _, said = confirming.communicate(timeout=60)
+    assert confirming.returncode == 2
+    assert said.splitlines()[-1].startswith(f"nas: storage {own.url} cannot be reached")
+    assert not (tmp_path / "out" / "confirmed.json").exists()
 
 
 def test_other_data_another_version_and_wrong_places_are_one_line_each(tmp_path: Path, database: Server) -> None:

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from nas.errors import UserError
+from nas.machine.options import option
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,19 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UserError(f"a time must be above 0 seconds but got {text!r}")
     return seconds
+
+
+def patience_option() -> float:
+    """The option that says how long others may be out of reach, in seconds."""
+    found: float = option(
+        "how long storage and files may be out of reach before this machine gives up (90s, 10m, 2h)",
+        default=600.0,
+        above=0,
+        repeats=False,
+        parse=parse_seconds,
+        metavar="TIME",
+    )
+    return found
 
 
 def started() -> float:

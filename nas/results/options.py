@@ -8,7 +8,7 @@ from typing import Any
 from nas.data.options import DataOptions
 from nas.errors import UserError
 from nas.machine.options import check, option, text, tidy
-from nas.machine.process import check_device
+from nas.machine.process import check_device, patience_option
 from nas.space.budget import parse_count, parse_counts
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import named_recipe
@@ -194,6 +194,7 @@ class ConfirmOptions(RecipeOptions):
         least=0,
         repeats=False,
     )
+    patience: float = patience_option()
 
 
 OPSET = 20

@@ -9,7 +9,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.data.options import DataOptions
 from nas.errors import BudgetError, UserError
 from nas.machine.options import check, option, tidy
-from nas.machine.process import check_device, parse_seconds
+from nas.machine.process import check_device, parse_seconds, patience_option
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, CapOptions, implied_parameters, parse_caps, parse_counts, written_caps
 from nas.space.space import Architecture
@@ -17,18 +17,6 @@ from nas.stopping.rules import RULES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-
-def _patience() -> float:
-    found: float = option(
-        "how long storage and files may be out of reach before this machine gives up (90s, 10m, 2h)",
-        default=600.0,
-        above=0,
-        repeats=False,
-        parse=parse_seconds,
-        metavar="TIME",
-    )
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +121,7 @@ class SearchOptions(CapOptions, DataOptions):
         repeats=False,
         metavar="NAME",
     )
-    patience: float = _patience()
+    patience: float = patience_option()
     device: str = option("auto, cpu, cuda or cuda:N", default="auto", repeats=False, metavar="NAME")
     time_limit: float | None = option(
         "seconds after which the search stops (90s, 30m, 2h)",
@@ -192,7 +180,7 @@ class WorkerOptions:
         unset="where the search says, or fetched once from its files",
         metavar="NAME|PATH",
     )
-    patience: float = _patience()
+    patience: float = patience_option()
 
     def __post_init__(self) -> None:
         tidy(self)

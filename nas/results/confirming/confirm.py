@@ -118,7 +118,7 @@ def _raced(
     asked, command = confirmation.asked, confirmation.command(len(data.train.labels))
     after = len(entrants) * asked.seeds
     workers = default_workers(asked.device) if asked.workers is None else asked.workers
-    with trainers_of(run_folder(confirmation.run), min(workers, after), asked.device) as trainers:
+    with trainers_of(run_folder(confirmation.run), min(workers, after), asked.device, asked.patience) as trainers:
         for seed in range(RACE_SEEDS):
             works: list[Work] = [(entrant.candidate, "race", seed) for entrant in racers(entrants)]
             entrants = _trained(confirmation, entrants, works, trainers, on_epoch)

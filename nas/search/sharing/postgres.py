@@ -181,7 +181,7 @@ class Database(Shared):
         return {lease for lease, _ in self.session.ask(_LEASES, [self._locks])} & set(leases)
 
     def hands_out(self) -> bool:
-        """See `Shared`."""
+        """Whether trainings are handed out beside the search (see `handing_out`)."""
         return any(lock == _HAND_OUT for lock, _ in self.session.ask(_LEASES, [self._locks]))
 
     @contextmanager

@@ -35,10 +35,6 @@ class Shared(ABC):
         """Whether nobody else leads the run, which nobody else can meanwhile."""
 
     @abstractmethod
-    def hands_out(self) -> bool:
-        """Whether trainings are handed out beside the search, for which workers stay."""
-
-    @abstractmethod
     def beat(self) -> None:
         """Says that we are at work, called at every step of a training. What is out of reach is told by what is done
         next, so that an epoch comes to its end."""
@@ -82,10 +78,6 @@ class Folder(Shared):
     def alone(self) -> AbstractContextManager[bool]:
         """Under a lock of the folder."""
         return self._folder.lock("run", wait=False)
-
-    def hands_out(self) -> bool:
-        """Never: `nas confirm` has processes of its own."""
-        return False
 
     def beat(self) -> None:
         """Nobody asks."""

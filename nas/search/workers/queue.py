@@ -17,6 +17,7 @@ from nas.machine.folders import WorkFolder, write_atomically, write_bytes_atomic
 from nas.machine.pulse import Pulse
 from nas.search.search import run_folder
 from nas.search.sharing.postgres import Database
+from nas.search.sharing.shared import Shared
 from nas.search.sharing.weights import SharedWeights, Store
 from nas.training.train import DivergenceError
 from nas.training.training import Metrics, Training, metrics_file, state_file, training_folder, weights_file
@@ -51,43 +52,47 @@ class Queue:
     """The trainings of one run."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
+
+    def is_open(self) -> bool:
+        """Whether somebody waits for what is handed out, for whom workers stay."""
+        return self.database.hands_out()
 
     def add(self, trainings: Mapping[str, Training]) -> None:
         """Hands out those that are not done, also what has failed before."""
         for name, training in trainings.items():
-            self._database.session.ask(
+            self.database.session.ask(
                 "INSERT INTO nas_trainings (run, name, settings, state) VALUES (%s, %s, %s, 'waiting') "
                 "ON CONFLICT (run, name) DO UPDATE SET settings = excluded.settings, state = 'waiting', deaths = 0, "
                 "metrics = '', failure = '' WHERE nas_trainings.state = 'failed' "
                 "OR nas_trainings.settings <> excluded.settings",
-                [self._database.run, name, json.dumps(replace(training, dataset="").to_json())],
+                [self.database.run, name, json.dumps(replace(training, dataset="").to_json())],
             )
 
     def standings(self) -> dict[str, Standing]:
         """How far each is, by name."""
-        rows = self._database.session.ask(
-            "SELECT name, state, metrics, failure FROM nas_trainings WHERE run = %s", [self._database.run]
+        rows = self.database.session.ask(
+            "SELECT name, state, metrics, failure FROM nas_trainings WHERE run = %s", [self.database.run]
         )
         return {name: Standing(state, metrics, failure) for name, state, metrics, failure in rows}
 
     def next(self) -> Queued | None:
         """A training that waits, or whose worker is gone, ours from now on. To be called when it is our turn."""
-        rows = self._database.session.ask(
+        rows = self.database.session.ask(
             "SELECT name, settings, state, lease, deaths FROM nas_trainings "
             "WHERE run = %s AND state IN ('waiting', 'running') ORDER BY name",
-            [self._database.run],
+            [self.database.run],
         )
-        alive = self._database.alive({lease for *_, lease, _ in rows if lease is not None})
+        alive = self.database.alive({lease for *_, lease, _ in rows if lease is not None})
         for name, settings, state, lease, deaths in rows:
             if state == "running" and lease in alive:
                 continue
             if deaths >= DEATHS:
                 self._set(name, "failed", failure=f"it killed its process {deaths} times within one epoch")
                 continue
-            self._database.session.ask(
+            self.database.session.ask(
                 "UPDATE nas_trainings SET state = 'running', lease = %s WHERE run = %s AND name = %s",
-                [self._database.lease, self._database.run, name],
+                [self.database.lease, self.database.run, name],
             )
             return Queued(name, Training.from_json(json.loads(settings)))
         return None
@@ -96,16 +101,16 @@ class Queue:
         """Notes that the process of that pulse died, if it was over a training."""
         for name in self.standings() if key.startswith(_KEY) else ():
             if key_of(name) == key:
-                self._database.session.ask(
+                self.database.session.ask(
                     "UPDATE nas_trainings SET deaths = deaths + 1 WHERE run = %s AND name = %s",
-                    [self._database.run, name],
+                    [self.database.run, name],
                 )
 
     def report(self, name: str, metrics: Metrics) -> None:
         """Notes an epoch."""
-        self._database.session.ask(
+        self.database.session.ask(
             "UPDATE nas_trainings SET metrics = %s, deaths = 0 WHERE run = %s AND name = %s",
-            [json.dumps(asdict(metrics)), self._database.run, name],
+            [json.dumps(asdict(metrics)), self.database.run, name],
         )
 
     def end(self, name: str, failure: str = "") -> None:
@@ -117,10 +122,15 @@ class Queue:
         self._set(name, "waiting")
 
     def _set(self, name: str, state: str, failure: str = "") -> None:
-        self._database.session.ask(
+        self.database.session.ask(
             "UPDATE nas_trainings SET state = %s, failure = %s, lease = NULL WHERE run = %s AND name = %s",
-            [state, failure, self._database.run, name],
+            [state, failure, self.database.run, name],
         )
+
+
+def queue_of(shared: Shared) -> Queue | None:
+    """The trainings that are handed out in the run; None where its machine is alone."""
+    return Queue(shared) if isinstance(shared, Database) else None
 
 
 def key_of(name: str) -> str:
@@ -161,7 +171,7 @@ class _LeftError(Exception):
 
 def train_queued(
     queued: Queued,
-    database: Database,
+    queue: Queue,
     folder: Path,
     device: torch.device,
     stopping: threading.Event,
@@ -170,7 +180,7 @@ def train_queued(
 ) -> None:
     """Trains it in a folder of this machine, from where any has left it, until it is done or we are to stop. Raises
     LostError, and what is the machine's fault, after which others go on with it."""
-    queue, (name, training) = Queue(database), queued
+    (name, training), database = queued, queue.database
     assert database.store is not None
     states, own = States(folder, database), training_folder(folder / f"{name}-{_settings(training)}")
     own.enter(training)

@@ -18,9 +18,8 @@ from nas.search.records import Record, RecordReader
 from nas.search.result.front import pareto_front, sweep_weights, write_front
 from nas.search.search import Search, worker_file
 from nas.search.sharing.open import open_shared
-from nas.search.sharing.postgres import Database
 from nas.search.studies import open_studies
-from nas.search.workers.queue import Queue
+from nas.search.workers.queue import queue_of
 from nas.search.workers.snapshot import Ending, Snapshot, View
 from nas.space.space import Space
 
@@ -199,7 +198,8 @@ class Supervisor:
 
     def _is_over(self, snapshot: Snapshot) -> bool:
         """Whether workers have nothing to do, neither for the search nor beside it."""
-        return snapshot.is_complete and (self.leads or not self._shared.hands_out())
+        queue = queue_of(self._shared)
+        return snapshot.is_complete and (self.leads or queue is None or not queue.is_open())
 
     def _write(self, records: Sequence[Record]) -> None:
         started = time.monotonic()
@@ -243,8 +243,8 @@ class Supervisor:
         pulse = Pulse(worker_file(self.folder, slot, "pulse"))
         if place := pulse.read():
             note_death(self._studies, *place)
-            if isinstance(self._shared, Database):
-                Queue(self._shared).note_death(place[0])
+            if queue := queue_of(self._shared):
+                queue.note_death(place[0])
         pulse.clear()
         log = worker_file(self.folder, slot, "log")
         said = last_line(log, otherwise="it said nothing")

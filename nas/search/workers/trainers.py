@@ -18,15 +18,13 @@ from nas.search.workers.queue import Queue, finished
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
 
-PATIENCE = 600.0
-"""Seconds for which storage and files may be out of reach."""
 
-
-def trainers_of(folder: WorkFolder[Search], workers: int, device: str) -> "Trainers | SharedTrainers":
-    """Those of a run, of which so many processes are of this machine. Raises UserError where that leaves nobody."""
+def trainers_of(folder: WorkFolder[Search], workers: int, device: str, patience: float) -> "Trainers | SharedTrainers":
+    """Those of a run, of which so many processes are of this machine; storage and files may be out of reach for so many
+    seconds. Raises UserError where that leaves nobody."""
     address = read_address(folder)
     if address is not None and address.files is not None:
-        return SharedTrainers(address, folder, workers, device)
+        return SharedTrainers(address, folder, workers, device, patience)
     if workers == 0:
         raise UserError("workers 0 is for a run with --storage and --files, for which other machines train")
     return Trainers(workers, device)
@@ -36,8 +34,11 @@ class SharedTrainers:
     """Hands trainings out to the machines of a run, of which this is one, with so many processes. The same calls as
     `Trainers`. Where a teacher teaches, who lies in a folder of this machine, this machine trains alone."""
 
-    def __init__(self, address: Address, folder: WorkFolder[Search], workers: int, device: str) -> None:
+    def __init__(
+        self, address: Address, folder: WorkFolder[Search], workers: int, device: str, patience: float
+    ) -> None:
         self._address, self._folder, self._workers, self._device = address, folder, workers, device
+        self._patience = patience
         self._connected = ExitStack()
         self._own: subprocess.Popen[bytes] | None = None
 
@@ -80,7 +81,7 @@ class SharedTrainers:
                 lost_at = 0.0
             except LostError:
                 lost_at = lost_at or time.monotonic()
-                if time.monotonic() - lost_at > PATIENCE:
+                if time.monotonic() - lost_at > self._patience:
                     raise
             time.sleep(self._database.polls if waiting else 0)
         return failures
@@ -116,7 +117,7 @@ class SharedTrainers:
             raise UserError(last_line(log, otherwise=f"the processes of this machine ended with {code}; see {log}"))
         if self._workers and (self._own is None or code is not None):
             options = ["--workers", str(self._workers), "--device", self._device]
-            options += ["--dataset", self._folder.read().dataset]
+            options += ["--dataset", self._folder.read().dataset, "--patience", f"{self._patience}s"]
             with open(log, "ab") as file:
                 self._own = subprocess.Popen(
                     [sys.executable, "-m", "nas.cli", "worker", str(self._address), *options],

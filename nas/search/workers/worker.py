@@ -41,10 +41,9 @@ from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import Search, run_folder, worker_file
 from nas.search.sharing.open import open_shared
-from nas.search.sharing.postgres import Database
 from nas.search.studies import load_data_of, open_studies, space_of
 from nas.search.workers.claims import Claimed, Claims, fail
-from nas.search.workers.queue import Queue, Queued, train_queued
+from nas.search.workers.queue import Queued, queue_of, train_queued
 from nas.search.workers.refused import RefusedLog
 from nas.seeds import derive_seed
 from nas.stopping.rules import RULES
@@ -98,16 +97,16 @@ class Worker:
 
     def _train_queued(self) -> "Literal['settled', 'wait', 'nothing']":
         """Trains what is handed out beside the search, if anything is."""
-        shared = self.claims.shared
-        if not isinstance(shared, Database) or not shared.hands_out():
+        queue = queue_of(self.claims.shared)
+        if queue is None or not queue.is_open():
             return "nothing"
-        with shared.claiming():
-            queued = Queue(shared).next()
+        with self.claims.shared.claiming():
+            queued = queue.next()
         if queued is None:
             return "wait"
         here = Queued(queued.name, replace(queued.training, dataset=self.claims.search.dataset))
         place, device = self.folder.path / "trainings", self.data.mean.device
-        train_queued(here, shared, place, device, self.stopping, self.load, self.claims.pulse)
+        train_queued(here, queue, place, device, self.stopping, self.load, self.claims.pulse)
         return "settled"
 
     def _first_judged(self, trial: Trial, reported: Iterable[int]) -> float:
