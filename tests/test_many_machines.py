@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import searching
 from postgres import Server, free_port, program, server
@@ -62,13 +63,9 @@ def joining(database: Server, run: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", "nas.cli", "worker", database.url, "--run", run, "--device", "cpu", *flags]
 
 
-CONFIRM = [
-    sys.executable,
-    "-m",
-    "nas.cli",
-    "confirm",
-    *["--epochs", "4", "--seeds", "2", "--top", "2", "--device", "cpu"],
-]
+NAS = [sys.executable, "-m", "nas.cli"]
+CONFIRM = [*NAS, "confirm", "--device", "cpu"]
+CONFIRM += ["--epochs", "4", "--seeds", "2", "--top", "2"]
 
 
 @pytest.fixture(params=["s3", pytest.param("folder", marks=pytest.mark.slow)])
@@ -215,6 +212,49 @@ def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, 
     ours, theirs = (json.loads((folder / "confirmed.json").read_text()) for folder in (run, copy))
     assert ours["networks"] == theirs["networks"]
     assert ours["test_reads"] == 1
+
+
+@pytest.mark.slow
+def test_a_table_is_trained_by_whoever_works_for_the_run(tmp_path: Path, database: Server) -> None:
+    run = tmp_path / "lends"
+    done = searching.run(
+        shared(tmp_path, database, run, "--strategies", "random", "--workers", "1", trials=1, epochs=1)
+    )
+    assert done.returncode == 0, done.stderr
+    models = ["plain width1=4", "plain width1=6"]
+    asked = [*NAS, "table", *models, "--epochs", "2", "--seeds", "2", "--test", "--device", "cpu", "--json"]
+    command = [*asked, "--on", f"{database.url}#lends", "--workers", "0", "--out", str(tmp_path / "lent")]
+    asks = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE run = 'lends'") == "4")
+    comes = searching.run(joining(database, "lends", "--workers", "1"))
+    assert (comes.returncode, comes.stderr.splitlines()[-1]) == (0, "nothing is left to do")
+    lent, said = asks.communicate(timeout=60)
+    assert asks.returncode == 0, said
+    dataset = run_folder(run).read().dataset
+    alone = searching.run([*asked, "--dataset", dataset, "--workers", "2", "--out", str(tmp_path / "alone")])
+    assert alone.returncode == 0, alone.stderr
+    ours, theirs = (without_seconds(json.loads(text)) for text in (lent, alone.stdout))
+    assert ours == theirs
+
+    local = tmp_path / "local"
+    assert searching.run(searching.command(tmp_path, local, "--workers", "1", trials=1, epochs=1)).returncode == 0
+    np.savez(tmp_path / "other.npz", x_train=np.zeros((40, 8, 8), np.uint8), y_train=np.arange(40) % 2)
+    for flags, told in (
+        (["--workers", "0", "--dataset", dataset], "leaves nobody to train"),
+        (["--on", str(local)], "is a run of one machine"),
+        (["--on", str(run), "--dataset", str(tmp_path / "other.npz")], "is not the data set of"),
+    ):
+        refused = searching.run([*NAS, "table", *models, "--epochs", "1", *flags, "--out", str(tmp_path / "refused")])
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+        assert told in refused.stderr
+        assert not (tmp_path / "refused").exists()
+
+
+def without_seconds(values: Any) -> Any:
+    """JSON values of a table without what is measured by the clock."""
+    if isinstance(values, dict):
+        return {name: without_seconds(value) for name, value in values.items() if "seconds" not in name}
+    return [without_seconds(value) for value in values] if isinstance(values, list) else values
 
 
 def test_the_job_of_kubernetes_asks_for_what_there_is() -> None:

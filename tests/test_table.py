@@ -400,7 +400,7 @@ def test_steps_that_cannot_be_trained_are_refused_in_one_line(
         ("mixed nowhere", "no model or space is named 'nowhere': `nas models` lists the models; spaces are "),
         ("mixed --recipe s3", "augmentation 'randaugment' needs images of 3 channels but these have 1; leave it out"),
         ("mixed --seeds 0", "seeds must be at least 1 but got 0"),
-        ("mixed --workers 0", "workers must be at least 1 but got 0"),
+        ("mixed --workers 0", "--workers 0 leaves nobody to train"),
         ("mixed --html nowhere/a.html", "nowhere/a.html cannot be written: there is no folder nowhere; give --html an"),
         ("mixed --html .", ". cannot be written: it is a folder; give --html another file"),
         (

@@ -152,8 +152,28 @@ class TableOptions(TrainingOptions):
         "train the steps of a .toml file, each with the changes so far", default=None, metavar="FILE"
     )
     seeds: int = option("trainings a line, of different seeds", default=1, least=1)
-    workers: int | None = option("training processes", default=None, unset="GPUs, or cores", least=1)
+    on: str | Path | None = option(
+        "run with --storage, by folder or address, whose machines train; its data set is that of the trainings",
+        default=None,
+        metavar="RUN",
+        repeats=False,
+    )
+    workers: int | None = option(
+        "training processes of this machine; 0 where others are enough (--on)",
+        default=None,
+        unset="GPUs, or cores",
+        least=0,
+        repeats=False,
+    )
+    patience: float = patience_option()
     out: str | Path = option("folder of the trainings", default="trained", metavar="DIR")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.workers == 0 and self.on is None:
+            raise UserError(
+                "--workers 0 leaves nobody to train; give a worker, or --on RUN, whose machines do"
+            )
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,13 @@ from nas.results.networks import is_stored
 from nas.results.options import TableOptions
 from nas.results.trainings import OnEpoch, decided, load, test, with_data
 from nas.results.words import with_spread
+from nas.search.search import Search, run_folder
+from nas.search.sharing.address import read_address
+from nas.search.sharing.mirror import at_hand
+from nas.search.workers.trainers import trainers_of
 from nas.space.models import MODELS
 from nas.training.distillation.teacher import teachers_in_words
-from nas.training.several import train_all
+from nas.training.several import Trainers
 from nas.training.training import Metrics, Training, is_finished, read_metrics, training_folder
 
 
@@ -109,7 +113,9 @@ def check_asked(asked: TableOptions, models: Sequence[str]) -> None:
 
 def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | None) -> list[Line]:
     check_asked(asked, models)
-    groups = _begun(with_data(asked, models), models)
+    lent = None if asked.on is None else _lent(asked.on)
+    asked = with_data(asked, models)
+    groups = _begun(asked if lent is None else _on_its_data(asked, lent.read()), models)
     labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
@@ -117,8 +123,10 @@ def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | Non
             on_epoch(labels[folder.path], metrics, folder.read().recipe.all_epochs)
 
     every = [folder for _, folders in groups for folder in folders]
-    workers = asked.workers or default_workers(asked.device)
-    failures = train_all(every, workers=workers, device=asked.device, on_epoch=show)
+    workers = min(default_workers(asked.device) if asked.workers is None else asked.workers, len(every))
+    own = trainers_of(lent, workers, asked.device, asked.patience) if lent else Trainers(workers, asked.device)
+    with own as trainers:
+        failures = trainers.train(every, show)
     if asked.test:
         test([folder for folder in every if folder.path not in failures], asked.device)
     return [
@@ -131,6 +139,23 @@ def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | Non
         )
         for entry, folders in groups
     ]
+
+
+def _lent(run: str | Path) -> WorkFolder[Search]:
+    """The run whose machines train. Raises UserError where it has none but one."""
+    folder = run_folder(at_hand(run))
+    if read_address(folder) is None:
+        raise UserError(f"{run} is a run of one machine; --on takes one with --storage, or leave it out")
+    return folder
+
+
+def _on_its_data(asked: TableOptions, search: Search) -> TableOptions:
+    """The options with the data set of a run, which its machines have. Raises UserError where another is asked for."""
+    asked = replace(asked, dataset=asked.dataset or search.dataset)
+    as_there = replace(asked, image_size=search.image_size, images=None)
+    if load(as_there, asked.seed).checksum != search.data_checksum:
+        raise UserError(f"{asked.dataset} is not the data set of {asked.on}, which its machines have; leave out one")
+    return asked
 
 
 def _begun(asked: TableOptions, models: Sequence[str]) -> list[tuple[Entry, list[WorkFolder[Training]]]]:

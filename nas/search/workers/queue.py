@@ -31,7 +31,7 @@ _KEY = "queue/"
 
 
 class Queued(NamedTuple):
-    """A training by the name of its folder."""
+    """A training by its name (see `name_of`)."""
 
     name: str
     training: Training
@@ -64,8 +64,7 @@ class Queue:
             self.database.session.ask(
                 "INSERT INTO nas_trainings (run, name, settings, state) VALUES (%s, %s, %s, 'waiting') "
                 "ON CONFLICT (run, name) DO UPDATE SET settings = excluded.settings, state = 'waiting', deaths = 0, "
-                "metrics = '', failure = '' WHERE nas_trainings.state = 'failed' "
-                "OR nas_trainings.settings <> excluded.settings",
+                "metrics = '', failure = '' WHERE nas_trainings.state = 'failed'",
                 [self.database.run, name, json.dumps(replace(training, dataset="").to_json())],
             )
 
@@ -155,14 +154,16 @@ class States(SharedWeights):
         return f"trainings/{name}/state.pt"
 
 
-def weights_name(name: str, training: Training) -> str:
+def name_of(folder: WorkFolder[Training]) -> str:
+    """What the training of a folder is called in the run: commands that call others of other settings by the same name
+    do not meet, wherever their data lie."""
+    settings = json.dumps(replace(folder.read(), dataset="").to_json())
+    return f"{folder.path.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+
+
+def weights_name(name: str) -> str:
     """Under which the trained weights lie among the files of a run."""
-    return f"trainings/{name}-{_settings(training)}/weights.pt"
-
-
-def _settings(training: Training) -> str:
-    """Tells trainings of other settings apart, wherever their data lie."""
-    return hashlib.sha256(json.dumps(replace(training, dataset="").to_json()).encode()).hexdigest()[:16]
+    return f"trainings/{name}/weights.pt"
 
 
 class _LeftError(Exception):
@@ -182,12 +183,12 @@ def train_queued(
     LostError, and what is the machine's fault, after which others go on with it."""
     (name, training), database = queued, queue.database
     assert database.store is not None
-    states, own = States(folder, database), training_folder(folder / f"{name}-{_settings(training)}")
+    states, own = States(folder, database), training_folder(folder / name)
     own.enter(training)
 
     def on_epoch(metrics: Metrics) -> None:
         leaves = stopping.is_set() and len(metrics.epochs) < training.recipe.all_epochs
-        states.keep(own.path.name, last=leaves)
+        states.keep(name, last=leaves)
         queue.report(name, metrics)
         if leaves:
             raise _LeftError
@@ -197,9 +198,9 @@ def train_queued(
         database.beat()
 
     with _given_back(queue, name, pulse):
-        states.fetch(own.path.name)
+        states.fetch(name)
         metrics = run_training(own, device, on_epoch, load, on_step)
-        database.store.put(weights_name(name, training), weights_file(own).read_bytes())
+        database.store.put(weights_name(name), weights_file(own).read_bytes())
         queue.report(name, metrics)
         queue.end(name)
 
@@ -228,7 +229,7 @@ def _given_back(queue: Queue, name: str, pulse: Pulse) -> Iterator[None]:
 
 def finished(folder: WorkFolder[Training], store: Store, standing: Standing) -> None:
     """Brings what a training came to into its folder. Raises LostError."""
-    weights = store.get(weights_name(folder.path.name, folder.read()))
+    weights = store.get(weights_name(name_of(folder)))
     if weights is None:
         raise LostError(f"the files of the run lack the weights of {folder.path.name}")
     write_bytes_atomically(weights_file(folder), weights)

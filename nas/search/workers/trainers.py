@@ -1,4 +1,6 @@
-"""Who trains for `nas confirm`: processes of this machine, or, for a run on many machines, whoever works for it."""
+"""Who trains for `nas confirm` and `nas table`: processes of this machine, or, for a run on many machines, whoever
+works for it.
+"""
 
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from nas.machine.pool import last_line
 from nas.search.search import Search
 from nas.search.sharing.address import Address, read_address
 from nas.search.sharing.postgres import Database
-from nas.search.workers.queue import Queue, finished
+from nas.search.workers.queue import Queue, finished, name_of
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
 
@@ -61,7 +63,7 @@ class SharedTrainers:
     def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
         """As `Trainers.train`. Raises LostError where storage or files stay out of reach, UserError where the processes
         of this machine cannot do it."""
-        waiting = {folder.path.name: folder for folder in folders if not is_finished(folder)}
+        waiting = {name_of(folder): folder for folder in folders if not is_finished(folder)}
         taught = [folder for folder in waiting.values() if folder.read().teacher is not None]
         failures: dict[Path, Failure] = {}
         if taught:

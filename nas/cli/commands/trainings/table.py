@@ -34,7 +34,8 @@ def run(flags: argparse.Namespace) -> int:
     if models or asked.ladder or not asked.models:
         check_asked(asked, models)
         asked = with_data(asked, models)
-        asked = replace(asked, dataset=default_dataset(asked.dataset, console))
+        if asked.on is None:  # else those of the run
+            asked = replace(asked, dataset=default_dataset(asked.dataset, console))
     lines = table(asked, saying_epochs(console))
     console.print(contest_table(lines))
     for line in failure_lines(lines):
