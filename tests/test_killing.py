@@ -9,6 +9,9 @@ import pytest
 import searching
 from processes import children, kill
 
+from nas.machine import pulse
+from nas.machine.pulse import KernelKills, fatal
+
 
 def journal_size(out: Path) -> int:
     journal = out / "journal.log"
@@ -69,7 +72,7 @@ def test_killing_one_of_two_workers_again_and_again_loses_nothing(kills: int, tr
 
 
 def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_goes_on(tmp_path: Path) -> None:
-    suicidal = "import os, signal, sys\n            'worker' in sys.argv[0] and os.kill(os.getpid(), signal.SIGKILL)"
+    suicidal = "import os, sys\n            'worker' in sys.argv[0] and os.abort()"
     head = f'        if self.kind == "conv" and self.width == 9 and self.blocks == 2:\n            {suicidal}\n'
     searching.write_space(tmp_path, searching.SPACE.replace("        body =", head + "        body ="))
     done = searching.run_cli(searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=2, epochs=1))
@@ -77,3 +80,30 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_
     content = searching.result(tmp_path / "out")
     assert [content["counts"][what] for what in ("proposed", "failed", "trained")] == [2, 1, 1]
     assert content["failures"] == {"it killed its worker 3 times, last in epoch 0 at step 0": 1}
+
+
+def test_kills_from_outside_are_forgiven_more_often_than_what_a_network_does() -> None:
+    assert fatal(["2 5"] * 2) is None
+    assert fatal(["2 5"] * 3) == "it killed its worker 3 times, last in epoch 2 at step 5"
+    assert fatal([f"2 {step}" for step in range(9)]) is None
+    assert fatal([f"2 {step}" for step in range(10)]) is not None
+    assert fatal(["0 0 killed"] * 9) is None
+    assert fatal(["0 0 killed"] * 10) == "it killed its worker 10 times, last in epoch 0 at step 0"
+    assert fatal([f"2 {step} killed" for step in range(29)]) is None
+    assert fatal([f"2 {step} killed" for step in range(30)]) is not None
+    assert fatal(["2 5 killed", "2 5 killed", "2 5"]) is not None, "the last was no kill: at one step the third death"
+
+
+def test_a_kill_is_from_outside_unless_the_kernel_has_killed_for_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = tmp_path / "vmstat"
+    monkeypatch.setattr(pulse, "_KERNEL", counted)
+    assert not KernelKills().is_from_outside(-9), "nothing is known: as if it were the network's"
+    counted.write_text("pgfault 5\noom_kill 3\nswap_ra 0\n")
+    kernel = KernelKills()
+    assert kernel.is_from_outside(-9)
+    assert not kernel.is_from_outside(-11)
+    counted.write_text("oom_kill 4")
+    assert not kernel.is_from_outside(-9)
+    assert kernel.is_from_outside(-9)

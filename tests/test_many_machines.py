@@ -238,7 +238,8 @@ def test_a_table_is_trained_by_whoever_works_for_the_run(tmp_path: Path, databas
 
     local = tmp_path / "local"
     assert searching.run(searching.command(tmp_path, local, "--workers", "1", trials=1, epochs=1)).returncode == 0
-    np.savez(tmp_path / "other.npz", x_train=np.zeros((40, 8, 8), np.uint8), y_train=np.arange(40) % 2)
+    images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "other.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     for flags, told in (
         (["--workers", "0", "--dataset", dataset], "leaves nobody to train"),
         (["--on", str(local)], "is a run of one machine"),

@@ -171,9 +171,7 @@ class TableOptions(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.workers == 0 and self.on is None:
-            raise UserError(
-                "--workers 0 leaves nobody to train; give a worker, or --on RUN, whose machines do"
-            )
+            raise UserError("--workers 0 leaves nobody to train; give a worker, or --on RUN, whose machines do")
 
 
 @dataclass(frozen=True)

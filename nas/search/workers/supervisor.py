@@ -11,7 +11,7 @@ from functools import cached_property
 from nas.errors import EXIT_LOST, EXIT_WRONG_USE, LostError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
-from nas.machine.pulse import Pulse
+from nas.machine.pulse import KILLED, KernelKills, Pulse
 from nas.search.journal import note_death
 from nas.search.judging.forecasts import Forecaster
 from nas.search.records import Record, RecordReader
@@ -70,6 +70,7 @@ class Supervisor:
     """How often the workers of a slot died in a row, while the search had come no further than so many epochs."""
     _losses: dict[int, tuple[float, float]] = field(default_factory=dict)
     """Since when the workers of a slot have been out of reach of the others, and when that was last seen."""
+    _kernel: KernelKills = field(default_factory=KernelKills)
     _stopping: Ending | None = None
     _write_again: float = 0.0
     """When pareto.json may be written again."""
@@ -242,9 +243,10 @@ class Supervisor:
         """Raises UserError where the worker could not carry out the search, RunError after too many deaths in a row."""
         pulse = Pulse(worker_file(self.folder, slot, "pulse"))
         if place := pulse.read():
-            note_death(self._studies, *place)
+            trial, where = place
+            note_death(self._studies, trial, f"{where} {KILLED}" if self._kernel.is_from_outside(code) else where)
             if queue := queue_of(self._shared):
-                queue.note_death(place[0])
+                queue.note_death(trial)
         pulse.clear()
         log = worker_file(self.folder, slot, "log")
         said = last_line(log, otherwise="it said nothing")
