@@ -165,6 +165,17 @@ def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> N
     assert Judge(LONG, [*records, twin]).to_resume([*records, twin], nothing_new=True)[0] is None, "somebody trains it"
 
 
+def test_a_small_network_of_good_chance_is_not_forgotten_among_many_better_ones_without() -> None:
+    small, large = trained(4, 0.3), trained(16, 0.95, number=1)
+    hopeless = [
+        replace(trained(16, 0.6, epochs=3, number=n), network=f"{n:016x}", predictions=(Predicted(3, 0.6, 0.01, 0.0),))
+        for n in range(2, 300)
+    ]
+    promising = replace(trained(8, 0.5, epochs=3, number=300), predictions=(Predicted(3, 0.5, 0.1, 0.4),))
+    records = [small, large, *hopeless, promising]
+    assert Judge(LONG, records).to_resume(records, nothing_new=True)[0] == promising
+
+
 def test_of_equal_chances_one_that_may_go_on_is_taken() -> None:
     """Halving, three tied at the top of a rung and one below."""
     search = replace(LONG, stop="halving")

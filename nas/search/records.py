@@ -87,6 +87,11 @@ class Record:
         return self.accuracy if self.predicted is None else self.predicted
 
     @property
+    def last_chance(self) -> float:
+        """The chance by which its training was last judged; 1 before it was."""
+        return self.predictions[-1].chance if self.predictions else 1.0
+
+    @property
     def accuracy(self) -> float:
         """Validation accuracy after the last epoch so far; 0 before the first."""
         return self.accuracies[-1] if self.accuracies else 0.0

@@ -25,7 +25,8 @@ RECONSIDERED = 0.2
 networks on the digits it fell from 0.5 half-way to 0.02 shortly before the end (n = 1): between the two."""
 
 RECONSIDERED_AT_ONCE = 100
-"""Stopped trainings, those predicted best, that are judged anew at a look."""
+"""Stopped trainings that are judged anew at a look: those with the best chance when they were last judged, of small
+networks and of large ones."""
 
 TAUGHT = 300
 """Trainings, the latest, that teach what curves look like: more take longer to learn from at every look, and tell
@@ -112,7 +113,7 @@ class Judge:
         """The stopped trainings that the rule may take up again, and what it says of them now."""
         frozen = _frozen(records) if self.rule.resumes else []
         if len(frozen) > RECONSIDERED_AT_ONCE:
-            hopeful = sorted(frozen, key=lambda record: -record.value)[:RECONSIDERED_AT_ONCE]
+            hopeful = sorted(frozen, key=lambda record: -record.last_chance)[:RECONSIDERED_AT_ONCE]
             kept = {id(record) for record in hopeful}
             frozen = [record for record in frozen if id(record) in kept]
         new = [record for record in frozen if id(record) not in self._predicted]
