@@ -153,12 +153,12 @@ def test_a_program_that_computes_something_else_is_noticed(tmp_path: Path) -> No
 
 
 def test_a_layer_whose_sums_do_not_fit_is_refused() -> None:
-    network = Sequence((Flatten(), Linear(300 * 300, 2)))
-    card = card_of((1, 300, 300), 2)
+    network = Sequence((Flatten(), Linear(430 * 430, 2)))
+    card = card_of((1, 430, 430), 2)
     module = to_module(network)
     for weight in module.parameters():
         weight.data.fill_(1.0)
-    sample = Sample(pixels((1, 300, 300), 4), Split(pixels((1, 300, 300), 1)[:0], np.zeros(0, np.int64)))
+    sample = Sample(pixels((1, 430, 430), 4), Split(pixels((1, 430, 430), 1)[:0], np.zeros(0, np.int64)))
     found = quantised_network(network, module.state_dict(), card.preprocessing, sample, 20)
     with pytest.raises(CannotQuantiseError, match="do not fit the 32 bits"):
         c_sources(found, card, 1)

@@ -19,8 +19,9 @@ from nas.network.modules.parts import signs
 NORM_EPSILON = 1e-5
 """That of torch's batch norms."""
 
-LEVELS = 127
-"""Weights in int8 lie from -127 to 127."""
+LEVELS = 64
+"""Weights in int8 lie from -64 to 64: processors without dot products of int8 (VNNI) add two products in 16 bits, which
+larger weights overflow."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -150,7 +151,7 @@ def _folds(operation: Operation, after: Operation, readers: Mapping[int, int]) -
 def _rounded(
     weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Each output channel's weights as whole multiples of a 127th of its largest."""
+    """Each output channel's weights as whole multiples of a 64th of its largest."""
     step = np.abs(weight).max((1, 2, 3), keepdims=True) / LEVELS
     step[step == 0] = 1
     return np.rint(weight / step) * step, bias

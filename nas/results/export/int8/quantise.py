@@ -44,6 +44,7 @@ def quantised(operations: Sequence[Operation], shapes: Sequence[Shape], images: 
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                reduce_range=True,
                 per_channel=True,
                 op_types_to_quantize=list(QUANTISED),
                 nodes_to_exclude=not_quantised(operations),
