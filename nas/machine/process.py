@@ -81,6 +81,12 @@ def patience_option() -> float:
     return found
 
 
+def workers_option(told: str) -> int | None:
+    """The option that says how many processes of this machine train, where others may do so too."""
+    found: int | None = option(told, default=None, unset="GPUs, or cores", least=0, repeats=False)
+    return found
+
+
 def started() -> float:
     """When this process was started, in seconds of the epoch of Unix."""
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # field 22, after the name

@@ -8,7 +8,7 @@ from typing import Any
 from nas.data.options import DataOptions
 from nas.errors import UserError
 from nas.machine.options import check, option, text, tidy
-from nas.machine.process import check_device, patience_option
+from nas.machine.process import check_device, patience_option, workers_option
 from nas.space.budget import parse_count, parse_counts
 from nas.training.recipe import Recipe, changed, parse_changes
 from nas.training.recipes import named_recipe
@@ -158,13 +158,7 @@ class TableOptions(TrainingOptions):
         metavar="RUN",
         repeats=False,
     )
-    workers: int | None = option(
-        "training processes of this machine; 0 where others are enough (--on)",
-        default=None,
-        unset="GPUs, or cores",
-        least=0,
-        repeats=False,
-    )
+    workers: int | None = workers_option("training processes of this machine; 0 where others are enough (--on)")
     patience: float = patience_option()
     out: str | Path = option("folder of the trainings", default="trained", metavar="DIR")
 
@@ -205,12 +199,8 @@ class ConfirmOptions(RecipeOptions):
         default=None,
         metavar="DIR|N",
     )
-    workers: int | None = option(
-        "training processes of this machine; 0 where others are enough, of a run with --storage",
-        default=None,
-        unset="GPUs, or cores",
-        least=0,
-        repeats=False,
+    workers: int | None = workers_option(
+        "training processes of this machine; 0 where others are enough, of a run with --storage"
     )
     patience: float = patience_option()
 

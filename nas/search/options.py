@@ -9,7 +9,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.data.options import DataOptions
 from nas.errors import BudgetError, UserError
 from nas.machine.options import check, option, tidy
-from nas.machine.process import check_device, parse_seconds, patience_option
+from nas.machine.process import check_device, parse_seconds, patience_option, workers_option
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget, CapOptions, implied_parameters, parse_caps, parse_counts, written_caps
 from nas.space.space import Architecture
@@ -94,12 +94,8 @@ class SearchOptions(CapOptions, DataOptions):
         default=None,
         unset="if strategies are compared",
     )
-    workers: int | None = option(
-        "training processes on this machine; 0 where those of others are enough (--storage)",
-        default=None,
-        unset="GPUs, or cores",
-        least=0,
-        repeats=False,
+    workers: int | None = workers_option(
+        "training processes on this machine; 0 where those of others are enough (--storage)"
     )
     storage: str | None = option(
         "database in which machines meet, postgresql://USER@HOST/DATABASE; others join by `nas worker`",

@@ -44,7 +44,8 @@ class Judge:
         self.search, self._forecast = search, forecast
         self.rule = RULES[search.stop](search.epochs, search.threshold)
         self._standings = Standings(search.studies)
-        self._known: list[Record] | None = None
+        self._known: list[Record] = []
+        self._learn()
         self.look(records, forecast)
 
     def look(self, records: Iterable[Record], forecast: Forecast = no_forecast) -> None:
@@ -62,7 +63,7 @@ class Judge:
         self._predicted: dict[int, tuple[Record, Prediction]] = {}
         self._by_loss: dict[tuple[float, float], Extrapolator] = {}
         self._falling: list[Curve] | None = None
-        self._extrapolator = Extrapolator(self._told(self._known or ()), self.search.epochs)
+        self._extrapolator = Extrapolator(self._told(self._known), self.search.epochs)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
@@ -81,7 +82,7 @@ class Judge:
         """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
         are cut (see `robust_range`)."""
         if self._falling is None:
-            self._falling = [known.curve_of(known.curve, by_loss=True) for known in self._known or ()]
+            self._falling = [known.curve_of(known.curve, by_loss=True) for known in self._known]
         own = record.curve_of(rows, by_loss=True)
         low, high = robust_range([value for each in (own, *self._falling) for value in each.values])
         if (low, high) not in self._by_loss:

@@ -26,7 +26,7 @@ class Standings:
         self._latest: list[tuple[int, int, int, str]] = []
         self._sizes: dict[str, list[Size]] = {}
         self._best: dict[str, tuple[list[int], list[str]]] = {}
-        self.furthest: dict[Key, Record] = {}
+        self._furthest: dict[Key, Record] = {}
 
     def update(self, records: Iterable[Record]) -> None:
         """Takes in the records as they are now: those that are no longer the same count anew."""
@@ -56,23 +56,23 @@ class Standings:
         """The best network of the strategy that was measured with at most as many parameters."""
         sizes, networks = self._best_of(strategy)
         place = bisect_right(sizes, parameters)
-        return self.furthest[strategy, networks[place - 1]] if place else None
+        return self._furthest[strategy, networks[place - 1]] if place else None
 
     def within(self, strategy: str, parameters: int) -> list[Record]:
         """The networks of the strategy with at most as many parameters, the smallest first."""
         sizes = self._sizes.get(strategy, [])
         small = sizes[: bisect_right(sizes, parameters, key=lambda size: size[0])]
-        return [self.furthest[strategy, network] for _, network in small]
+        return [self._furthest[strategy, network] for _, network in small]
 
     def _settle(self, strategy: str, network: str) -> None:
         """Which training of the network counts now that others have ended or go on."""
-        before, ended = self.furthest.pop((strategy, network), None), self._ended[strategy, network]
+        before, ended = self._furthest.pop((strategy, network), None), self._ended[strategy, network]
         now = max(ended.values(), key=self._length, default=None)
         sizes = self._sizes.setdefault(strategy, [])
         if before is not None and now is None:
             del sizes[bisect_left(sizes, (before.parameters, network))]
         if now is not None:
-            self.furthest[strategy, network] = now
+            self._furthest[strategy, network] = now
             if before is None:
                 insort(sizes, (now.parameters, network))
         if (before and before.is_measured) or (now and now.is_measured):
@@ -84,7 +84,7 @@ class Standings:
         before = self._longest.pop(network, None)
         if before is not None:
             del self._latest[bisect_left(self._latest, self._told(before))]
-        known = [self.furthest[strategy, network] for strategy in self._strategies[network]]
+        known = [self._furthest[strategy, network] for strategy in self._strategies[network]]
         if known:
             self._longest[network] = now = max(known, key=self._length)
             insort(self._latest, self._told(now))
@@ -94,7 +94,7 @@ class Standings:
         if strategy not in self._best:
             sizes, networks, most = list[int](), list[str](), -math.inf
             for parameters, network in self._sizes.get(strategy, []):
-                record = self.furthest[strategy, network]
+                record = self._furthest[strategy, network]
                 if record.is_measured and record.accuracy > most:
                     most = record.accuracy
                     sizes.append(parameters)
