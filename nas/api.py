@@ -29,6 +29,7 @@ from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, Ta
 from nas.results.scaling import warm_starts
 from nas.results.table import table as _table
 from nas.results.trainings import train as _train
+from nas.search.growth import enter
 from nas.search.judging.choice import chosen_rule
 from nas.search.options import SearchOptions, WorkerOptions
 from nas.search.records import common_failure, read_run
@@ -40,7 +41,7 @@ from nas.search.sharing.join import adopt, joined, publish
 from nas.search.sharing.mirror import at_hand
 from nas.search.sharing.postgres import leading
 from nas.search.strategies import STRATEGIES
-from nas.search.studies import enter, feasible_baselines, open_studies, space_of
+from nas.search.studies import feasible_baselines, open_studies, space_of
 from nas.search.workers.snapshot import Ending, View
 from nas.search.workers.supervisor import Supervisor
 from nas.space.draw import check_satisfiable

@@ -38,7 +38,8 @@ WIDE = {"width": 8, "kernel": 5, "gate": True}
 
 def course(strategy: str, seed: int, *best: float, epochs: int = 2, seconds: float = 3.0) -> Course:
     counts = range(1, len(best) + 1)
-    return Course(strategy, 100, seed, best, tuple(epochs * n for n in counts), tuple(seconds * n for n in counts))
+    spent = tuple(epochs * n for n in counts), tuple(seconds * n for n in counts)
+    return Course(strategy, 100, seed, best, tuple(counts), *spent)
 
 
 def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failures() -> None:
@@ -53,8 +54,8 @@ def test_a_course_keeps_the_best_so_far_and_charges_replays_and_epochs_of_failur
         ],
     )
     assert found == [
-        Course("tpe", 10_000, 0, (0.3, 0.3, 0.5), (2, 2, 4), (1.5, 1.5, 3.0)),
-        Course("random", 10_000, 0, (0.3,), (2,), (1.5,)),
+        Course("tpe", 10_000, 0, (0.3, 0.3, 0.5), (1, 2, 3), (2, 2, 4), (1.5, 1.5, 3.0)),
+        Course("random", 10_000, 0, (0.3,), (1,), (2,), (1.5,)),
     ]
 
 
@@ -234,6 +235,9 @@ def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_
     later = trial(0, 0.9, latest=3, resumed=1, first_epochs=2)
     stopped = replace(trial(2, 0.5, epochs=1), state="stopped", stopped=1, predicted=0.95)
     (course,) = courses(replace(PLAN, budgets=(10_000,), strategies=("tpe",)), [later, trial(1, 0.4), stopped])
-    assert course.best == (0.0, 0.4, 0.9), "measured at last, and never what was predicted"
-    assert course.epochs == (2, 10, 17)
-    assert course.seconds == (2.0, 10.0, 24.0)
+    assert course.best == (0.0, 0.4, 0.4, 0.9), "measured at last, and never what was predicted"
+    assert course.trials == (1, 2, 3, 3)
+    assert course.epochs == (2, 10, 11, 17)
+    assert course.seconds == (2.0, 10.0, 18.0, 24.0)
+    assert [course.at("trials", n) for n in (1, 2, 3)] == [0.0, 0.4, 0.9]
+    assert [course.at("epochs", n) for n in (2, 10, 16, 17)] == [0.0, 0.4, 0.4, 0.9]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from contextlib import redirect_stderr
@@ -11,7 +12,8 @@ import pytest
 import searching
 
 from nas.cli.main import main
-from nas.search.notes import left_aside
+from nas.machine.folders import WorkFolder
+from nas.search.notes import left_aside, read_notes
 from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.studies import open_studies
@@ -67,7 +69,81 @@ def test_more_trials_strategies_and_budgets_go_on_and_keep_what_there_was(folder
     assert trained(folder) == after
 
 
-def test_fewer_trials_other_epochs_and_other_seeds_are_refused(folder: Path) -> None:
+def longer(folder: Path, *flags: str, epochs: int, trials: int = 4) -> list[str]:
+    words = command(folder, *flags, trials=trials)
+    words[words.index("--epochs") + 1] = str(epochs)
+    return words
+
+
+def test_more_epochs_train_every_network_on_as_if_they_had_been_asked_for_at_once(folder: Path) -> None:
+    front = (folder / "out" / "pareto.json").read_bytes()
+    done = searching.run_cli(longer(folder, "--strategies", "tpe,random", epochs=3, trials=6))
+    assert done.returncode == 0, done.stderr
+    assert "epochs was 1, now 3" in done.stderr
+    found = re.search(r"(\d+) networks came to epoch 1, then the last: each counts as stopped there", done.stderr)
+    assert found
+    assert int(found[1]) == len({network for network, _ in trained(folder).values()} & trained_before(folder))
+    assert (folder / "out" / "pareto-1-epochs.json").read_bytes() == front
+    search, records = read_run(run_folder(folder / "out"))
+    assert len(records) == search.all_trials
+    assert all(record.is_measured and len(record.curve) == 3 for record in records)
+    shutil.rmtree(folder / "out")
+    assert searching.run_cli(longer(folder, "--strategies", "tpe,random", epochs=3, trials=6)).returncode == 0
+    at_once = {r.network: r.curve for r in read_run(run_folder(folder / "out"))[1]}
+    common = [record for record in records if record.network in at_once]
+    assert len(common) > len(records) / 2
+    assert all(record.curve == at_once[record.network] for record in common)
+
+
+def trained_before(folder: Path) -> set[str]:
+    """The networks that were trained for fewer epochs."""
+    search, _ = read_run(run_folder(folder / "out"))
+    notes = (read_notes(t) for s in open_studies(search, run_folder(folder / "out"), None).values() for t in s.trials)
+    return {noted.network for noted in notes if noted.cut}
+
+
+def test_more_epochs_train_on_what_is_worth_it_where_a_rule_stops(tmp_path: Path) -> None:
+    searching.write_data(tmp_path)
+    stop = ("--strategies", "random,evolution", "--stop", "extrapolate", "--audit", "0")
+    assert searching.run_cli(longer(tmp_path, *stop, epochs=2, trials=12)).returncode == 0
+    before = {key: accuracy for key, (_, accuracy) in trained(tmp_path).items()}
+    again = longer(tmp_path, *stop, epochs=5, trials=12)
+    searching.run_cli([*again, "--time-limit", "0.3s"])
+    done = searching.run_cli(again)
+    assert done.returncode == 0, done.stderr
+    search, records = read_run(run_folder(tmp_path / "out"))
+    assert len(records) == len(before) == search.all_trials
+    lengths = {len(record.curve) for record in records}
+    assert {2, 5} <= lengths, "some have gone on, and some have not"
+    for record in records:
+        assert record.is_measured == (len(record.curve) == 5)
+        assert record.predicted is None or 0 <= record.predicted <= 1
+    best = max((record for record in records), key=lambda record: record.value)
+    assert best.is_measured
+    front = json.loads((tmp_path / "out" / "pareto.json").read_text())
+    assert front["counts"]["proposed"] == len(before)
+
+
+def test_a_search_that_died_while_it_grew_is_what_it_was_and_can_grow_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = trained(folder)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(WorkFolder, "renew", die)
+        assert searching.run_cli(longer(folder, epochs=2)).returncode != 0
+    assert trained(folder).keys() == before.keys()
+    assert searching.run_cli(command(folder)).returncode == 0
+    assert trained(folder) == before
+    assert searching.run_cli(longer(folder, epochs=2)).returncode == 0
+    _, records = read_run(run_folder(folder / "out"))
+    assert [len(record.curve) for record in records if record.is_measured] == [2] * len(before)
+
+
+def test_fewer_trials_fewer_epochs_and_other_seeds_are_refused(folder: Path) -> None:
     for flags, change in ((("--seed", "1"), "seed was 0, now 1"), (("--below", "0"), "below was 0.25, now 0.0")):
         done = searching.run_cli(command(folder, *flags))
         assert done.returncode == 2

@@ -172,11 +172,12 @@ def comparison(compared: Sequence[Mapping[str, Any]]) -> RenderableType:
         rows = []
         for found in at["strategies"]:
             gain = found["gain_over_average_random"]
-            means = [f"{statistics.fmean(values):.2%}" if values else "" for values in found["at_equal"].values()]
+            equal = found["at_equal"].values()
+            means = [f"{statistics.fmean(values):.2%}" if values and min(values) > 0 else "" for values in equal]
             best = with_spread(found["mean"], found["sd"], unit="%")
             rows.append((found["strategy"], best, "" if gain is None else f"{gain:+.2f}", *means))
-        equal = (f"equal {effort}" for effort in at["strategies"][0]["at_equal"])
-        names = ("strategy", "best", "over random", *equal)
+        efforts = (f"equal {effort}" for effort in at["strategies"][0]["at_equal"])
+        names = ("strategy", "best", "over random", *efforts)
         searches = "one search" if at["searches"] == 1 else f"{at['searches']} searches"
         parts += ["", Text(f"strategies within {at['budget']:,} parameters, {searches} each")]
         parts.append(plain_table(*names, rows=rows, left=("strategy",)))

@@ -83,6 +83,9 @@ class Notes:
     predictions: tuple[Predicted, ...] = ()
     """Ascending in epochs. Each is an attribute of its own, "prediction EPOCH"."""
     audited: Audited | None = None
+    cut: bool | None = None
+    """Of a trial in which an earlier one is told anew, since the search was given more epochs: whether its network had
+    been trained to the last epoch of the smaller search."""
 
     @property
     def is_original(self) -> bool:

@@ -28,8 +28,8 @@ class Record:
 
     A stopped training that went on later is one record: `number` is that of its first trial, `latest` of its last,
     `resumed` says how often it went on, `first_epochs` how far its first trial came. `stopped` is the epoch after which
-    it was stopped, 0 if it was not. `counted` is what else can be capped of its network, by name; empty in runs of
-    earlier versions.
+    it was stopped, 0 if it was not; `cut` says that it was by the end of a search of fewer epochs, not by a rule.
+    `counted` is what else can be capped of its network, by name; empty in runs of earlier versions.
     """
 
     strategy: str
@@ -53,6 +53,7 @@ class Record:
     predicted: float | None = None
     predictions: tuple[Predicted, ...] = ()
     audited: Audited | None = None
+    cut: bool = False
     counted: Mapping[str, int] = field(default_factory=dict)
 
     def has(self, cap: str) -> int | None:
@@ -145,7 +146,8 @@ class RecordReader:
         return self._known[strategy, budget].records[first_of(trial)]
 
     def trials_of(self, network: str) -> list[tuple[tuple[str, int], FrozenTrial, Notes]]:
-        """The trials of a network as they are now: strategy and budget, the trial, the notes on it."""
+        """The trials of a network as they are now, of those that go on with each other the last: strategy and budget,
+        the trial, the notes on it."""
         self._look()
         found = self._by_network.get(network, {})
         order = {key: place for place, key in enumerate(self.search.studies)}
@@ -185,7 +187,7 @@ class RecordReader:
                 known.continued.setdefault(first, {})[trial.number] = trial, noted
                 touched.add(first)
             if noted.network:
-                self._by_network.setdefault(noted.network, {})[*key, trial.number] = trial, noted
+                self._by_network.setdefault(noted.network, {})[*key, first] = trial, noted
         for first in touched:
             known.records[first] = _record(*key, list(known.continued[first].values()))
             self._records = None
@@ -223,11 +225,12 @@ def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> R
 def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]]) -> Record:
     """The record of the trials in which one network was trained, each of which goes on where the last was stopped."""
     trial, noted = trials[-1]
+    anew = max((place for place, (_, each) in enumerate(trials) if each.cut is not None), default=0)
     named = strategy != BASELINES or "network" in trial.params
     whole = noted.network and noted.parameters and noted.curve and trial.params and named
     if trial.state == TrialState.COMPLETE and not whole:
         raise RunError(f"the journal of the run is damaged: trial {trial.number} is told and lacks its notes")
-    predictions = {predicted.epoch: predicted for _, each in trials for predicted in each.predictions}
+    predictions = {predicted.epoch: predicted for _, each in trials[anew:] for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Record(
@@ -247,12 +250,13 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         failure=noted.failure,
         depth=noted.depth,
         latest=trial.number,
-        resumed=len(trials) - 1,
+        resumed=sum(each.cut is None for _, each in trials[1:]),
         first_epochs=len(trials[0][1].curve),
         stopped=stopped,
         predicted=trial.value if stopped else None,
         predictions=tuple(predictions[epoch] for epoch in sorted(predictions)),
-        audited=next((each.audited for _, each in trials if each.audited), None),
+        audited=next((each.audited for _, each in trials[anew:] if each.audited), None),
+        cut=bool(noted.cut) and bool(stopped),
     )
 
 

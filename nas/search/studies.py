@@ -1,28 +1,23 @@
 """What a search stands for: its data, its space, its studies, and the scaled designs that it is to beat, which are
 trained beside the strategies as a study of their own."""
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from nas.data.load import SearchData, check_still_there, load_search_data
-from nas.errors import RunError, SpaceError
+from nas.errors import SpaceError
 from nas.machine.folders import WorkFolder
-from nas.machine.options import differences
-from nas.network.folds import Cost, ShapeError, cost
+from nas.network.folds import Cost, cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
 from nas.search.journal import RunStorage, open_storage, open_study, study_to_read
-from nas.search.notes import leave_aside, read_notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
-from nas.search.sampling.proposals import distribution
 from nas.search.search import BASELINES, Search, arrays_file
-from nas.search.sharing.open import open_shared
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
@@ -124,79 +119,3 @@ def rebuilt(record: Record, space: Space | BaselineSpace) -> Layer:
             "again"
         )
     return network
-
-
-def enter(folder: WorkFolder[Search], search: Search, space: Space, *, changed_space: bool) -> list[str]:
-    """Claims the folder for the search, or finds there the same or one that it has grown from, and returns what is to
-    be told of that. Raises RunError for any other, and while another process searches there."""
-    before = folder.read() if folder.settings.exists() else None
-    if before is None or before == search or not _grew(before, search, changed_space=changed_space):
-        folder.enter(search)
-        return []
-    with folder.lock("run", wait=False) as held:
-        if not held:
-            raise RunError(f"another search is running in {folder.path}; wait for it or give another --out")
-        told = [f"continues a smaller search, whose results are kept: {'; '.join(differences(before, search))}"]
-        if before.space_checksum != search.space_checksum:
-            told = ["the file of the space has changed since this search began", *_leave_aside(search, folder, space)]
-        folder.renew(search)
-    return told
-
-
-def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
-    """Whether one search is another with more trials, budgets, strategies or baselines, on the same images wherever
-    they lie now or, if that is said, in a space whose file has changed. What was told stays comparable then."""
-    grows: tuple[Callable[[Search], Collection[object]], ...] = (
-        lambda search: range(search.trials),
-        lambda search: search.budgets,
-        lambda search: search.strategies,
-        lambda search: search.baselines,
-    )
-    grow = ("dataset", "space", "trials", "budgets", "strategies", "baselines", "starts")
-    same = {name: getattr(before, name) for name in grow}
-    same |= {"space_checksum": before.space_checksum} if changed_space else {}
-    return (
-        replace(now, **same) == before
-        and all(set(of(before)) <= set(of(now)) for of in grows)
-        and all(before.starts_at(budget) == now.starts_at(budget) for budget in before.budgets)
-    )
-
-
-def _leave_aside(search: Search, folder: WorkFolder[Search], space: Space) -> list[str]:
-    """Notes on the studies the trials whose network the space no longer makes as it did, and tells which."""
-    told = []
-    shared = open_shared(folder)
-    for key in search.studies:
-        if key[0] == BASELINES:
-            continue
-        study = open_study(shared.storage, *key)
-        _check_options(study, space)
-        others = [trial.number for trial in study.get_trials(deepcopy=False) if _is_another(trial, space)]
-        if others:
-            leave_aside(study, others)
-            numbers = ", ".join(f"#{number}" for number in others)
-            told.append(f"{key[0]} {numbers} of {key[1]:,} were of other networks and are left aside")
-    shared.close()
-    return told or ["it makes every network as before"]
-
-
-def _is_another(trial: FrozenTrial, space: Space) -> bool:
-    known = read_notes(trial).network
-    if not known:
-        return False
-    try:
-        return space.identity(space.check(trial.params)) != known or set(trial.params) != set(space.defaults)
-    except (SpaceError, ShapeError):
-        return True
-
-
-def _check_options(study: Study, space: Space) -> None:
-    """Raises RunError where a knob has other options than in the trials of the study: Optuna takes none beside them."""
-    for trial in study.get_trials(deepcopy=False):
-        for knob in space.knobs:
-            kind = trial.distributions.get(knob.name)
-            if kind is not None and kind != distribution(knob):
-                raise RunError(
-                    f"knob {knob.name!r} has other options than in {study.study_name}, which cannot take them; begin "
-                    "anew in another --out, with --warm-start of this run"
-                )

@@ -81,6 +81,12 @@ class Recipe:
         """Epochs with those of the restarts."""
         return self.epochs + self.restarts * self.restart_epochs
 
+    @property
+    def goes_on_alike(self) -> bool:
+        """Whether a training of more epochs begins as one of fewer does, so that the one can go on where the other has
+        ended."""
+        return self.schedule == "constant" and not self.restarts and not self.stop_patience
+
 
 def untaught(recipe: Recipe) -> Recipe:
     """The recipe with the options that count with a teacher alone at their defaults."""

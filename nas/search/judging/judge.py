@@ -75,7 +75,7 @@ class Judge:
 
     def to_beat(self, record: Record) -> float:
         """The best measured accuracy of its strategy with at most as many parameters; 0 if there is none."""
-        best = self._best_rival(record)
+        best = self.best_rival(record)
         return 0.0 if best is None else best.accuracy
 
     def last_loss(self, record: Record, rows: Rows) -> float:
@@ -94,6 +94,9 @@ class Judge:
     def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
         """The stopped training that should go on now, if there is one, and the chance below which another
         makes better use of the next epoch (see `to_resume`)."""
+        for record in _frozen(records):
+            if _goes_on_anyway(self.search, record):
+                return record, 0.0
         frozen, verdicts = self._frozen_verdicts(records)
         chosen, least_chance = to_resume(verdicts, nothing_new=nothing_new)
         return (None if chosen is None else frozen[chosen]), least_chance
@@ -103,7 +106,8 @@ class Judge:
         Others come to be worth it as more becomes known, the rarer the farther their chance is below the threshold."""
         frozen, verdicts = self._frozen_verdicts(records)
         chances = {id(record): self._chance_to_go_on(verdict) for record, verdict in zip(frozen, verdicts, strict=True)}
-        return [(r, 1.0 if is_audited(self.search, r) else chances.get(id(r), 0.0)) for r in _frozen(records)]
+        sure = {id(r) for r in _frozen(records) if is_audited(self.search, r) or _goes_on_anyway(self.search, r)}
+        return [(r, 1.0 if id(r) in sure else chances.get(id(r), 0.0)) for r in _frozen(records)]
 
     def _chance_to_go_on(self, verdict: Verdict) -> float:
         if verdict.is_worthy:
@@ -112,7 +116,7 @@ class Judge:
 
     def _frozen_verdicts(self, records: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
         """The stopped trainings that the rule may take up again, and what it says of them now."""
-        frozen = _frozen(records) if self.rule.resumes else []
+        frozen = [r for r in _frozen(records) if (self.rule.resumes or r.cut) and is_judged(self.search, r.strategy)]
         if len(frozen) > RECONSIDERED_AT_ONCE:
             hopeful = sorted(frozen, key=lambda record: -record.last_chance)[:RECONSIDERED_AT_ONCE]
             kept = {id(record) for record in hopeful}
@@ -130,7 +134,7 @@ class Judge:
         """When all else is done, a stopped training of the share that goes on to check the predictions."""
         return next((record for record in _frozen(records) if is_audited(self.search, record)), None)
 
-    def _best_rival(self, record: Record) -> Record | None:
+    def best_rival(self, record: Record) -> Record | None:
         """The best measured network of its strategy, itself aside, with at most as many parameters."""
         best = self._standings.best_within(record.strategy, record.parameters)
         if best is None or best.network != record.network:
@@ -141,7 +145,7 @@ class Judge:
         """The rivals that the rule goes by."""
         if not self.rule.heeds_best_alone:
             return self._rivals(record)
-        best = self._best_rival(record)
+        best = self.best_rival(record)
         return [] if best is None else [best]
 
     def _rivals(self, record: Record) -> list[Record]:
@@ -163,6 +167,11 @@ class Judge:
 def is_judged(search: Search, strategy: str) -> bool:
     """Whether trainings of the strategy may be stopped: baselines are measured."""
     return search.stop != "none" and strategy != BASELINES
+
+
+def _goes_on_anyway(search: Search, record: Record) -> bool:
+    """Whether a stopped training is one that is not judged, and was stopped by the end of a search of fewer epochs."""
+    return record.cut and not is_judged(search, record.strategy)
 
 
 def is_audited(search: Search, record: Record) -> bool:

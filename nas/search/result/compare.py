@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate, combinations, compress
+from itertools import accumulate, combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,16 +35,18 @@ FEWEST_DRAWS = 3
 
 @dataclass(frozen=True)
 class Course:
-    """One search of one strategy: after each finished trial the best accuracy so far, and what it had taken by then.
+    """One search of one strategy: after each training the best accuracy so far, and what it had taken by then.
 
-    A network that several strategies or trials propose is trained once and charged to each. A training that was stopped
-    counts for what it took, but not for the accuracy that was predicted.
+    `trials` is how many networks had been proposed; a training that was stopped and went on is two. A network that
+    several strategies or trials propose is trained once and charged to each. A training that was stopped counts for
+    what it took, but not for the accuracy that was predicted.
     """
 
     strategy: str
     budget: int
     seed: int
     best: tuple[float, ...]
+    trials: tuple[int, ...]
     epochs: tuple[int, ...]
     seconds: tuple[float, ...]
 
@@ -58,8 +60,8 @@ class Course:
         return self._spent(effort)[-1]
 
     def _spent(self, effort: Effort) -> Sequence[float]:
-        """What it had taken after each finished trial, in ascending order."""
-        return {"trials": range(1, len(self.best) + 1), "epochs": self.epochs, "seconds": self.seconds}[effort]
+        """What it had taken after each training, in ascending order."""
+        return {"trials": self.trials, "epochs": self.epochs, "seconds": self.seconds}[effort]
 
 
 def courses(search: Search, records: Iterable[Record]) -> list[Course]:
@@ -71,11 +73,10 @@ def courses(search: Search, records: Iterable[Record]) -> list[Course]:
         own = [r for r in records if (r.strategy, r.budget) == (strategy, budget) and r.is_finished]
         if own and strategy != BASELINES:
             parts = sorted((part for r in own for part in _parts(r, training_seconds)), key=lambda part: part.order)
-            is_last = [part.is_new for part in parts[1:]] + [True]
-            best = compress(accumulate((part.accuracy for part in parts), max), is_last)
-            epochs = compress(accumulate(part.epochs for part in parts), is_last)
-            seconds = compress(accumulate(part.seconds for part in parts), is_last)
-            found.append(Course(strategy, budget, search.seed, tuple(best), tuple(epochs), tuple(seconds)))
+            best = accumulate((part.accuracy for part in parts), max)
+            spent = ((part.is_new, part.epochs, part.seconds) for part in parts)
+            totals = (tuple(accumulate(each)) for each in zip(*spent, strict=True))
+            found.append(Course(strategy, budget, search.seed, tuple(best), *totals))
     return found
 
 

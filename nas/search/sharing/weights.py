@@ -31,6 +31,10 @@ class Weights:
         """As `file`, with the newest state that any machine has kept, if one has. Raises LostError."""
         return self.file(network)
 
+    def has(self, network: str) -> bool:
+        """Whether the state is there. Raises LostError."""
+        return self.file(network).exists()
+
     def keep(self, network: str, *, last: bool) -> None:
         """The state in the file is there for all machines from now on; before the `last` of a training perhaps only
         later. Raises LostError."""
@@ -70,6 +74,10 @@ class SharedWeights(Weights):
     def stored(self, network: str) -> str:
         """The name of the state in the store."""
         return f"weights/{network}.pt"
+
+    def has(self, network: str) -> bool:
+        """Whether it is here or there."""
+        return super().has(network) or self._store.has(self.stored(network))
 
     def fetch(self, network: str) -> Path:
         """The file; that of the store where it holds more epochs than ours, or ours is damaged. Trainings of a network

@@ -135,9 +135,9 @@ class Claims:
 
     def _resume(self, *, nothing_new: bool) -> Claimed | None:
         """A new trial that goes on with a stopped training: one that is worth it, or in the end one that is audited."""
-        if self.search.stop == "none":
-            return None
         records = self.reader.read()
+        if self.search.stop == "none" and not any(record.cut for record in records):
+            return None
         judge = self.judge(records)
         record, least_chance = judge.to_resume(records, nothing_new=nothing_new)
         audited = None
