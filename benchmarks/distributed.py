@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,12 +64,12 @@ class Timed:
     _after: int | None = None
 
     @contextmanager
-    def claiming(self, shared: Database) -> Iterator[None]:
+    def claiming(self, shared: Database, waiting: Callable[[], object]) -> Iterator[None]:
         """As `Database.claiming`."""
         asked, before = time.perf_counter(), shared.session.statements
         if self._after is not None:
             self.between.append(before - self._after)
-        with Database.claiming(shared):
+        with Database.claiming(shared, waiting):
             began = time.perf_counter()
             yield
         self._after = shared.session.statements

@@ -215,6 +215,32 @@ def test_a_confirmation_is_trained_by_whoever_works_for_the_run(tmp_path: Path, 
 
 
 @pytest.mark.slow
+def test_a_teacher_is_lent_to_whoever_works_for_the_run(tmp_path: Path, database: Server) -> None:
+    run, copy, teacher = tmp_path / "taught", tmp_path / "copy", tmp_path / "teacher"
+    flags = ("--strategies", "random", "--workers", "1")
+    done = searching.run(shared(tmp_path, database, run, *flags, trials=2, epochs=1))
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(run, copy)
+    (copy / "shared.json").unlink()
+    dataset = run_folder(run).read().dataset
+    training = [*NAS, "train", "plain", "width1=16", "--dataset", dataset, "--epochs", "2", "--out", str(teacher)]
+    assert searching.run([*training, "--device", "cpu"]).returncode == 0
+    asked = [*CONFIRM, "--teacher", str(teacher)]
+    hands_out = subprocess.Popen([*asked, "--workers", "0", str(run)], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: database.run("SELECT count(*) FROM nas_trainings WHERE run = 'taught'") != "0")
+    comes = searching.run(joining(database, "taught", "--workers", "1"))
+    assert (comes.returncode, comes.stderr.splitlines()[-1]) == (0, "nothing is left to do")
+    said = hands_out.communicate(timeout=60)[1]
+    assert hands_out.returncode == 0, said
+    alone = searching.run([*asked, "--workers", "2", str(copy)])
+    assert alone.returncode == 0, alone.stderr
+    ours, theirs = (json.loads((folder / "confirmed.json").read_text()) for folder in (run, copy))
+    assert ours["networks"] == theirs["networks"]
+    assert all(str(teacher) in metrics.read_text() for metrics in run.glob("confirmed/*/metrics.json"))
+    assert "plain width1=16" in json.dumps(ours["networks"])
+
+
+@pytest.mark.slow
 def test_a_table_is_trained_by_whoever_works_for_the_run(tmp_path: Path, database: Server) -> None:
     run = tmp_path / "lends"
     done = searching.run(

@@ -226,6 +226,20 @@ def test_what_is_proposed_before_a_trial_is_there_is_what_optuna_draws_for_it(st
             study.tell(trial, luck(knobs))
 
 
+def test_what_is_thought_of_ahead_is_within_budget_and_changes_no_proposal(strategy: str) -> None:
+    space = shipped("mixed")
+    sampler = STRATEGIES[strategy](space, BUDGET, seed=0)
+    study = study_of(sampler)
+    assert sampler.ahead(study, 0, worker=1) is None, "all begin alike"
+    for number in range(12):
+        for worker in (0, 1):
+            thought = sampler.ahead(study, number, worker)
+            assert thought is None or BUDGET.admits(space.network(thought.knobs), space.shape)
+        assert sampler.proposal(study, number) == STRATEGIES[strategy](space, BUDGET, seed=0).proposal(study, number)
+        trial, knobs = proposed(study, space)
+        study.tell(trial, luck(knobs))
+
+
 @dataclass(frozen=True)
 class Dead(Architecture):
     """Two networks, whatever the other knobs are."""

@@ -97,11 +97,19 @@ class FeasibleSampler(ProposingSampler):
 
     def proposal(self, study: Study, number: int) -> Proposal:
         """One option a knob, of a network within budget."""
+        return self._proposal(study, number, np.random.default_rng(derive_seed(self.seed, "proposal", number)))
+
+    def ahead(self, study: Study, number: int, worker: int) -> Proposal | None:
+        """Of any number after those with which all strategies begin."""
+        if number < len(self._beginnings):
+            return None
+        return self._proposal(study, number, np.random.default_rng(derive_seed(self.seed, "ahead", number, worker)))
+
+    def _proposal(self, study: Study, number: int, rng: np.random.Generator) -> Proposal:
         if study.study_name != self._study_name:
             self.forget()
             self._study_name = study.study_name
         seen = self.seen(study)
-        rng = np.random.default_rng(derive_seed(self.seed, "proposal", number))
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if number < len(self._beginnings):  # alike in all strategies
             knobs = fit(self.space, self._beginnings[number], self.budget, np.random.default_rng(0))

@@ -32,6 +32,11 @@ class ProposingSampler(BaseSampler, ABC):
     def proposal(self, study: Study, number: int) -> Proposal:
         """The proposal for the trial of that number."""
 
+    def ahead(self, study: Study, number: int, worker: int) -> Proposal | None:
+        """What that worker could propose for a trial from that number on, thought of before it is known which; no other
+        worker thinks of the same. None if the number decides."""
+        return None
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every knob, always: the search space is fixed."""
         return self.distributions

@@ -4,7 +4,7 @@ import json
 import random
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +151,11 @@ class Database(Shared):
         self.session.ask("SELECT pg_advisory_unlock(%s, %s)", [self._locks, lock])
 
     @contextmanager
-    def claiming(self) -> Iterator[None]:
+    def claiming(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Under a lock of the session."""
-        self.session.ask("SELECT pg_advisory_lock(%s, %s)", [self._locks, _CLAIM])
+        if not self._try(_CLAIM):
+            waiting()
+            self.session.ask("SELECT pg_advisory_lock(%s, %s)", [self._locks, _CLAIM])
         try:
             self._check_revision()
             yield

@@ -1,7 +1,7 @@
 """What the workers of a run share, as one of them sees it; on one machine that is the run folder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from nas.machine.folders import WorkFolder
@@ -23,8 +23,9 @@ class Shared(ABC):
     """Seconds between two looks of one who waits."""
 
     @abstractmethod
-    def claiming(self) -> AbstractContextManager[None]:
-        """It is our turn meanwhile: no other worker of the run claims."""
+    def claiming(self, waiting: Callable[[], object] = lambda: None) -> AbstractContextManager[None]:
+        """It is our turn meanwhile: no other worker of the run claims. Where it is not at once, `waiting` is called
+        first, to make use of the time."""
 
     @abstractmethod
     def alive(self, leases: Collection[int]) -> set[int]:
@@ -62,10 +63,15 @@ class Folder(Shared):
         self._folder = folder
 
     @contextmanager
-    def claiming(self) -> Iterator[None]:
+    def claiming(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Under a lock of the folder."""
-        with self._folder.lock("claim", wait=True):
-            yield
+        with self._folder.lock("claim", wait=False) as held:
+            if held:
+                yield
+        if not held:
+            waiting()
+            with self._folder.lock("claim", wait=True):
+                yield
 
     def alive(self, leases: Collection[int]) -> set[int]:
         """Those of slots whose lock is held."""

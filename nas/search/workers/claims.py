@@ -37,7 +37,7 @@ from nas.search.notes import (
     write_notes,
 )
 from nas.search.records import Record, RecordReader, common_failure
-from nas.search.sampling.proposals import ProposingSampler
+from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.search.search import Search
 from nas.search.sharing.shared import Shared
 from nas.search.studies import studied
@@ -62,6 +62,20 @@ class Claims:
     def __post_init__(self) -> None:
         self.reader = RecordReader(self.search, self.studies)
         self._judge, self._judged = Judge(self.search), -1
+        self._ahead: tuple[tuple[str, int], Proposal] | None = None
+
+    def think_ahead(self) -> None:
+        """Thinks of a network to propose while others have their turn, which is the shorter then."""
+        with at_one_moment(self.studies):
+            self.reader.read()
+            lacking = self._lacking()
+            if lacking is None or self.shared.lease is None:
+                return
+            sampler, number = self._sampler(*lacking), len(self.studies[lacking].get_trials(deepcopy=False))
+            self.pulse.write(key_of(self.studies[lacking], number), 0, 0)
+            thought = sampler.ahead(self.studies[lacking], number, self.shared.lease)
+            self._ahead = None if thought is None or thought.exhausted else (lacking, thought)
+            self.pulse.clear()
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
@@ -72,8 +86,9 @@ class Claims:
             waiting = self._settle_waiting()
             lacking = self._lacking()
             claimed = self._take_over() or self._resume(nothing_new=lacking is None)
+            ahead, self._ahead = self._ahead, None
             if claimed is None and lacking is not None:
-                return self._add(*lacking) or "settled"
+                return self._add(*lacking, ahead[1] if ahead and ahead[0] == lacking else None) or "settled"
             return claimed or ("wait" if waiting or any(self._running()) else "nothing")
 
     def _running(self) -> Iterator[tuple[Study, int, Notes]]:
@@ -177,17 +192,24 @@ class Claims:
         lacking = [key for key, trials in counts.items() if trials < self.search.trials_of(key[0])]
         return min(lacking, key=lambda key: counts[key]) if lacking else None
 
-    def _add(self, strategy: str, budget: int) -> Claimed | None:
-        """A new trial of that study, whole in one write: proposed, counted, compared with all others. None if nothing
-        is to be trained for it: a twin's result serves, now or later, or the gate has refused it."""
-        study, space = self.studies[strategy, budget], studied(self.search, self.space, strategy, budget)
-        sampler, number = study.sampler, len(study.get_trials(deepcopy=False))
+    def _sampler(self, strategy: str, budget: int) -> ProposingSampler:
+        sampler = self.studies[strategy, budget].sampler
         assert isinstance(sampler, ProposingSampler)
+        return sampler
+
+    def _add(self, strategy: str, budget: int, ahead: Proposal | None) -> Claimed | None:
+        """A new trial of that study, whole in one write: proposed, if it was not thought of ahead, counted, compared
+        with all others. None if nothing is to be trained for it: a twin's result serves, now or later, or the gate has
+        refused it."""
+        study, space = self.studies[strategy, budget], studied(self.search, self.space, strategy, budget)
+        sampler, number = self._sampler(strategy, budget), len(study.get_trials(deepcopy=False))
         if reason := fatal(deaths_before(study, number)):
             self._add_failed(study, reason)
             return None
         self.pulse.write(key_of(study, number), 0, 0)
-        knobs, exhausted = sampler.proposal(study, number)
+        if ahead and any(key == (strategy, budget) for key, *_ in self.reader.trials_of(space.identity(ahead.knobs))):
+            ahead = None  # another worker was faster
+        knobs, exhausted = ahead or sampler.proposal(study, number)
         cost = space.cost(knobs)
         if cost is None or not self.search.budget(budget).covers(cost):  # the strategy's fault, not the search's
             self._add_failed(study, f"the strategy proposed what is no network within budget: {knobs}"[:300])

@@ -19,6 +19,8 @@ from nas.search.search import run_folder
 from nas.search.sharing.postgres import Database
 from nas.search.sharing.shared import Shared
 from nas.search.sharing.weights import SharedWeights, Store
+from nas.training.distillation.teacher import Teacher
+from nas.training.distillation.teaching import folder_of
 from nas.training.train import DivergenceError
 from nas.training.training import Metrics, Training, metrics_file, state_file, training_folder, weights_file
 from nas.training.worker import run_training
@@ -166,6 +168,35 @@ def weights_name(name: str) -> str:
     return f"trainings/{name}/weights.pt"
 
 
+def lend(teacher: Teacher, store: Store) -> None:
+    """Puts the teacher among the files of the run, once. Raises RunError where it is no longer what it was, LostError
+    where they cannot be reached."""
+    for file in _of_teacher(folder_of(teacher)):
+        if not store.has(_lent_as(teacher, file)):
+            store.put(_lent_as(teacher, file), file.read_bytes())
+
+
+def borrowed(teacher: Teacher, store: Store, folder: Path) -> Teacher:
+    """The same in the folder of this machine. Raises LostError where the files of the run cannot be reached."""
+    own = training_folder(folder / teacher.checksum[:16])
+    own.path.mkdir(parents=True, exist_ok=True)
+    for file in _of_teacher(own):
+        if not file.exists():
+            content = store.get(_lent_as(teacher, file))
+            if content is None:
+                raise LostError(f"the files of the run lack the teacher {teacher.model}")
+            write_bytes_atomically(file, content)
+    return replace(teacher, folder=str(own.path.resolve()))
+
+
+def _of_teacher(folder: WorkFolder[Training]) -> tuple[Path, Path]:
+    return folder.settings, weights_file(folder)
+
+
+def _lent_as(teacher: Teacher, file: Path) -> str:
+    return f"teachers/{teacher.checksum}/{file.name}"
+
+
 class _LeftError(Exception):
     """The worker was asked to stop."""
 
@@ -183,13 +214,15 @@ def train_queued(
     LostError, and what is the machine's fault, after which others go on with it."""
     (name, training), database = queued, queue.database
     assert database.store is not None
-    states, own = States(folder, database), training_folder(folder / name)
-    own.enter(training)
+    states, own, store = States(folder, database), training_folder(folder / name), database.store
+
+    def report(metrics: Metrics) -> None:
+        queue.report(name, replace(metrics, teacher=training.teacher))  # as who asked for it knows the teacher
 
     def on_epoch(metrics: Metrics) -> None:
         leaves = stopping.is_set() and len(metrics.epochs) < training.recipe.all_epochs
         states.keep(name, last=leaves)
-        queue.report(name, metrics)
+        report(metrics)
         if leaves:
             raise _LeftError
 
@@ -198,10 +231,12 @@ def train_queued(
         database.beat()
 
     with _given_back(queue, name, pulse):
+        teacher = training.teacher and borrowed(training.teacher, store, folder / "teachers")
+        own.enter(replace(training, teacher=teacher))
         states.fetch(name)
         metrics = run_training(own, device, on_epoch, load, on_step)
-        database.store.put(weights_name(name), weights_file(own).read_bytes())
-        queue.report(name, metrics)
+        store.put(weights_name(name), weights_file(own).read_bytes())
+        report(metrics)
         queue.end(name)
 
 

@@ -16,7 +16,7 @@ from nas.machine.pool import last_line
 from nas.search.search import Search
 from nas.search.sharing.address import Address, read_address
 from nas.search.sharing.postgres import Database
-from nas.search.workers.queue import Queue, finished, name_of
+from nas.search.workers.queue import Queue, finished, lend, name_of
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
 
@@ -34,7 +34,7 @@ def trainers_of(folder: WorkFolder[Search], workers: int, device: str, patience:
 
 class SharedTrainers:
     """Hands trainings out to the machines of a run, of which this is one, with so many processes. The same calls as
-    `Trainers`. Where a teacher teaches, who lies in a folder of this machine, this machine trains alone."""
+    `Trainers`."""
 
     def __init__(
         self, address: Address, folder: WorkFolder[Search], workers: int, device: str, patience: float
@@ -62,21 +62,16 @@ class SharedTrainers:
 
     def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
         """As `Trainers.train`. Raises LostError where storage or files stay out of reach, UserError where the processes
-        of this machine cannot do it."""
+        of this machine cannot do it, RunError where a teacher is no longer what it was."""
         waiting = {name_of(folder): folder for folder in folders if not is_finished(folder)}
-        taught = [folder for folder in waiting.values() if folder.read().teacher is not None]
         failures: dict[Path, Failure] = {}
-        if taught:
-            with Trainers(max(1, self._workers), self._device) as trainers:
-                failures |= trainers.train(taught, on_epoch)
-        waiting = {name: folder for name, folder in waiting.items() if folder not in taught}
         shown, lost_at, is_handed_out = dict.fromkeys(waiting, ""), 0.0, False
         while waiting:
             try:
                 if lost_at:
                     self._connect()
                 if not is_handed_out:
-                    Queue(self._database).add({name: folder.read() for name, folder in waiting.items()})
+                    self._hand_out({name: folder.read() for name, folder in waiting.items()})
                     is_handed_out = True
                 self._keep_own_alive()
                 failures |= self._look(waiting, shown, on_epoch)
@@ -87,6 +82,12 @@ class SharedTrainers:
                     raise
             time.sleep(self._database.polls if waiting else 0)
         return failures
+
+    def _hand_out(self, trainings: dict[str, Training]) -> None:
+        assert self._database.store is not None
+        for teacher in {training.teacher for training in trainings.values() if training.teacher}:
+            lend(teacher, self._database.store)
+        Queue(self._database).add(trainings)
 
     def _look(
         self, waiting: dict[str, WorkFolder[Training]], shown: dict[str, str], on_epoch: OnEpoch | None

@@ -91,7 +91,7 @@ class Worker:
         queued = self._train_queued()
         if queued == "settled":
             return queued
-        with self.claims.shared.claiming():
+        with self.claims.shared.claiming(self.claims.think_ahead):
             claimed = self.claims.next()
         return queued if claimed == "nothing" else claimed
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas.data.load import SearchData
 from nas.errors import RunError, UserError
+from nas.machine.folders import WorkFolder
 from nas.network.layers import Layer
 from nas.space.named import from_stored
 from nas.training.distillation.teacher import Teacher
@@ -49,9 +50,7 @@ def teacher_in(path: Path, training: Training) -> Teacher:
 def taught(teacher: Teacher, data: SearchData, device: torch.device) -> Callable[[Tensor], Tensor]:
     """What the teacher says of images [N, C, H, W], normalised as its pupil's: scores [N, classes]. Raises RunError if
     its weights are no longer those that the pupil's training began with."""
-    folder = training_folder(Path(teacher.folder))
-    if not weights_file(folder).exists() or _checksum(weights_file(folder)) != teacher.checksum:
-        raise RunError(f"the teacher in {teacher.folder} is not the one that this training began with; restore it")
+    folder = folder_of(teacher)
     training = folder.read()
     module = build(network_of(training, data), training.recipe.dropout)
     module.load_state_dict(read_weights(folder))
@@ -63,6 +62,15 @@ def taught(teacher: Teacher, data: SearchData, device: torch.device) -> Callable
         return told.float()
 
     return scores
+
+
+def folder_of(teacher: Teacher) -> WorkFolder[Training]:
+    """The folder of the teacher's training. Raises RunError if its weights are no longer those that the pupil's
+    training began with."""
+    folder = training_folder(Path(teacher.folder))
+    if not weights_file(folder).exists() or _checksum(weights_file(folder)) != teacher.checksum:
+        raise RunError(f"the teacher in {teacher.folder} is not the one that this training began with; restore it")
+    return folder
 
 
 def is_layer_tree(teacher: Teacher) -> bool:
