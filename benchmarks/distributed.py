@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from machine import Figures, parser, show, spread
+from machine import Figures, one_thread, parser, show, spread
 from postgres import server
 
 import nas
@@ -92,7 +92,7 @@ class Timed:
 
 def work(folder: WorkFolder[Search], slot: int, seconds: float, data: DeviceData, results: Any) -> None:
     """One worker, in a process of its own."""
-    torch.set_num_threads(1)
+    one_thread()
     timed, began = Timed(), time.time()
     shared, claims = joined(folder, slot)
     timed.joined = time.time() - began

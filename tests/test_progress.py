@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import searching
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import PLAN, record
 from rich.console import Console
@@ -83,6 +83,7 @@ def play(search: Search, seed: int) -> Iterator[tuple[float, list[Record]]]:
         seconds += SECONDS
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([ONE, STOPPING]))
 def test_the_share_moves_with_every_epoch_never_falls_and_is_whole_only_at_the_end(seed: int, search: Search) -> None:
     progress, shares, epochs = Progress(search, workers=2), [], []

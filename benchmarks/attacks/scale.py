@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from machine import Figures, percentile, say
+from machine import Figures, one_thread, percentile, say
 
 from nas import api
 from nas.data.augment import DeviceData
@@ -88,6 +88,7 @@ class InOneProcess(Supervisor):
 def attack(count: int | None, seed: int) -> Figures:
     """A search of so many trials with one strategy, and its report."""
     trials = count or 5000
+    one_thread()  # as workers have
     assert {f.name for f in fields(InOneProcess)} == {f.name for f in fields(Supervisor)}
     with tempfile.TemporaryDirectory() as place, mock.patch.object(api, "Supervisor", InOneProcess):
         run = Path(place) / "run"

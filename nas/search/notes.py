@@ -84,8 +84,8 @@ class Notes:
     """Ascending in epochs. Each is an attribute of its own, "prediction EPOCH"."""
     audited: Audited | None = None
     cut: bool | None = None
-    """Of a trial in which an earlier one is told anew, since the search was given more epochs: whether its network had
-    been trained to the last epoch of the smaller search."""
+    """Whether its network had come to the last epoch, where a search was given more and an earlier trial is told
+    anew in this."""
 
     @property
     def is_original(self) -> bool:

@@ -4,6 +4,7 @@ trained beside the strategies as a study of their own."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -11,19 +12,21 @@ from optuna.study import Study
 from nas.data.load import SearchData, check_still_there, load_search_data
 from nas.errors import SpaceError
 from nas.machine.folders import WorkFolder
-from nas.network.folds import Cost, cost
+from nas.network.folds import Cost, cost, depth
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
 from nas.search.journal import RunStorage, open_storage, open_study, study_to_read
+from nas.search.notes import Notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
+from nas.search.sampling.proposals import Proposal
 from nas.search.search import BASELINES, Search, arrays_file
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
-from nas.space.budget import Budget
+from nas.space.budget import Budget, beside
 from nas.space.designs import DESIGNS, scaled
 from nas.space.files import find_space, load_architecture
-from nas.space.space import Knob, Knobs, Space, bind
+from nas.space.space import Knob, Knobs, Space, Value, bind
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
@@ -73,6 +76,33 @@ class BaselineSpace:
     def identity(self, knobs: Knobs) -> str:
         """The fingerprint of the scaled network."""
         return fingerprint(self.network(knobs), self.shape)
+
+
+class Candidate(NamedTuple):
+    """A network that was proposed in a study (strategy and budget), and what there is to note of it."""
+
+    study: tuple[str, int]
+    knobs: dict[str, Value]
+    network: Layer
+    noted: Notes
+
+
+def candidate(search: Search, space: Space, study: tuple[str, int], proposal: Proposal) -> Candidate | None:
+    """What was proposed, counted. None where it is no network within budget."""
+    own, (knobs, exhausted) = studied(search, space, *study), proposal
+    cost = own.cost(knobs)
+    if cost is None or not search.budget(study[1]).covers(cost):
+        return None
+    network = own.network(knobs)
+    noted = Notes(
+        exhausted=exhausted,
+        parameters=cost.parameters,
+        macs=cost.macs,
+        counted=beside(cost, search.numbers),
+        depth=depth(network),
+        network=fingerprint(network, space.shape),
+    )
+    return Candidate(study, knobs, network, noted)
 
 
 def feasible_baselines(budgets: Iterable[Budget], shape: Shape, classes: int) -> tuple[str, ...]:

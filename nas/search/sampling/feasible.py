@@ -100,7 +100,7 @@ class FeasibleSampler(ProposingSampler):
         return self._proposal(study, number, np.random.default_rng(derive_seed(self.seed, "proposal", number)))
 
     def ahead(self, study: Study, number: int, worker: int) -> Proposal | None:
-        """Of any number after those with which all strategies begin."""
+        """None among those with which all strategies begin."""
         if number < len(self._beginnings):
             return None
         return self._proposal(study, number, np.random.default_rng(derive_seed(self.seed, "ahead", number, worker)))

@@ -12,9 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.machine.pulse import Pulse, fatal
-from nas.network.folds import depth
 from nas.network.layers import Layer
-from nas.network.serial import fingerprint
 from nas.search.journal import (
     at_one_moment,
     key_of,
@@ -37,11 +35,10 @@ from nas.search.notes import (
     write_notes,
 )
 from nas.search.records import Record, RecordReader, common_failure
-from nas.search.sampling.proposals import Proposal, ProposingSampler
+from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
 from nas.search.sharing.shared import Shared
-from nas.search.studies import studied
-from nas.space.budget import beside
+from nas.search.studies import Candidate, candidate, studied
 from nas.space.space import Space
 
 SAME_FAILURES = 3
@@ -62,7 +59,7 @@ class Claims:
     def __post_init__(self) -> None:
         self.reader = RecordReader(self.search, self.studies)
         self._judge, self._judged = Judge(self.search), -1
-        self._ahead: tuple[tuple[str, int], Proposal] | None = None
+        self._ahead: Candidate | None = None
 
     def think_ahead(self) -> None:
         """Thinks of a network to propose while others have their turn, which is the shorter then."""
@@ -73,8 +70,9 @@ class Claims:
                 return
             sampler, number = self._sampler(*lacking), len(self.studies[lacking].get_trials(deepcopy=False))
             self.pulse.write(key_of(self.studies[lacking], number), 0, 0)
-            thought = sampler.ahead(self.studies[lacking], number, self.shared.lease)
-            self._ahead = None if thought is None or thought.exhausted else (lacking, thought)
+            ahead = sampler.ahead(self.studies[lacking], number, self.shared.lease)
+            is_new = ahead and not ahead.exhausted
+            self._ahead = candidate(self.search, self.space, lacking, ahead) if ahead and is_new else None
             self.pulse.clear()
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
@@ -88,7 +86,7 @@ class Claims:
             claimed = self._take_over() or self._resume(nothing_new=lacking is None)
             ahead, self._ahead = self._ahead, None
             if claimed is None and lacking is not None:
-                return self._add(*lacking, ahead[1] if ahead and ahead[0] == lacking else None) or "settled"
+                return self._add(*lacking, ahead) or "settled"
             return claimed or ("wait" if waiting or any(self._running()) else "nothing")
 
     def _running(self) -> Iterator[tuple[Study, int, Notes]]:
@@ -197,40 +195,34 @@ class Claims:
         assert isinstance(sampler, ProposingSampler)
         return sampler
 
-    def _add(self, strategy: str, budget: int, ahead: Proposal | None) -> Claimed | None:
+    def _is_left(self, thought: Candidate) -> bool:
+        """Whether nobody else has proposed the network in that study meanwhile."""
+        return all(key != thought.study for key, *_ in self.reader.trials_of(thought.noted.network))
+
+    def _add(self, strategy: str, budget: int, ahead: Candidate | None) -> Claimed | None:
         """A new trial of that study, whole in one write: proposed, if it was not thought of ahead, counted, compared
         with all others. None if nothing is to be trained for it: a twin's result serves, now or later, or the gate has
         refused it."""
-        study, space = self.studies[strategy, budget], studied(self.search, self.space, strategy, budget)
-        sampler, number = self._sampler(strategy, budget), len(study.get_trials(deepcopy=False))
+        study, sampler = self.studies[strategy, budget], self._sampler(strategy, budget)
+        number = len(study.get_trials(deepcopy=False))
         if reason := fatal(deaths_before(study, number)):
             self._add_failed(study, reason)
             return None
         self.pulse.write(key_of(study, number), 0, 0)
-        if ahead and any(key == (strategy, budget) for key, *_ in self.reader.trials_of(space.identity(ahead.knobs))):
-            ahead = None  # another worker was faster
-        knobs, exhausted = ahead or sampler.proposal(study, number)
-        cost = space.cost(knobs)
-        if cost is None or not self.search.budget(budget).covers(cost):  # the strategy's fault, not the search's
-            self._add_failed(study, f"the strategy proposed what is no network within budget: {knobs}"[:300])
+        found = ahead if ahead and ahead.study == (strategy, budget) and self._is_left(ahead) else None
+        if found is None:
+            proposal = sampler.proposal(study, number)
+            found = candidate(self.search, self.space, (strategy, budget), proposal)
+        if found is None:  # the strategy's fault, not the search's
+            self._add_failed(study, f"the strategy proposed what is no network within budget: {proposal.knobs}"[:300])
             return None
-        network = space.network(knobs)
-        identity = fingerprint(network, self.space.shape)
-        noted = Notes(
-            worker=self.shared.lease,
-            exhausted=exhausted,
-            parameters=cost.parameters,
-            macs=cost.macs,
-            counted=beside(cost, self.search.numbers),
-            depth=depth(network),
-            network=identity,
-        )
-        told = {"params": knobs, "distributions": sampler.distributions}
+        noted, identity = replace(found.noted, worker=self.shared.lease), found.noted.network
+        told = {"params": found.knobs, "distributions": sampler.distributions}
         twin = self._twin(identity, study, number)
         if twin is None:
             noted = replace(noted, epochs_before=self._epochs_of(identity))
             study.add_trial(noted_trial(noted, state=TrialState.RUNNING, **told))
-            return open_trial(study, number), network
+            return open_trial(study, number), found.network
         if twin[1].state.is_finished():
             served = _served_by(*twin, noted)
             study.add_trial(noted_trial(served, state=twin[1].state, value=twin[1].value, **told))
