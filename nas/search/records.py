@@ -75,6 +75,11 @@ class Record:
         """What is known of its training."""
         return self.curve_of(self.curve)
 
+    @cached_property
+    def falling_curve(self) -> Curve:
+        """The same by validation losses (see `curve_of`)."""
+        return self.curve_of(self.curve, by_loss=True)
+
     def curve_of(self, rows: Rows, *, by_loss: bool = False) -> Curve:
         """A training of its network that the rows show; with `by_loss`, the values are validation losses with the sign
         changed."""

@@ -90,4 +90,6 @@ def robust_range(values: Sequence[float]) -> tuple[float, float]:
 
 def cut(curve: Curve, low: float, high: float) -> Curve:
     """The curve with values beyond the range cut to it."""
+    if low <= min(curve.values) and max(curve.values) <= high:
+        return curve
     return replace(curve, values=tuple(min(max(value, low), high) for value in curve.values))

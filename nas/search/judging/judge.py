@@ -82,7 +82,7 @@ class Judge:
         """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
         are cut (see `robust_range`)."""
         if self._falling is None:
-            self._falling = [known.curve_of(known.curve, by_loss=True) for known in self._known]
+            self._falling = [known.falling_curve for known in self._known]
         own = record.curve_of(rows, by_loss=True)
         low, high = robust_range([value for each in (own, *self._falling) for value in each.values])
         if (low, high) not in self._by_loss:
