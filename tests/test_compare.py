@@ -237,6 +237,7 @@ def test_a_training_that_went_on_costs_what_it_cost_when_it_did_and_counts_from_
     (course,) = courses(replace(PLAN, budgets=(10_000,), strategies=("tpe",)), [later, trial(1, 0.4), stopped])
     assert course.best == (0.0, 0.4, 0.4, 0.9), "measured at last, and never what was predicted"
     assert course.trials == (1, 2, 3, 3)
+    assert all(type(count) is int for count in course.trials), "as the schema says"
     assert course.epochs == (2, 10, 11, 17)
     assert course.seconds == (2.0, 10.0, 18.0, 24.0)
     assert [course.at("trials", n) for n in (1, 2, 3)] == [0.0, 0.4, 0.9]

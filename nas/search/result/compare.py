@@ -74,7 +74,7 @@ def courses(search: Search, records: Iterable[Record]) -> list[Course]:
         if own and strategy != BASELINES:
             parts = sorted((part for r in own for part in _parts(r, training_seconds)), key=lambda part: part.order)
             best = accumulate((part.accuracy for part in parts), max)
-            spent = ((part.is_new, part.epochs, part.seconds) for part in parts)
+            spent = ((int(part.is_new), part.epochs, part.seconds) for part in parts)
             totals = (tuple(accumulate(each)) for each in zip(*spent, strict=True))
             found.append(Course(strategy, budget, search.seed, tuple(best), *totals))
     return found
