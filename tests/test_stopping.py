@@ -14,6 +14,7 @@ from nas.search.judging.audit import audit
 from nas.search.judging.choice import chosen_rule
 from nas.search.judging.forecasts import Forecast
 from nas.search.judging.judge import Judge, is_audited, is_judged
+from nas.search.judging.standings import Standings
 from nas.search.notes import Audited, Predicted
 from nas.search.options import SearchOptions
 from nas.search.records import Record
@@ -135,6 +136,11 @@ def test_a_judge_that_looks_again_and_again_says_what_one_says_that_looks_once()
             place = int(rng.integers(number))
             if records[place].state == "stopped":
                 records[place] = replace(records[place], state="running")
+            elif records[place].state == "running":
+                came = len(records[place].curve)
+                longer = replace(trained(8, 0.7, epochs=8), network=records[place].network, number=place)
+                steps = (place, came), (1000 + number, 8)
+                records[place] = replace(longer, latest=1000 + number, resumed=1, steps=steps)
         if number in (3, 40, 499, 500, 501, 502, 639):
             forecast = forecast if number == 501 else forecast_of({f"{number // 2:016x}": 0.6})
             lasting.look(records, forecast)
@@ -148,6 +154,30 @@ def test_a_judge_that_looks_again_and_again_says_what_one_says_that_looks_once()
                 again, expected = once.to_resume(records, nothing_new=nothing_new)
                 assert found is again
                 assert chance == pytest.approx(expected)
+
+
+def test_of_many_trials_what_is_learnt_from_stays_the_same_while_few_go_on() -> None:
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(1000):  # learnt anew with every fourth told
+        made = trained(int(rng.integers(2, 40)), rng.uniform(0.2, 0.8), epochs=int(rng.integers(1, 8)), number=number)
+        records.append(replace(made, network=f"{number:016x}", latest=number, steps=((number, len(made.curve)),)))
+    standings = Standings(LONG.studies)
+    standings.update(records)
+    before = [(record.network, epochs) for record, epochs in standings.taught(300)]
+    assert len(before) == 300
+    changed = list[bool]()
+    for number, place in enumerate((990, 400, 995, 980), start=1000):
+        gone_on = replace(trained(8, 0.7, epochs=8), network=records[place].network, number=place, latest=number)
+        records[place] = replace(gone_on, resumed=1, steps=(*records[place].steps, (number, 8)))
+        standings.update(records)
+        known = [(record.network, epochs) for record, epochs in standings.taught(300)]
+        changed.append(known != before)
+        again = Standings(LONG.studies)
+        again.update(records)
+        assert known == [(record.network, epochs) for record, epochs in again.taught(300)]
+    assert changed == [False, False, False, True]
+    assert known[-1] == (records[980].network, 8)
 
 
 def test_a_stopped_training_goes_on_when_it_would_not_be_stopped_any_more() -> None:

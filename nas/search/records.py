@@ -27,9 +27,11 @@ class Record:
     """One proposed network as the storage has it. Accuracies are 0–1 on the validation split.
 
     A stopped training that went on later is one record: `number` is that of its first trial, `latest` of its last,
-    `resumed` says how often it went on, `first_epochs` how far its first trial came. `stopped` is the epoch after which
-    it was stopped, 0 if it was not; `cut` says that it was by the end of a search of fewer epochs, not by a rule.
-    `counted` is what else can be capped of its network, by name; empty in runs of earlier versions.
+    `resumed` says how often it went on, `first_epochs` how far its first trial came, `steps` are the numbers of its
+    trials that ended, with the epochs by then. `stopped` is the epoch after which it was stopped, 0 if it was not;
+    `cut` says that it was by the end of a search of fewer epochs, not by a rule. `curve` is that of the trials that
+    ended. `counted` is what else can be capped
+    of its network, by name; empty in runs of earlier versions.
     """
 
     strategy: str
@@ -49,6 +51,7 @@ class Record:
     latest: int = 0
     resumed: int = 0
     first_epochs: int = 0
+    steps: tuple[tuple[int, int], ...] = ()
     stopped: int = 0
     predicted: float | None = None
     predictions: tuple[Predicted, ...] = ()
@@ -79,6 +82,12 @@ class Record:
     def falling_curve(self) -> Curve:
         """The same by validation losses (see `curve_of`)."""
         return self.curve_of(self.curve, by_loss=True)
+
+    def curve_after(self, epochs: int, *, by_loss: bool = False) -> Curve:
+        """What was known of its training after so many epochs."""
+        if epochs < len(self.curve):
+            return self.curve_of(self.curve[:epochs], by_loss=by_loss)
+        return self.falling_curve if by_loss else self.learning_curve
 
     def curve_of(self, rows: Rows, *, by_loss: bool = False) -> Curve:
         """A training of its network that the rows show; with `by_loss`, the values are validation losses with the sign
@@ -224,7 +233,7 @@ def _up_to_date(record: Record, measured: Mapping[tuple[str, str], Record]) -> R
     twin = measured.get((record.strategy, record.network))
     if record.state != "replayed" or not record.stopped or twin is None:
         return record
-    return replace(record, stopped=0, predicted=None, curve=twin.curve, accuracies=twin.accuracies)
+    return replace(record, stopped=0, predicted=None, curve=twin.curve, accuracies=twin.accuracies, steps=twin.steps)
 
 
 def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]]) -> Record:
@@ -237,6 +246,8 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         raise RunError(f"the journal of the run is damaged: trial {trial.number} is told and lacks its notes")
     predictions = {predicted.epoch: predicted for _, each in trials[anew:] for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0
+    ended = [(each.number, notes.curve) for each, notes in trials if notes.curve]
+    known = noted.curve or (ended[-1][1] if ended and not trial.state.is_finished() else ())
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Record(
         strategy=strategy,
@@ -249,7 +260,7 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         macs=noted.macs,
         counted=noted.counted or {},
         accuracies=tuple(accuracy for _, _, accuracy in noted.curve) or reported,
-        curve=tuple((train, validation, accuracy) for train, validation, accuracy in noted.curve),
+        curve=tuple((train, validation, accuracy) for train, validation, accuracy in known),
         seconds=sum(noted.seconds),
         worker=-1 if noted.worker is None else noted.worker,
         failure=noted.failure,
@@ -257,6 +268,7 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         latest=trial.number,
         resumed=sum(each.cut is None for _, each in trials[1:]),
         first_epochs=len(trials[0][1].curve),
+        steps=tuple((number, len(rows)) for number, rows in ended),
         stopped=stopped,
         predicted=trial.value if stopped else None,
         predictions=tuple(predictions[epoch] for epoch in sorted(predictions)),

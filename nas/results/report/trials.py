@@ -125,7 +125,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("multiply-adds", f"{record.macs:,}"),
         *((CAPS[cap].title, CAPS[cap].words(has, trial.run.search.numbers)) for cap, has in record.counted.items()),
         ("weighted layers", f"{record.depth}"),
-        ("trained", f"{len(record.curve) or len(record.accuracies)} epochs in {duration(record.seconds)}"),
+        ("trained", f"{len(record.accuracies)} epochs in {duration(record.seconds)}"),
         ("worker", f"{record.worker}" if record.worker >= 0 else "none"),
         ("fingerprint", record.network or "none"),
     ]

@@ -1,10 +1,11 @@
 """What a model of the space forecasts of networks, whatever their curves show: a prior for the judge of trainings."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from nas.search.judging.standings import taught_of
 from nas.search.records import Record
 from nas.search.sampling.surrogate import Describer, Surrogate, learnt
 from nas.space.space import Searchable
@@ -15,21 +16,8 @@ FEWEST = 10
 MOST = 200
 """Networks, the latest, that a forecast is made from: its time grows with the cube of their number."""
 
-STEADY = 250
-"""Networks told from which on models are learnt anew only whenever the networks have grown by so small a part of
-themselves: with each of the first 500, with every twentieth of 5,000."""
-
 Forecast = Callable[[Sequence[Record]], Sequence[tuple[float, float] | None]]
 """Mean and deviation of the accuracy at the last epoch of each network, None where nothing is forecast."""
-
-
-def taught_of(networks: int) -> int:
-    """How many of so many networks, the earliest told, models are learnt from, so that they hold for several.
-
-    >>> [taught_of(networks) for networks in (7, 499, 501, 5_019)]
-    [7, 499, 500, 5000]
-    """
-    return networks - networks % max(1, networks // STEADY)
 
 
 def no_forecast(records: Sequence[Record]) -> list[None]:
@@ -45,14 +33,14 @@ class Forecaster:
         self._names = {knob.name for knob in space.knobs}
         self._learnt: tuple[list[tuple[str, float]], _Forecast] | None = None
 
-    def forecast(self, records: Iterable[Record]) -> Forecast:
+    def forecast(self, records: Sequence[Record]) -> Forecast:
         """The forecast of any network, from those of the records that were measured; of one of these, from the others.
         The same as at the last call where they teach the same; nothing while fewer than FEWEST were, nor of what is no
         network of the space."""
         measured = [r for r in records if r.is_measured and r.network and r.knobs.keys() == self._names]
         own = {record.network: record for record in sorted(measured, key=lambda record: record.latest)}
         latest = sorted(own.values(), key=lambda record: (record.latest, record.network))
-        known = latest[: taught_of(len(latest))][-MOST:]
+        known = latest[: taught_of(len(latest), len(records))][-MOST:]
         if len(known) < FEWEST:
             return no_forecast
         values = [(record.network, record.accuracy) for record in known]

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nas.search.judging.forecasts import Forecast, no_forecast, taught_of
+from nas.search.judging.forecasts import Forecast, no_forecast
 from nas.search.judging.standings import Standings
 from nas.search.notes import Rows
 from nas.search.records import Record
@@ -44,17 +44,18 @@ class Judge:
         self.search, self._forecast = search, forecast
         self.rule = RULES[search.stop](search.epochs, search.threshold)
         self._standings = Standings(search.studies)
-        self._known: list[Record] = []
+        self._known: list[tuple[Record, int]] = []
+        self._keys: list[tuple[str, str, int]] = []
         self._learn()
         self.look(records, forecast)
 
     def look(self, records: Iterable[Record], forecast: Forecast = no_forecast) -> None:
         """Takes in the records as they are now."""
         self._standings.update(records)
-        latest = self._standings.latest()
-        known = latest[: taught_of(len(latest))][-TAUGHT:]
-        if known != self._known or forecast is not self._forecast:
-            self._known, self._forecast = known, forecast
+        known = self._standings.taught(TAUGHT)
+        keys = [(record.strategy, record.network, epochs) for record, epochs in known]
+        if keys != self._keys or forecast is not self._forecast:
+            self._known, self._keys, self._forecast = known, keys, forecast
             self._learn()
 
     def _learn(self) -> None:
@@ -63,7 +64,9 @@ class Judge:
         self._predicted: dict[int, tuple[Record, Prediction]] = {}
         self._by_loss: dict[tuple[float, float], Extrapolator] = {}
         self._falling: list[Curve] | None = None
-        self._extrapolator = Extrapolator(self._told(self._known), self.search.epochs)
+        curves = [record.curve_after(epochs) for record, epochs in self._known]
+        curves = self._with_forecasts([record for record, _ in self._known], curves)
+        self._extrapolator = Extrapolator(curves, self.search.epochs)
 
     def prediction(self, record: Record, rows: Rows) -> Prediction:
         """The accuracy at the last epoch of the training of the record, so far as the rows show."""
@@ -82,7 +85,7 @@ class Judge:
         """The predicted validation loss (nats) at the last epoch, within the losses of the search; those that exploded
         are cut (see `robust_range`)."""
         if self._falling is None:
-            self._falling = [known.falling_curve for known in self._known]
+            self._falling = [record.curve_after(epochs, by_loss=True) for record, epochs in self._known]
         own = record.curve_of(rows, by_loss=True)
         low, high = robust_range([value for each in (own, *self._falling) for value in each.values])
         if (low, high) not in self._by_loss:

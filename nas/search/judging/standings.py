@@ -1,10 +1,25 @@
-"""The trainings of a search that have ended, by strategy and network, kept up to date as more is told."""
+"""The trainings of a search as far as they have come, by strategy and network, kept up to date as more is told."""
 
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from nas.search.records import Record
+
+STEADY = 250
+"""Trials told from which on models are learnt anew only whenever the trials have grown by so small a part of
+themselves: with each of the first 500, with every twentieth of 5,000."""
+
+
+def taught_of(told: int, trials: int = 0) -> int:
+    """How many of what was told, the earliest, models are learnt from, so that they hold for several. Of a search of so
+    many `trials`, if more than that.
+
+    >>> [taught_of(told) for told in (7, 499, 501, 5_019)], taught_of(303, 5_000)
+    ([7, 499, 500, 5000], 300)
+    """
+    return told - told % max(1, max(told, trials) // STEADY)
+
 
 Key = tuple[str, str]
 """Strategy and network."""
@@ -23,7 +38,9 @@ class Standings:
         self._ended: dict[Key, dict[int, Record]] = {}
         self._strategies: dict[str, set[str]] = {}
         self._longest: dict[str, Record] = {}
-        self._latest: list[tuple[int, int, int, str]] = []
+        self._events: list[tuple[int, int, int, str, int]] = []
+        """What was told of the trainings that came furthest, in order: trial, place of its study, number of the record,
+        network, epochs by then."""
         self._sizes: dict[str, list[Size]] = {}
         self._best: dict[str, tuple[list[int], list[str]]] = {}
         self._furthest: dict[Key, Record] = {}
@@ -48,9 +65,16 @@ class Standings:
         for network in sorted({network for _, network in touched}):
             self._settle_network(network)
 
-    def latest(self) -> list[Record]:
-        """The training that came furthest of each network, whoever trained it, in the order in which they were told."""
-        return [self._longest[network] for *_, network in self._latest]
+    def taught(self, most: int) -> list[tuple[Record, int]]:
+        """The training that came furthest of each network, whoever trained it, and after how many epochs, as it was
+        when most of what is known had been told (see `taught_of`): so many, the latest, in the order in which they were
+        told. It stays the same while little is told, be it new networks or trainings that go on."""
+        found = dict[str, int]()
+        for *_, network, epochs in reversed(self._events[: taught_of(len(self._events))]):
+            if len(found) == most:
+                break
+            found.setdefault(network, epochs)
+        return [(self._longest[network], epochs) for network, epochs in reversed(found.items())]
 
     def best_within(self, strategy: str, parameters: int) -> Record | None:
         """The best network of the strategy that was measured with at most as many parameters."""
@@ -83,11 +107,13 @@ class Standings:
     def _settle_network(self, network: str) -> None:
         before = self._longest.pop(network, None)
         if before is not None:
-            del self._latest[bisect_left(self._latest, self._told(before))]
+            for event in self._told(before):
+                del self._events[bisect_left(self._events, event)]
         known = [self._furthest[strategy, network] for strategy in self._strategies[network]]
         if known:
             self._longest[network] = now = max(known, key=self._length)
-            insort(self._latest, self._told(now))
+            for event in self._told(now):
+                insort(self._events, event)
 
     def _best_of(self, strategy: str) -> tuple[list[int], list[str]]:
         """The measured networks that are better than all smaller ones: parameters, ascending, and fingerprints."""
@@ -105,12 +131,14 @@ class Standings:
     def _length(self, record: Record) -> tuple[int, int, int]:
         return len(record.curve), self._place(record), record.number
 
-    def _told(self, record: Record) -> tuple[int, int, int, str]:
-        return record.latest, self._place(record), record.number, record.network
+    def _told(self, record: Record) -> list[tuple[int, int, int, str, int]]:
+        of_record = self._place(record), record.number, record.network
+        steps = record.steps or ((record.latest, len(record.curve)),)
+        return [(trial, *of_record, epochs) for trial, epochs in steps]
 
     def _place(self, record: Record) -> int:
         return self._order.get((record.strategy, record.budget), len(self._order))
 
 
 def _counts(record: Record) -> bool:
-    return bool(record.curve) and record.is_finished
+    return bool(record.curve)
