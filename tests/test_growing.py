@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,16 @@ def test_more_epochs_train_on_what_is_worth_it_where_a_rule_stops(tmp_path: Path
     assert best.is_measured
     front = json.loads((tmp_path / "out" / "pareto.json").read_text())
     assert front["counts"]["proposed"] == len(before)
+
+
+def test_what_a_worker_of_the_smaller_search_tells_afterwards_counts_as_cut_off(folder: Path) -> None:
+    run = run_folder(folder / "out")
+    before = run.read()
+    run.renew(replace(before, epochs=2, recipe=replace(before.recipe, epochs=2)))
+    _, records = read_run(run)
+    assert {(record.state, record.stopped, record.cut) for record in records} == {("stopped", 1, True)}
+    assert searching.run_cli(longer(folder, epochs=2)).returncode == 0
+    assert all(record.is_measured and len(record.curve) == 2 for record in read_run(run)[1])
 
 
 def test_a_search_that_died_while_it_grew_is_what_it_was_and_can_grow_again(

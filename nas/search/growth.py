@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import replace
 
 from optuna.study import Study
@@ -35,12 +36,12 @@ def enter(folder: WorkFolder[Search], search: Search, space: Space, *, changed_s
             raise RunError(f"another search is running in {folder.path}; wait for it or give another --out")
         changes = dict.fromkeys(differences(before, search))
         told = [f"continues a smaller search, whose results are kept: {'; '.join(changes)}"]
-        shared = open_shared(folder)
-        if before.space_checksum != search.space_checksum:
-            told = ["the file of the space has changed since this search began", *_leave_aside(search, shared, space)]
-        if before.epochs != search.epochs:
-            told += _tell_anew(before, search, folder, shared)
-        shared.close()
+        with closing(open_shared(folder)) as shared:
+            if before.space_checksum != search.space_checksum:
+                told = ["the file of the space has changed since this search began"]
+                told += _leave_aside(search, shared, space)
+            if before.epochs != search.epochs:
+                told += _tell_anew(before, search, folder, shared)
         folder.renew(search)
     return told
 

@@ -1,11 +1,11 @@
 """What we write on Optuna's trials, typed: each note is a user attribute of the trial, named after its field."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import RunError
 from nas.stopping.curves import Prediction
@@ -97,8 +97,10 @@ _PREDICTION = "prediction "
 _AS_THEY_ARE = [field.name for field in fields(Notes) if field.name != "predictions"]
 
 
-def read_notes(trial: Trial | FrozenTrial) -> Notes:
-    """The notes on a trial. What others have written on it is left aside. Raises RunError for what nobody notes."""
+def read_notes(trial: Trial | FrozenTrial, last_epoch: int = 0) -> Notes:
+    """The notes on a trial. What others have written on it is left aside. One that came to its end before the last
+    epoch was told by a worker of the search when that had fewer, and was cut off. Raises RunError for what nobody
+    notes."""
     noted = trial.user_attrs
     own = {name: noted[name] for name in _AS_THEY_ARE if name in noted}
     try:
@@ -112,7 +114,9 @@ def read_notes(trial: Trial | FrozenTrial) -> Notes:
             raise StoredError(f"trial {trial.number}.curve must have rows of {ROW}")
     except ValueError as error:
         raise RunError(f"the journal of the run is damaged: {error}") from error
-    return notes
+    has_ended = isinstance(trial, FrozenTrial) and trial.state == TrialState.COMPLETE and not notes.stopped
+    is_cut = has_ended and 0 < len(notes.curve) < last_epoch
+    return replace(notes, stopped=len(notes.curve), cut=True) if is_cut else notes
 
 
 def write_notes(trial: Trial, notes: Notes) -> None:

@@ -143,6 +143,9 @@ class RecordReader:
     _known: dict[tuple[str, int], "_Known"] = field(default_factory=dict)
     _by_network: dict[str, dict[tuple[str, int, int], tuple[FrozenTrial, Notes]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._last_epoch = self.search.epochs if self.search.recipe.goes_on_alike else 0
+
     def read(self) -> Sequence[Record]:
         """As `read_records`."""
         self._look()
@@ -195,7 +198,7 @@ class RecordReader:
             first = first_of(trial)
             if first in aside or known.has(first, trial):
                 continue
-            noted = read_notes(trial)
+            noted = read_notes(trial, self._last_epoch)
             self.told += trial.state.is_finished()
             if noted.network or trial.state.is_finished():
                 known.continued.setdefault(first, {})[trial.number] = trial, noted
