@@ -125,6 +125,14 @@ def test_more_epochs_train_on_what_is_worth_it_where_a_rule_stops(tmp_path: Path
     assert front["counts"]["proposed"] == len(before)
 
 
+def test_what_one_strategy_has_taken_over_from_another_goes_on_too(tmp_path: Path) -> None:
+    both = ("--strategies", "greedy-full,greedy", "--no-baselines")
+    assert searching.run_cli(longer(tmp_path, *both, epochs=1, trials=2)).returncode == 0
+    assert "replayed" in {record.state for record in read_run(run_folder(tmp_path / "out"))[1]}
+    assert searching.run_cli(longer(tmp_path, *both, epochs=2, trials=2)).returncode == 0
+    assert all(record.is_measured and len(record.curve) == 2 for record in read_run(run_folder(tmp_path / "out"))[1])
+
+
 def test_what_a_worker_of_the_smaller_search_tells_afterwards_counts_as_cut_off(folder: Path) -> None:
     run = run_folder(folder / "out")
     before = run.read()

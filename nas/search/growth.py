@@ -12,7 +12,7 @@ from nas.errors import RunError, SpaceError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import differences
 from nas.network.folds import ShapeError
-from nas.search.journal import open_study
+from nas.search.journal import open_study, parse_study_name
 from nas.search.judging.judge import Judge
 from nas.search.notes import Predicted, leave_aside, noted_trial, read_notes
 from nas.search.records import Record, read_records
@@ -100,7 +100,8 @@ def _told_anew(trial: FrozenTrial, record: Record, judge: Judge) -> FrozenTrial:
     to_beat = judge.prediction(rival, rival.curve).mean if rival else 0.0
     chance = min(record.last_chance, prediction.chance_above(to_beat))
     predicted = Predicted(epochs, prediction.mean, prediction.scale, chance, prediction.power)
-    trains_itself = not noted.replayed.startswith(f"{record.strategy}-")  # of what others train it is a rival from now
+    trained_by = parse_study_name(noted.replayed.rpartition("/")[0])[0] if noted.replayed else None
+    trains_itself = trained_by != record.strategy  # of what others train it is a rival from now
     return noted_trial(
         replace(
             noted,

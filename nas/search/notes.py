@@ -116,7 +116,7 @@ def read_notes(trial: Trial | FrozenTrial, last_epoch: int = 0) -> Notes:
         raise RunError(f"the journal of the run is damaged: {error}") from error
     has_ended = isinstance(trial, FrozenTrial) and trial.state == TrialState.COMPLETE and not notes.stopped
     is_cut = has_ended and 0 < len(notes.curve) < last_epoch
-    return replace(notes, stopped=len(notes.curve), cut=True) if is_cut else notes
+    return replace(notes, stopped=len(notes.curve), predictions=(), cut=True) if is_cut else notes
 
 
 def write_notes(trial: Trial, notes: Notes) -> None:

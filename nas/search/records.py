@@ -249,8 +249,8 @@ def _record(strategy: str, budget: int, trials: list[tuple[FrozenTrial, Notes]])
         raise RunError(f"the journal of the run is damaged: trial {trial.number} is told and lacks its notes")
     predictions = {predicted.epoch: predicted for _, each in trials[anew:] for predicted in each.predictions}
     stopped = noted.stopped or 0 if trial.state == TrialState.COMPLETE else 0
-    ended = [(each.number, notes.curve) for each, notes in trials if notes.curve]
-    known = noted.curve or (ended[-1][1] if ended and not trial.state.is_finished() else ())
+    ended = [(each.number, notes.curve) for each, notes in trials if notes.curve and each.state.is_finished()]
+    known = noted.curve if trial.state.is_finished() else ended[-1][1] if ended else ()
     reported = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Record(
         strategy=strategy,

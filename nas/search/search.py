@@ -3,6 +3,7 @@
 RUN/settings.json   what was decided: the same command continues, another is refused
     journal.log     Optuna's storage: one study a strategy and budget
     pareto.json     the result, rewritten after every trial
+    pareto-N-epochs.json  that of the search when it had fewer epochs, if it had
     weights/        the state of each training, and the weights of the networks on the front
     workers/        logs and pulses of the worker processes
     data.npz        only where arrays were given instead of a data set

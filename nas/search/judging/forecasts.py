@@ -40,7 +40,8 @@ class Forecaster:
         measured = [r for r in records if r.is_measured and r.network and r.knobs.keys() == self._names]
         own = {record.network: record for record in sorted(measured, key=lambda record: record.latest)}
         latest = sorted(own.values(), key=lambda record: (record.latest, record.network))
-        known = latest[: taught_of(len(latest), len(records))][-MOST:]
+        told = sum(bool(record.curve) for record in records)  # the same while others are being trained
+        known = latest[: taught_of(len(latest), told)][-MOST:]
         if len(known) < FEWEST:
             return no_forecast
         values = [(record.network, record.accuracy) for record in known]

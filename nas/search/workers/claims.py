@@ -69,11 +69,9 @@ class Claims:
             if lacking is None or self.shared.lease is None:
                 return
             sampler, number = self._sampler(*lacking), len(self.studies[lacking].get_trials(deepcopy=False))
-            self.pulse.write(key_of(self.studies[lacking], number), 0, 0)
             ahead = sampler.ahead(self.studies[lacking], number, self.shared.lease)
             is_new = ahead and not ahead.exhausted
             self._ahead = candidate(self.search, self.space, lacking, ahead) if ahead and is_new else None
-            self.pulse.clear()
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can

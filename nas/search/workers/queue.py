@@ -20,7 +20,7 @@ from nas.search.sharing.postgres import Database
 from nas.search.sharing.shared import Shared
 from nas.search.sharing.weights import SharedWeights, Store
 from nas.training.distillation.teacher import Teacher
-from nas.training.distillation.teaching import folder_of
+from nas.training.distillation.teaching import folder_of, is_unchanged
 from nas.training.train import DivergenceError
 from nas.training.training import Metrics, Training, metrics_file, state_file, training_folder, weights_file
 from nas.training.worker import run_training
@@ -180,17 +180,19 @@ def borrowed(teacher: Teacher, store: Store, folder: Path) -> Teacher:
     """The same in the folder of this machine. Raises LostError where the files of the run cannot be reached."""
     own = training_folder(folder / teacher.checksum[:16])
     own.path.mkdir(parents=True, exist_ok=True)
-    for file in _of_teacher(own):
-        if not file.exists():
-            content = store.get(_lent_as(teacher, file))
-            if content is None:
-                raise LostError(f"the files of the run lack the teacher {teacher.model}")
-            write_bytes_atomically(file, content)
-    return replace(teacher, folder=str(own.path.resolve()))
+    here = replace(teacher, folder=str(own.path.resolve()))
+    with own.lock("borrowed", wait=True):  # of the workers of this machine, one fetches it
+        if not is_unchanged(here):
+            for file in _of_teacher(own):
+                content = store.get(_lent_as(teacher, file))
+                if content is None:
+                    raise LostError(f"the files of the run lack the teacher {teacher.model}")
+                write_bytes_atomically(file, content)
+    return here
 
 
 def _of_teacher(folder: WorkFolder[Training]) -> tuple[Path, Path]:
-    return folder.settings, weights_file(folder)
+    return folder.settings, weights_file(folder)  # the settings first: where the weights are, both are
 
 
 def _lent_as(teacher: Teacher, file: Path) -> str:

@@ -67,10 +67,15 @@ def taught(teacher: Teacher, data: SearchData, device: torch.device) -> Callable
 def folder_of(teacher: Teacher) -> WorkFolder[Training]:
     """The folder of the teacher's training. Raises RunError if its weights are no longer those that the pupil's
     training began with."""
-    folder = training_folder(Path(teacher.folder))
-    if not weights_file(folder).exists() or _checksum(weights_file(folder)) != teacher.checksum:
+    if not is_unchanged(teacher):
         raise RunError(f"the teacher in {teacher.folder} is not the one that this training began with; restore it")
-    return folder
+    return training_folder(Path(teacher.folder))
+
+
+def is_unchanged(teacher: Teacher) -> bool:
+    """Whether its weights are those that the pupil's training began with."""
+    weights = weights_file(training_folder(Path(teacher.folder)))
+    return weights.exists() and _checksum(weights) == teacher.checksum
 
 
 def is_layer_tree(teacher: Teacher) -> bool:
