@@ -179,7 +179,7 @@ def lend(teacher: Teacher, store: Store) -> None:
 def borrowed(teacher: Teacher, store: Store, folder: Path) -> Teacher:
     """The same in the folder of this machine. Raises LostError where the files of the run cannot be reached."""
     own = training_folder(folder / teacher.checksum[:16])
-    own.path.mkdir(parents=True, exist_ok=True)
+    (own / "locks").mkdir(parents=True, exist_ok=True)
     here = replace(teacher, folder=str(own.path.resolve()))
     with own.lock("borrowed", wait=True):  # of the workers of this machine, one fetches it
         if not is_unchanged(here):
