@@ -74,9 +74,10 @@ def _tell_anew(before: Search, search: Search, folder: WorkFolder[Search], share
     studies = open_studies(before, folder, None, shared.storage)
     records = [record for record in read_records(before, studies) if record.is_finished and record.curve]
     judge = Judge(search, records)
+    trials = {key: study.get_trials(deepcopy=False) for key, study in studies.items()}
     for record in records:
-        study = studies[record.strategy, record.budget]
-        study.add_trial(_told_anew(study.get_trials(deepcopy=False)[record.latest], record, judge))
+        key = record.strategy, record.budget
+        studies[key].add_trial(_told_anew(trials[key][record.latest], record, judge))
     front, earlier = folder / "pareto.json", folder / f"pareto-{before.epochs}-epochs.json"
     if front.exists():
         shutil.copyfile(front, earlier)

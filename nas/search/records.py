@@ -30,8 +30,7 @@ class Record:
     `resumed` says how often it went on, `first_epochs` how far its first trial came, `steps` are the numbers of its
     trials that ended, with the epochs by then. `stopped` is the epoch after which it was stopped, 0 if it was not;
     `cut` says that it was by the end of a search of fewer epochs, not by a rule. `curve` is that of the trials that
-    ended. `counted` is what else can be capped
-    of its network, by name; empty in runs of earlier versions.
+    ended. `counted` is what else can be capped of its network, by name; empty in runs of earlier versions.
     """
 
     strategy: str

@@ -97,29 +97,32 @@ class Judge:
     def to_resume(self, records: Sequence[Record], *, nothing_new: bool) -> tuple[Record | None, float]:
         """The stopped training that should go on now, if there is one, and the chance below which another
         makes better use of the next epoch (see `to_resume`)."""
-        for record in _frozen(records):
+        frozen = _frozen(records)
+        for record in frozen:
             if _goes_on_anyway(self.search, record):
                 return record, 0.0
-        frozen, verdicts = self._frozen_verdicts(records)
+        frozen, verdicts = self._verdicts(frozen)
         chosen, least_chance = to_resume(verdicts, nothing_new=nothing_new)
         return (None if chosen is None else frozen[chosen]), least_chance
 
     def chances_to_go_on(self, records: Sequence[Record]) -> list[tuple[Record, float]]:
         """The stopped trainings, each with the chance that it goes on: 1 if it would go on in the end as things stand.
         Others come to be worth it as more becomes known, the rarer the farther their chance is below the threshold."""
-        frozen, verdicts = self._frozen_verdicts(records)
-        chances = {id(record): self._chance_to_go_on(verdict) for record, verdict in zip(frozen, verdicts, strict=True)}
-        sure = {id(r) for r in _frozen(records) if is_audited(self.search, r) or _goes_on_anyway(self.search, r)}
-        return [(r, 1.0 if id(r) in sure else chances.get(id(r), 0.0)) for r in _frozen(records)]
+        frozen = _frozen(records)
+        chances = {
+            id(record): self._chance_to_go_on(verdict) for record, verdict in zip(*self._verdicts(frozen), strict=True)
+        }
+        sure = {id(r) for r in frozen if is_audited(self.search, r) or _goes_on_anyway(self.search, r)}
+        return [(r, 1.0 if id(r) in sure else chances.get(id(r), 0.0)) for r in frozen]
 
     def _chance_to_go_on(self, verdict: Verdict) -> float:
         if verdict.is_worthy:
             return 1.0
         return RECONSIDERED * min(1.0, verdict.chance / self.rule.threshold) if self.rule.threshold else 0.0
 
-    def _frozen_verdicts(self, records: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
-        """The stopped trainings that the rule may take up again, and what it says of them now."""
-        frozen = [r for r in _frozen(records) if (self.rule.resumes or r.cut) and is_judged(self.search, r.strategy)]
+    def _verdicts(self, frozen: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
+        """Those of the stopped trainings that the rule may take up again, and what it says of them now."""
+        frozen = [r for r in frozen if (self.rule.resumes or r.cut) and is_judged(self.search, r.strategy)]
         if len(frozen) > RECONSIDERED_AT_ONCE:
             hopeful = sorted(frozen, key=lambda record: -record.last_chance)[:RECONSIDERED_AT_ONCE]
             kept = {id(record) for record in hopeful}

@@ -70,8 +70,8 @@ class Claims:
                 return
             sampler, number = self._sampler(*lacking), len(self.studies[lacking].get_trials(deepcopy=False))
             ahead = sampler.ahead(self.studies[lacking], number, self.shared.lease)
-            is_new = ahead and not ahead.exhausted
-            self._ahead = candidate(self.search, self.space, lacking, ahead) if ahead and is_new else None
+            if ahead and not ahead.exhausted:
+                self._ahead = candidate(self.search, self.space, lacking, ahead)
 
     def next(self) -> "Claimed | Literal['settled', 'wait', 'nothing']":
         """A trial to train, taken over or new. "settled": a twin's result serves that trial; "wait": only others can
