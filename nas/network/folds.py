@@ -9,7 +9,7 @@ from math import prod
 from typing import assert_never
 
 from nas.network import layers
-from nas.network.layers import Layer, Shape
+from nas.network.layers import Layer, Leaf, Shape
 from nas.network.remembered import Remembered
 
 
@@ -18,7 +18,7 @@ class ShapeError(ValueError):
 
 
 _PARAMETERS = Remembered[int]()
-_FORWARD = Remembered[tuple[int, Shape]]()
+_FORWARD = Remembered[tuple[int, int, Shape]]()
 
 
 def parameters(layer: Layer) -> int:
@@ -103,15 +103,34 @@ def _tied_parameters(layer: Layer) -> int:
 
 def output_shape(layer: Layer, shape: Shape) -> Shape:
     """Shape behind the layer. Raises ShapeError where the layer does not fit the shape."""
-    return _forward(layer, shape)[1]
+    return _forward(layer, shape)[2]
 
 
 def macs(layer: Layer, shape: Shape) -> int:
     """Multiply-adds of a forward pass on one image: convolutions, linear layers and gates; sums and norms are none."""
-    return _forward(layer, shape)[0]
+    return _forward(layer, shape)[1]
 
 
-def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
+def _forward(layer: Layer, shape: Shape) -> tuple[int, int, Shape]:
+    """Parameters and multiply-adds of the layer, and the shape behind it: one pass, for it is asked most often."""
+    match layer:
+        case layers.Sequence():
+            counted = work = 0
+            for inner in layer.layers:
+                more, part, shape = _FORWARD.of(inner, _forward, shape)
+                counted, work = counted + more, work + part
+            return counted, work, shape
+        case layers.Residual() | layers.Product() | layers.Concat():
+            every = [_forward(branch, shape) for branch in branches(layer)]
+            after = _joined(layer, [behind for _, _, behind in every])
+            return sum(count for count, _, _ in every), sum(work for _, work, _ in every), after
+        case layers.Tied():
+            return parameters(layer), _forward_tied(layer, shape), shape
+        case _:
+            return parameters(layer), *_forward_leaf(layer, shape)
+
+
+def _forward_leaf(layer: Leaf, shape: Shape) -> tuple[int, Shape]:
     """Multiply-adds of the layer, and the shape behind it."""
     match layer:
         case layers.Conv():
@@ -122,17 +141,6 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
             return 2 * layer.channels * layer.squeezed if isinstance(layer, layers.SqueezeExcitation) else 0, shape
         case layers.Activation() | layers.Identity() | layers.Dropout():
             return 0, shape
-        case layers.Sequence():
-            total = 0
-            for inner in layer.layers:
-                part, shape = _FORWARD.of(inner, _forward, shape)
-                total += part
-            return total, shape
-        case layers.Tied():
-            return _forward_tied(layer, shape), shape
-        case layers.Residual() | layers.Product() | layers.Concat():
-            every = [_forward(branch, shape) for branch in branches(layer)]
-            return sum(count for count, _ in every), _joined(layer, [after for _, after in every])
         case layers.Slice():
             _expect_image(layer, shape, layer.inputs)
             if not 0 <= layer.first <= layer.inputs - layer.outputs:
@@ -158,12 +166,12 @@ def _forward(layer: Layer, shape: Shape) -> tuple[int, Shape]:
 
 def _forward_tied(layer: layers.Tied, shape: Shape) -> int:
     """Multiply-adds of all blocks."""
-    block, behind = _forward(layer.block, shape)
+    _, work, behind = _forward(layer.block, shape)
     if layer.times < 1:
         raise ShapeError(f"{layer} needs a block at least")
     if behind != shape:
         raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
-    return layer.times * block
+    return layer.times * work
 
 
 def _joined(layer: layers.Residual | layers.Product | layers.Concat, shapes: list[Shape]) -> Shape:
@@ -225,7 +233,7 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
             inside = (*path, layer.name) if layer.name else path
             for inner in layer.layers:
                 yield from rows(inner, shape, inside)
-                _, shape = _FORWARD.of(inner, _forward, shape)
+                _, _, shape = _FORWARD.of(inner, _forward, shape)
         case layers.Tied():
             output_shape(layer, shape)
             block = tuple(rows(layer.block, shape, path))
@@ -238,8 +246,8 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
                 is_shortcut = isinstance(layer, layers.Residual) and number == 1
                 yield from rows(branch, shape, (*path, "shortcut") if is_shortcut else path)
         case _:
-            count, after = _forward(layer, shape)
-            yield Row(path, layer, shape, after, parameters(layer), count)
+            counted, work, after = _forward(layer, shape)
+            yield Row(path, layer, shape, after, counted, work)
 
 
 def depth(layer: Layer) -> int:
@@ -287,5 +295,5 @@ def cost(layer: Layer, shape: Shape) -> Cost:
 
 def cost_and_shape(layer: Layer, shape: Shape) -> tuple[Cost, Shape]:
     """Both costs, and the shape behind the layer. Raises ShapeError where the network does not fit the shape."""
-    work, after = _forward(layer, shape)
-    return Cost(parameters(layer), work, layer, shape), after
+    counted, work, after = _forward(layer, shape)
+    return Cost(counted, work, layer, shape), after

@@ -198,12 +198,10 @@ class SignLinear:
     bias: bool = True
 
 
-Layer = (
+Leaf = (
     Conv
     | BatchNorm
     | Activation
-    | Sequence
-    | Residual
     | SqueezeExcitation
     | Identity
     | Subsample
@@ -213,13 +211,13 @@ Layer = (
     | Linear
     | Dropout
     | Slice
-    | Concat
-    | Product
     | Scale
     | Shift
-    | Tied
     | SignLinear
 )
+"""Layers that have none inside."""
+
+Layer = Leaf | Sequence | Residual | Concat | Product | Tied
 
 KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in Layer.__args__}
 

@@ -21,8 +21,8 @@ GOAL = 0.985
 """Share of the budget at which a fit is good enough."""
 
 ENOUGH = 0.95
-"""Share of the budget below which another knob is changed. Asking for more would turn every shape of a small space
-into the one that happens to fill best."""
+"""Share of the budget below which another knob is changed, unless less is asked for. More would turn every shape of a
+small space into the one that happens to fill best."""
 
 EVALUATIONS = 400
 """Networks counted for one fit, about, before the best one so far is taken."""
@@ -87,7 +87,7 @@ def fit(
     start = fitting.repair(fitting.indices(knobs))
     best = fitting.fill(start)
     for _ in range(CHANGES):
-        if fitting.use(best) >= ENOUGH or fitting.has_counted_enough or not fitting.can_change:
+        if fitting.use(best) >= min(ENOUGH, goal) or fitting.has_counted_enough or not fitting.can_change:
             break
         best = max(best, fitting.fill(fitting.change_one(best)), key=fitting.use)
     return space.settled(fitting.knobs(best))

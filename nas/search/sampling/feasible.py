@@ -23,7 +23,7 @@ from nas.search.sampling.outcomes import Outcome, outcome
 from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.draw import check_satisfiable, draw, draw_target, draw_within, fit
+from nas.space.draw import GOAL, check_satisfiable, draw, draw_target, draw_within, fit
 from nas.space.space import Knobs, Searchable, Value
 
 ATTEMPTS = 30
@@ -87,13 +87,13 @@ class FeasibleSampler(ProposingSampler):
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """Knobs to try next, within the target; `fitted` makes any knobs so."""
 
-    def fitted(self, knobs: Knobs, target: Budget, rng: np.random.Generator) -> dict[str, Value]:
+    def fitted(self, knobs: Knobs, target: Budget, rng: np.random.Generator, *, goal: float = GOAL) -> dict[str, Value]:
         """The knobs, whose numbers need not be among the options' own, snapped to the options and fitted."""
         snapped = dict(knobs)
         for knob in self.space.knobs:
             if knob.role != "choice" and not isinstance(value := knobs[knob.name], str):
                 snapped[knob.name] = knob.options[knob.nearest(float(value))]
-        return fit(self.space, snapped, target, rng)
+        return fit(self.space, snapped, target, rng, goal=goal)
 
     def proposal(self, study: Study, number: int) -> Proposal:
         """One option a knob, of a network within budget."""

@@ -13,7 +13,7 @@ from nas.search.sampling.outcomes import worths
 from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw
-from nas.space.space import Knobs
+from nas.space.space import Knobs, Value
 
 
 class LinearSampler(FeasibleSampler):
@@ -22,13 +22,16 @@ class LinearSampler(FeasibleSampler):
     After the first `STARTUP` trials, the `BEST` and the `LATEST` networks told are smoothed by the model; of
     `CANDIDATES` mutants of the best `PARENTS` of them, and a few draws, it proposes the one that a draw from the
     model's belief says is best. Where a network must be fitted, which takes longest, only the `FITTED` most
-    promising are, and judged again with what the model knows of whole networks.
+    promising are, roughly, and judged again with what the model knows of whole networks; the chosen one is then fitted
+    in full.
     """
 
     STARTUP = 8
     PARENTS = 8
     CANDIDATES = 128
     FITTED = 6
+    ROUGHLY = 0.9
+    """Share of the budget that candidates are made to use before one is chosen."""
     BEST = 150
     LATEST = 100
     DRAWN = 0.1
@@ -55,11 +58,21 @@ class LinearSampler(FeasibleSampler):
         if self._scales:
             coarse = learnt(columns, np.zeros((len(known), 0)), values, doubts)
             candidates = self._most_promising(coarse, candidates, rng)
+        rough = [self.fitted(knobs, target, rng, goal=self.ROUGHLY) for knobs in candidates]
+        promise = self._drawn(model, self._describer.encoder.columns(rough), self._describer.description(rough), rng)
+        return self._first_new([rough[i] for i in np.argsort(-promise, kind="stable")], study, target, rng)
+
+    def _first_new(
+        self, ranked: Sequence[Knobs], study: Study, target: Budget, rng: np.random.Generator
+    ) -> dict[str, Value]:
+        """The first that is a network which the study lacks once it is fitted, else the first."""
         seen = self.seen(study)
-        fitted = [self.fitted(knobs, target, rng) for knobs in candidates]
-        promise = self._drawn(model, self._describer.encoder.columns(fitted), self._describer.description(fitted), rng)
-        ranked = [fitted[i] for i in np.argsort(-promise, kind="stable")]
-        return next((knobs for knobs in ranked if self.space.identity(knobs) not in seen), ranked[0])
+        full = list[dict[str, Value]]()
+        for knobs in ranked:
+            full.append(self.fitted(knobs, target, rng))
+            if self.space.identity(full[-1]) not in seen:
+                return full[-1]
+        return full[0]
 
     def _taught(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The best and the latest, each network once: the model's time grows with the cube of their number."""

@@ -53,6 +53,10 @@ from nas.training.worker import DataOnce
 LONGEST_WAIT = 5.0
 """Seconds between two looks of a worker that has waited for others for long."""
 
+GARBAGE = 20_000
+"""Objects made, and not dropped, between two looks for cycles: Python's own 700 make counting of networks, which are
+remembered by the hundred thousand, take twice as long."""
+
 
 @dataclass
 class Worker:
@@ -223,6 +227,7 @@ def main() -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     torch.set_num_threads(1)
+    gc.set_threshold(GARBAGE, 10, 10)
     folder = run_folder(arguments.run)
     with folder.lock(f"slot-{arguments.slot}", wait=True):
         try:
