@@ -110,6 +110,14 @@ def test_knobs_within_budget_that_use_it_well_are_left_as_they_are() -> None:
     assert fit(space, knobs, Budget(parameters), np.random.default_rng(0)) == knobs
 
 
+def test_knobs_that_use_as_much_as_is_asked_for_are_left_as_they_are() -> None:
+    space = shipped("mixed")
+    knobs = space.defaults
+    budget = Budget(round(cost_of(space, knobs).parameters / 0.6))
+    assert fit(space, knobs, budget, np.random.default_rng(0), goal=0.5) == knobs
+    assert cost_of(space, fit(space, knobs, budget, np.random.default_rng(0))).parameters >= 0.95 * budget.parameters
+
+
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 20_000), (100, 50_000)])
 @pytest.mark.parametrize("name", SPACES)
 def test_different_draws_stay_different_networks(name: str, classes: int, parameters: int) -> None:
