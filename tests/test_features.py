@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 from drawn import shipped
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nas.network import layers
 from nas.network.blocks import classifier, stage, stem
 from nas.network.features import features
-from nas.network.folds import cost
+from nas.network.folds import cost, rows
 from nas.network.layers import Sequence
 from nas.search.sampling.mutants import MOST_CHANGES, mutated
-from nas.search.sampling.surrogate import Describer, Encoder, learnt
+from nas.search.sampling.surrogate import DESCRIPTIONS, Describer, Encoder, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw, draw_within
 from nas.space.files import shipped_spaces
@@ -43,6 +44,32 @@ def test_the_numbers_are_those_of_the_network() -> None:
     assert numbers[7] == pytest.approx(16 * 10 / counted.parameters, rel=0.1)  # and biases
     assert 0 < numbers[8] < 1
     assert 0 < numbers[9] < 1
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_numbers_are_those_of_the_table_of_its_layers(name: str, seed: int) -> None:
+    space = shipped(name)
+    knobs = draw(space, np.random.default_rng(seed))
+    assume(space.cost(knobs) is not None)
+    every = list(rows(space.network(knobs), space.shape))
+    weighted = [row for row in every if isinstance(row.layer, layers.Conv | layers.Linear | layers.SignLinear)]
+    linear = [row for row in weighted if not isinstance(row.layer, layers.Conv)]
+    depthwise = [r for r in weighted if isinstance(r.layer, layers.Conv) and r.layer.groups == r.layer.inputs > 1]
+    counted, work = sum(row.parameters for row in every), sum(row.macs for row in every)
+    numbers = space.features(knobs)
+    assert numbers[:5] == (
+        math.log2(1 + counted),
+        math.log2(1 + work),
+        math.log2(1 + sum(math.prod(row.output) for row in weighted)),
+        math.log2(weighted[0].output[0]),
+        math.log2(weighted[-1].input[0]),
+    )
+    assert numbers[7:] == (
+        sum(row.parameters for row in linear) / counted,
+        sum(row.parameters for row in depthwise) / counted,
+        sum(row.macs for row in weighted if row.input[1:] == space.shape[1:]) / work,
+    )
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -88,6 +115,27 @@ def test_what_some_networks_show_is_foretold_of_others_with_what_is_uncertain() 
     mean, uncertain = model.predict(columns[80:], description[80:])
     assert np.corrcoef(mean, shown[80:])[0, 1] > 0.8
     assert np.mean(np.abs(mean - shown[80:]) < 3 * uncertain + 0.01) > 0.9
+
+
+def test_what_is_foretold_is_that_of_a_gaussian_process_under_the_likeliest_weight() -> None:
+    rng = np.random.default_rng(2)
+    columns, description = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
+    values = list(columns @ [0.3, -0.2, 0.1, 0.0] + 0.2 * description[:, 0] + 0.05 * rng.normal(size=30))
+    weighed = [learnt(columns, description, values, weights=[weight]) for weight in DESCRIPTIONS]
+    model = learnt(columns, description, values)
+    assert model.likelihood == max(one.likelihood for one in weighed)
+    assert model.weight == 1.0  # the description does say something here
+    inverse = np.linalg.inv(model.factor @ model.factor.T)
+    target = (model.values - model.centre) / model.scale
+    kernel = model.known.kernel(columns, description, model.weight, model.local)
+    own = model.known.own(columns, description, model.weight, model.local)
+    mean, uncertain = model.predict(columns, description)
+    assert mean == pytest.approx(model.centre + model.scale * kernel @ inverse @ target)
+    left = model.variance * (own - np.diag(kernel @ inverse @ kernel.T))
+    assert uncertain == pytest.approx(model.scale * np.sqrt(left), rel=1e-6)
+    mean, uncertain = model.left_out()
+    assert mean == pytest.approx(model.values - model.scale * (inverse @ target) / np.diag(inverse))
+    assert uncertain == pytest.approx(model.scale * np.sqrt(model.variance / np.diag(inverse)))
 
 
 def test_a_value_that_is_a_guess_counts_for_less() -> None:

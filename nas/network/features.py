@@ -1,11 +1,14 @@
 """Numbers that describe a network whatever its space calls them: what models of accuracy learn beside the knobs."""
 
 import math
+from collections.abc import Iterable
 from math import prod
+from typing import NamedTuple
 
 from nas.network import layers
-from nas.network.folds import Row, branches, depth, parameters, rows
+from nas.network.folds import branches, depth, macs, output_shape, parameters, rows
 from nas.network.layers import Layer, Shape
+from nas.network.remembered import Remembered
 
 
 def features(network: Layer, shape: Shape) -> tuple[float, ...]:
@@ -15,25 +18,71 @@ def features(network: Layer, shape: Shape) -> tuple[float, ...]:
     its multiply-adds before the resolution first falls.
 
     Raises ShapeError where the network does not fit the shape."""
-    every = list(rows(network, shape))
-    leaves = [row for row in every if isinstance(row.layer, layers.Conv | layers.Linear | layers.SignLinear)]
-    counted, work = parameters(network), sum(row.macs for row in every)
+    weighted = _WEIGHTED.of(network, _weighted, shape)
+    counted, work = parameters(network), macs(network, shape)
     return (
         math.log2(1 + counted),
         math.log2(1 + work),
-        math.log2(1 + sum(prod(row.output) for row in leaves)),
-        math.log2(leaves[0].output[0]) if leaves else 0.0,
-        math.log2(leaves[-1].input[0]) if leaves else 0.0,
+        math.log2(1 + weighted.values),
+        math.log2(max(weighted.first, 1)),
+        math.log2(max(weighted.last, 1)),
         math.log2(_receptive_field(network)),
         float(depth(network)),
-        sum(row.parameters for row in leaves if not isinstance(row.layer, layers.Conv)) / max(counted, 1),
-        sum(row.parameters for row in leaves if _is_depthwise(row)) / max(counted, 1),
-        sum(row.macs for row in leaves if row.input[1:] == shape[1:]) / max(work, 1),
+        weighted.linear / max(counted, 1),
+        weighted.depthwise / max(counted, 1),
+        weighted.early / max(work, 1),
     )
 
 
-def _is_depthwise(row: Row) -> bool:
-    return isinstance(row.layer, layers.Conv) and row.layer.groups == row.layer.inputs > 1
+class _Weighted(NamedTuple):
+    """The convolutions and linear layers of a part of a network together."""
+
+    values: int = 0
+    """Computed an image."""
+    linear: int = 0
+    """Parameters in linear layers."""
+    depthwise: int = 0
+    """Parameters in depthwise convolutions."""
+    early: int = 0
+    """Multiply-adds at the resolution that enters the part."""
+    first: int = 0
+    """Channels behind the first of them."""
+    last: int = 0
+    """Channels before the last of them."""
+
+
+_WEIGHTED = Remembered[_Weighted]()
+
+
+def _weighted(layer: Layer, shape: Shape) -> _Weighted:
+    match layer:
+        case layers.Conv() | layers.Linear() | layers.SignLinear():
+            row = next(rows(layer, shape))
+            linear = 0 if isinstance(layer, layers.Conv) else row.parameters
+            depthwise = row.parameters if isinstance(layer, layers.Conv) and layer.groups == layer.inputs > 1 else 0
+            return _Weighted(prod(row.output), linear, depthwise, row.macs, row.output[0], shape[0])
+        case layers.Sequence():
+            parts = []
+            resolution = shape[1:]
+            for inner in layer.layers:
+                part = _WEIGHTED.of(inner, _weighted, shape)
+                parts.append(part if shape[1:] == resolution else part._replace(early=0))
+                shape = output_shape(inner, shape)
+            return _together(parts)
+        case layers.Residual() | layers.Product() | layers.Concat():
+            return _together(_weighted(branch, shape) for branch in branches(layer))
+        case layers.Tied():
+            return _together([_weighted(layer.block, shape)] * layer.times)
+        case _:
+            return _Weighted()
+
+
+def _together(parts: Iterable[_Weighted]) -> _Weighted:
+    values = linear = depthwise = early = first = last = 0
+    for part in parts:
+        values, linear, depthwise = values + part.values, linear + part.linear, depthwise + part.depthwise
+        early, first, last = early + part.early, first or part.first, part.last or last
+    return _Weighted(values, linear, depthwise, early, first, last)
 
 
 def _receptive_field(network: Layer) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.errors import BudgetError
 from nas.network.folds import Cost
-from nas.space.budget import Budget
+from nas.space.budget import FAR, Budget
 from nas.space.space import Knobs, Searchable, Value
 
 GOAL = 0.985
@@ -26,6 +26,9 @@ small space into the one that happens to fill best."""
 
 EVALUATIONS = 400
 """Networks counted for one fit, about, before the best one so far is taken."""
+
+GROWTH = 1.7
+"""Power of the widths with which the load of a network grows, about."""
 
 CHANGES = 20
 """Other knobs changed, one at a time, before the best fit so far is taken."""
@@ -251,24 +254,37 @@ class _Fitting:
         return current
 
     def _rescale(self, indices: Indices) -> Indices:
-        """The widest multiple of the widths within budget, by bisection on the logarithm of the factor."""
+        """The widest multiple of the widths within budget: interpolated between the logarithms of factors and loads,
+        and each third time, for loads go in steps and may jump, bisected."""
         if not self.widths:
             return indices
         values = [float(self.decisions[i].options[indices[i]]) for i in self.widths]
         options = [self.decisions[i].options for i in self.widths]
         low = math.log(min((float(o[0]) + 1) / (v + 1) for o, v in zip(options, values, strict=True)))
         high = math.log(max((float(o[-1]) + 1) / (v + 1) for o, v in zip(options, values, strict=True)))
-        narrowest = self._replace(indices, dict.fromkeys(self.widths, 0))
-        best = indices if self.use(indices) > self.use(narrowest) else narrowest
+        found = [(0.0, self.load(indices))]
+        best = indices if found[0][1] <= 1 else self._replace(indices, dict.fromkeys(self.widths, 0))
+        low, high = (0.0, high) if found[0][1] <= 1 else (low, 0.0)
         while high - low > 0.01 and self.use(best) < self.goal:
-            middle = (low + high) / 2
+            aimed = self._interpolated(found[-2:]) if len(found) % 3 else math.nan
+            middle = aimed if low < aimed < high else (low + high) / 2
             candidate = self._scaled(indices, values, middle)
-            if self.load(candidate) <= 1:
+            found.append((middle, self.load(candidate)))
+            if found[-1][1] <= 1:
                 low = middle
                 best = max(best, candidate, key=self.use)
             else:
                 high = middle
         return best
+
+    def _interpolated(self, found: list[tuple[float, float]]) -> float:
+        """The exponent at which the load is halfway between the goal and the whole, from one or two loads found."""
+        (one, before), (other, load) = found[0], found[-1]
+        if not 0 < load < FAR or not 0 < before < FAR:
+            return math.nan
+        rises = other != one and (load - before) * (other - one) > 0
+        slope = math.log(load / before) / (other - one) if rises else GROWTH
+        return other + math.log((1 + self.goal) / 2 / load) / slope
 
     def _scaled(self, indices: Indices, values: list[float], exponent: float) -> Indices:
         factor = math.exp(exponent)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -171,22 +171,27 @@ class Surrogate:
     known: "_Columns"
     values: Array
     """That it learnt from."""
+    factor: Array
+    """Cholesky factor of the covariance of the values, noise among it, in units of `variance` [known, known]."""
     solved: Array
-    inverse: Array
     variance: float
+    likelihood: float
+    """Logarithm of how likely the values are, but for a constant: to compare what was learnt of the same values."""
 
     def predict(self, columns: Array, description: Array) -> tuple[Array, Array]:
         """Means and standard deviations of the networks with those columns [networks, columns] and description
-        [networks, numbers]."""
+        [networks, numbers], which has no say where its weight is 0."""
         kernel = self.known.kernel(columns, description, self.weight, self.local)
         own = self.known.own(columns, description, self.weight, self.local)
-        left = np.maximum(own - ((kernel @ self.inverse) * kernel).sum(axis=1), 1e-12)
+        known = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
+        left = np.maximum(own - (known**2).sum(axis=0), 1e-12)
         return self.centre + self.scale * (kernel @ self.solved), self.scale * np.sqrt(self.variance * left)
 
     def left_out(self) -> tuple[Array, Array]:
         """What the others say of the value of each network that it learnt from: means and standard deviations, noise
         among them [networks] (Rasmussen and Williams 2006, equation 5.12)."""
-        precision = np.diag(self.inverse)
+        root = solve_triangular(self.factor, np.eye(len(self.factor)), lower=True, check_finite=False)
+        precision = (root**2).sum(axis=0)
         return self.values - self.scale * self.solved / precision, self.scale * np.sqrt(self.variance / precision)
 
 
@@ -207,19 +212,20 @@ class _Columns:
 
     def kernel(self, columns: Array, description: Array, weight: float, local: float) -> Array:
         """Between networks and the known ones [networks, known]."""
-        other = _standardised(description, self.centre, self.deviation)
         found: Array = 1.0 + columns @ self.columns.T
         if weight:
-            found = found + weight * other @ self.description.T
+            found = found + weight * self._standard(description) @ self.description.T
         if local:
             found = found + local * _falling(columns, self.columns)
         return found
 
     def own(self, columns: Array, description: Array, weight: float, local: float) -> Array:
         """Between each network and itself [networks]."""
-        other = _standardised(description, self.centre, self.deviation)
-        found: Array = 1.0 + local + (columns**2).sum(axis=1) + weight * (other**2).sum(axis=1)
-        return found
+        found: Array = 1.0 + local + (columns**2).sum(axis=1)
+        return found + weight * (self._standard(description) ** 2).sum(axis=1) if weight else found
+
+    def _standard(self, description: Array) -> Array:
+        return _standardised(description, self.centre, self.deviation)
 
 
 def _standardised(description: Array, centre: Array, deviation: Array) -> Array:
@@ -242,11 +248,14 @@ def learnt(
     description: Array,
     values: Sequence[float],
     deviations: Sequence[float] = (),
+    *,
+    weights: Sequence[float] = DESCRIPTIONS,
     locals_tried: Sequence[float] = (0.0,),
 ) -> Surrogate:
     """What the values (larger is better, any scale) of networks with those columns [networks, columns] and description
     [networks, numbers] teach. `deviations` are standard deviations of what is uncertain of a value beyond the noise of
-    all, 0 of one that was measured."""
+    all, 0 of one that was measured. Of the `weights` of the description, the `locals_tried` and the `NOISES`, those
+    under which the values are likeliest are taken."""
     raw = np.array(values, dtype=float)
     median, best = float(np.median(raw)), float(raw.max())
     raw = np.maximum(raw, median - TAIL * max(best - median, 0.0)) if best > median else raw
@@ -254,20 +263,19 @@ def learnt(
     target = (raw - centre) / scale
     known = _Columns.of(columns, description)
     extra = (np.array(deviations) / scale) ** 2 if len(deviations) else np.zeros(len(raw))
-    likely, chosen = -math.inf, (0.0, 0.0, 0.0, 0.0)
-    for weight in DESCRIPTIONS if np.isfinite(known.deviation).any() else (0.0,):
-        for local in locals_tried:
-            kernel = known.kernel(columns, description, weight, local)
-            explained = max(float(np.mean(np.diag(kernel))) - 1.0, 1e-6)
-            for noise in NOISES:
-                factor = np.linalg.cholesky(kernel + np.diag(noise * explained + extra))
-                half = solve_triangular(factor, target, lower=True)
-                variance = (float(half @ half) + 1) / (len(raw) + 1)
-                fit = -0.5 * (len(raw) + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
-                if fit > likely:
-                    likely, chosen = fit, (weight, local, noise * explained, variance)
-    weight, local, noise, variance = chosen
-    kernel = known.kernel(columns, description, weight, local)
-    inverse = np.asarray(np.linalg.inv(kernel + np.diag(noise + extra)), dtype=np.float64)
-    spread = scale * math.sqrt(noise * variance)
-    return Surrogate(centre, scale, weight, local, spread, known, raw, inverse @ target, inverse, variance)
+    found = None
+    for weight, local in product(weights if np.isfinite(known.deviation).any() else (0.0,), locals_tried):
+        kernel = known.kernel(columns, description, weight, local)
+        explained = max(float(np.mean(np.diag(kernel))) - 1.0, 1e-6)
+        for noise in (share * explained for share in NOISES):
+            factor = np.asarray(np.linalg.cholesky(kernel + np.diag(noise + extra)), dtype=np.float64)
+            half = solve_triangular(factor, target, lower=True)
+            variance = (float(half @ half) + 1) / (len(raw) + 1)
+            likely = -0.5 * (len(raw) + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
+            if found is None or likely > found.likelihood:
+                spread = scale * math.sqrt(noise * variance)
+                solved = solve_triangular(factor, half, lower=True, trans="T")
+                found = Surrogate(centre, scale, weight, local, spread, known, raw, factor, solved, variance, likely)
+    if found is None:
+        raise ValueError("there is no weight to learn with")
+    return found

@@ -1,6 +1,7 @@
 """A linear model of the space, asked for the best of many mutants of the best networks."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial
 from nas.search.sampling.feasible import FeasibleSampler
 from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import worths
-from nas.search.sampling.surrogate import Array, Describer, Surrogate, learnt
+from nas.search.sampling.surrogate import DESCRIPTIONS, Array, Describer, Surrogate, learnt
 from nas.space.budget import Budget
 from nas.space.draw import draw
 from nas.space.space import Knobs, Value
@@ -51,13 +52,13 @@ class LinearSampler(FeasibleSampler):
         known = [t.params for t in trials]
         columns, description = self._describer.columns(known), self._describer.description(known)
         values, doubts = worths([self.outcome_of(t) for t in trials])
-        model = learnt(columns, description, values, doubts)
+        of_knobs, of_both = (learnt(columns, description, values, doubts, weights=[w]) for w in DESCRIPTIONS)
+        model = max(of_knobs, of_both, key=attrgetter("likelihood"))
         smoothed, _ = model.predict(columns, description)
         parents = [known[i] for i in np.argsort(-smoothed, kind="stable")[: self.PARENTS]]
         candidates = [self._candidate(parents, rng) for _ in range(self.CANDIDATES)]
         if self._scales:
-            coarse = learnt(columns, np.zeros((len(known), 0)), values, doubts)
-            candidates = self._most_promising(coarse, candidates, rng)
+            candidates = self._most_promising(of_knobs, candidates, rng)
         rough = [self.fitted(knobs, target, rng, goal=self.ROUGHLY) for knobs in candidates]
         promise = self._drawn(model, self._describer.encoder.columns(rough), self._describer.description(rough), rng)
         return self._first_new([rough[i] for i in np.argsort(-promise, kind="stable")], study, target, rng)
