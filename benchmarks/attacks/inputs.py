@@ -234,13 +234,28 @@ def prepare(at: Path) -> None:
     api.search(
         dataset=data, space=str(at / "tiny.py"), budget=(500, 2000), trials=2, epochs=1, workers=1, out=at / SEARCHED
     )
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        confirmed = main(
-            ["confirm", str(at / SEARCHED), "--epochs", "1", "--seeds", "1", "--top", "1", "--workers", "1"]
-        )
-        trained = main(["train", "plain", "--dataset", data, "--epochs", "1", "--out", str(at / TRAINED)])
-    if confirmed or trained:
-        raise RuntimeError(f"the good files could not be made: confirm {confirmed}, train {trained}")
+    _done("confirm", str(at / SEARCHED), "--epochs", "1", "--seeds", "1", "--top", "1", "--workers", "1")
+    _done("train", "plain", "--dataset", data, "--epochs", "1", "--out", str(at / TRAINED))
+
+
+def load_modules(good: Path, place: Path) -> None:
+    """What commands import late is loaded here, once for all of them."""
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (place / "pictures" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (8, 8), number).save(place / "pictures" / name / f"{number}.png")
+    _done("data", "--dataset", str(place / "pictures"))
+    _done("export", str(good / TRAINED), "--to", str(place / "models"))
+    _done("report", str(good / SEARCHED), "--out", str(place / "report.html"))
+
+
+def _done(*arguments: str) -> None:
+    """The command, which must do well."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        code = main([*arguments])
+    if code:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {code}: {said.getvalue()[-500:]}")
 
 
 @dataclass(frozen=True)
@@ -323,6 +338,7 @@ def attack(count: int | None, seed: int) -> Figures:
         good, at = Path(place) / "good", Path(place) / "b" / "c" / "at"
         good.mkdir()
         prepare(good)
+        load_modules(good, Path(place) / "loaded")
         for index, (kind, change) in zip(range(count), itertools.cycle(KINDS.items()), strict=False):
             rng = random.Random(f"{seed} {index}")
             shutil.rmtree(at.parent, ignore_errors=True)
