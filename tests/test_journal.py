@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from records import PLAN
 
+from nas.errors import RunError
 from nas.machine.folders import WorkFolder
 from nas.search.journal import (
     journal_file,
@@ -74,6 +75,13 @@ def test_what_is_noted_is_read_as_it_was_written_by_another_process(folder: Work
 def test_a_trial_can_be_added_with_its_notes(folder: WorkFolder[Any]) -> None:
     opened(folder).add_trial(noted_trial(EVERY, state=TrialState.RUNNING))
     assert read_notes(opened(folder).get_trials()[0]) == EVERY
+
+
+def test_seconds_of_epochs_that_no_curve_has_are_damage(folder: WorkFolder[Any]) -> None:
+    """As in a journal of which a line is lost: nobody may divide by its epochs."""
+    write_notes(opened(folder).ask(), Notes(network="c", parameters=1, seconds=[1.5]))
+    with pytest.raises(RunError, match="trial 0 has seconds of more epochs than its curve"):
+        read_notes(opened(folder).get_trials()[0])
 
 
 def test_notes_that_are_not_given_stay_as_they_are(folder: WorkFolder[Any]) -> None:

@@ -112,6 +112,8 @@ def read_notes(trial: Trial | FrozenTrial, last_epoch: int = 0) -> Notes:
         notes: Notes = stored({**own, "predictions": sorted(predicted)}, Notes, f"trial {trial.number}")
         if any(len(row) != ROW for row in notes.curve):
             raise StoredError(f"trial {trial.number}.curve must have rows of {ROW}")
+        if len(notes.seconds) > len(notes.curve):
+            raise StoredError(f"trial {trial.number} has seconds of more epochs than its curve")
     except ValueError as error:
         raise RunError(f"the journal of the run is damaged: {error}") from error
     has_ended = isinstance(trial, FrozenTrial) and trial.state == TrialState.COMPLETE and not notes.stopped
