@@ -281,6 +281,21 @@ def refusal(act: Callable[[], object], kind: type[Exception] = RunError) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (" ", "has no name"),
+        ("plain 'width1=8", 'must be words as of a command but is "plain \'width1=8"'),
+        ("found", "was found by a search and has no trial"),
+    ],
+)
+def test_settings_whose_model_is_no_command_are_refused(tmp_path: Path, model: str, said: str) -> None:
+    folder = begun(tmp_path)
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model": model}))
+    assert said in refusal(folder.read)
+
+
 def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     training = folder.read()

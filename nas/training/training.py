@@ -8,6 +8,7 @@ DIR/settings.json   what is trained, on what and how: the same command continues
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -68,8 +69,16 @@ class Training:
         """See `nas.machine.folders.Settings`."""
         own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
         found: Self = stored(own, cls, "the training", {Recipe: _recipe})
-        if not found.model.strip():
+        try:
+            named = shlex.split(found.model)
+        except ValueError as error:
+            raise StoredError(
+                f"the training's model must be words as of a command but is {found.model!r:.80}"
+            ) from error
+        if not named:
             raise StoredError("the training's model has no name")
+        if named == ["found"]:
+            raise StoredError("the training's model was found by a search and has no trial")
         return found
 
 

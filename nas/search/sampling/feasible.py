@@ -71,6 +71,8 @@ class FeasibleSampler(ProposingSampler):
     def forget(self) -> None:
         """Drops what was remembered of a study only to save time."""
         self._identities: dict[int, str] = {}
+        self._looked_at = 0
+        self._unknown: list[int] = []
         self._told: tuple[int, set[int], Sequence[FrozenTrial]] = 0, set(), ()
         self._outcomes_of: dict[int, Outcome] = {}
 
@@ -195,9 +197,13 @@ class FeasibleSampler(ProposingSampler):
 
     def seen(self, study: Study) -> set[str]:
         """Networks of the study's trials, whatever became of them."""
-        for other in study.get_trials(deepcopy=False):
-            if other.number not in self._identities and other.params.keys() == self.distributions.keys():
-                self._identities[other.number] = read_notes(other).network or self.space.identity(other.params)
+        trials = study.get_trials(deepcopy=False)
+        self._unknown = [*self._unknown, *range(self._looked_at, len(trials))]
+        self._looked_at = len(trials)
+        for trial in map(trials.__getitem__, self._unknown):
+            if trial.params.keys() == self.distributions.keys():
+                self._identities[trial.number] = read_notes(trial).network or self.space.identity(trial.params)
+        self._unknown = [number for number in self._unknown if number not in self._identities]
         return set(self._identities.values())
 
 
