@@ -29,6 +29,8 @@ from nas.search.notes import Audited, Notes, Predicted, foreign_note, noted_tria
 from nas.search.records import RecordReader, read_run
 from nas.search.search import run_folder
 
+ENDED = (TrialState.COMPLETE, TrialState.FAIL)
+
 EVERY = Notes(
     worker=0,
     deaths=["0 0"],
@@ -213,7 +215,13 @@ def test_trials_are_those_of_optunas_own_storage_whatever_is_written(folder: Wor
             else:
                 study.tell(trial, *((rng.random(),) if rng.random() < 0.7 else (None, TrialState.FAIL)))
         number = rng.choice((0, 1))
-        for states in (None, (TrialState.RUNNING,), (TrialState.COMPLETE,), (TrialState.FAIL, TrialState.RUNNING)):
+        for states in (
+            None,
+            (TrialState.RUNNING,),
+            (TrialState.COMPLETE,),
+            (TrialState.FAIL, TrialState.RUNNING),
+            ENDED,
+        ):
             assert ours.get_all_trials(number, False, states) == plain.get_all_trials(number, False, states)
     found = ours.get_all_trials(0, deepcopy=True)
     found[0].user_attrs["spoilt"] = True

@@ -125,6 +125,8 @@ class _Gathered:
     """Those trials by number."""
     unfinished: list[int] = field(default_factory=list)
     """Numbers of those that had not ended."""
+    ended: dict[tuple[TrialState, ...], list[FrozenTrial]] = field(default_factory=dict)
+    """Those that had ended in one of some states, as they were last asked for."""
 
     def add(self, trial_id: int) -> None:
         self.unfinished.append(len(self.ids))
@@ -134,15 +136,23 @@ class _Gathered:
         """Takes in what has become of the trials that had not ended."""
         for number in self.unfinished:
             self.trials[number] = read(self.ids[number])
-        self.unfinished = [number for number in self.unfinished if not self.trials[number].state.is_finished()]
+        unfinished = [number for number in self.unfinished if not self.trials[number].state.is_finished()]
+        if len(unfinished) < len(self.unfinished):
+            self.ended.clear()
+        self.unfinished = unfinished
 
     def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         """Those in the states."""
         if states is None:
             return list(self.trials.values())
-        if any(state in states for state in TrialState if state.is_finished()):
+        asked = tuple(state for state in TrialState if state in states)
+        if not any(state.is_finished() for state in asked):
+            return [trial for number in self.unfinished if (trial := self.trials[number]).state in states]
+        if not all(state.is_finished() for state in asked):
             return [trial for trial in self.trials.values() if trial.state in states]
-        return [trial for number in self.unfinished if (trial := self.trials[number]).state in states]
+        if asked not in self.ended:
+            self.ended[asked] = [trial for trial in self.trials.values() if trial.state in states]
+        return list(self.ended[asked])
 
 
 def journal_file(folder: WorkFolder[Any]) -> Path:

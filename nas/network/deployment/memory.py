@@ -113,8 +113,10 @@ def _beside(held: Sequence[Held]) -> list[list[int]]:
     """For each, all that is held at some time when it is."""
     found: list[list[int]] = [[] for _ in held]
     active: list[int] = []
-    for number in sorted(range(len(held)), key=lambda number: held[number].first):
-        active = [other for other in active if held[other].last >= held[number].first]
+    firsts, lasts = [one.first for one in held], [one.last for one in held]
+    for number in sorted(range(len(held)), key=firsts.__getitem__):
+        first = firsts[number]
+        active = [other for other in active if lasts[other] >= first]
         for other in active:
             found[other].append(number)
         found[number] += active

@@ -74,6 +74,8 @@ class FeasibleSampler(ProposingSampler):
         self._looked_at = 0
         self._unknown: list[int] = []
         self._told: tuple[int, set[int], Sequence[FrozenTrial]] = 0, set(), ()
+        self._complete: set[int] = set()
+        self._latest: dict[int, FrozenTrial] = {}
         self._outcomes_of: dict[int, Outcome] = {}
 
     def explain(self, study: Study) -> list[str] | None:
@@ -190,10 +192,19 @@ class FeasibleSampler(ProposingSampler):
         was stopped and went on, the last one."""
         complete, aside = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), left_aside(study)
         if self._told[:2] != (len(complete), aside):
-            latest = {first_of(trial): trial for trial in complete if trial.params}
-            told = [trial for first, trial in latest.items() if first not in aside]
-            self._told = len(complete), aside, told
+            for trial in reversed(complete):
+                if len(self._complete) == len(complete):
+                    break
+                if trial.number not in self._complete:
+                    self._complete.add(trial.number)
+                    self._take_in(trial)
+            self._told = len(complete), aside, [self._latest[n] for n in sorted(self._latest) if n not in aside]
         return self._told[2]
+
+    def _take_in(self, trial: FrozenTrial) -> None:
+        first = first_of(trial)
+        if trial.params and (first not in self._latest or self._latest[first].number < trial.number):
+            self._latest[first] = trial
 
     def seen(self, study: Study) -> set[str]:
         """Networks of the study's trials, whatever became of them."""
