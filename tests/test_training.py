@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from nas.machine.folders import WorkFolder
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
+from nas.training import worker
 from nas.training.epoch import validation_losses
 from nas.training.recipe import Recipe
 from nas.training.several import DEATHS, Failure, Trainers, train_all
@@ -45,7 +47,7 @@ from nas.training.training import (
     weights_file,
     write_metrics,
 )
-from nas.training.worker import DataOnce, run_test, run_training
+from nas.training.worker import PAUSE, TRIES, DataOnce, run_test, run_training
 
 CPU = torch.device("cpu")
 EPOCHS = 80
@@ -294,6 +296,36 @@ def test_settings_whose_model_is_no_command_are_refused(tmp_path: Path, model: s
     settings = folder / "settings.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model": model}))
     assert said in refusal(folder.read)
+
+
+@pytest.mark.parametrize(("failing", "reads"), [(TRIES - 1, 1), (TRIES, 2)])
+def test_a_test_result_that_cannot_be_written_is_tried_again_before_the_split_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, reads: int
+) -> None:
+    """A folder lies where the file is written before it is renamed, until so many tries have failed."""
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    obstacle = folder / "metrics.json.partial"
+    pauses = []
+
+    def judged(*arguments: Any) -> tuple[float, float]:
+        obstacle.mkdir()
+        return evaluate(*arguments)
+
+    def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == failing:
+            obstacle.rmdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "evaluate", judged)
+        patch.setattr(time, "sleep", paused)
+        with pytest.raises(OSError, match="metrics") if failing == TRIES else nullcontext():
+            run_test(folder, CPU)
+    if obstacle.exists():
+        obstacle.rmdir()
+    assert pauses == [PAUSE] * (TRIES - 1)
+    assert run_test(folder, CPU).test_reads == reads
 
 
 def test_other_settings_are_refused_and_the_difference_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ python -m nas.training.worker DEVICE THREADS      several.py starts it and gives
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -49,6 +50,9 @@ from nas.training.training import (
     weights_file,
     write_metrics,
 )
+
+TRIES, PAUSE = 3, 1.0
+"""How often it is tried to write what was measured on the test split, and the seconds between."""
 
 
 def run_training(
@@ -156,8 +160,19 @@ def _test(
     split = DeviceSplit.of(test, device)
     loss, accuracy = evaluate(module.to(device), on_device, split, training.recipe.input_size)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
-    write_metrics(folder, tested)
+    _write_in_the_end(folder, tested)
     return tested
+
+
+def _write_in_the_end(folder: WorkFolder[Training], tested: Metrics) -> None:
+    """As `write_metrics`, tried `TRIES` times: where what was measured is lost, the test split is read a second time.
+    Raises OSError."""
+    for _ in range(TRIES - 1):
+        try:
+            return write_metrics(folder, tested)
+        except OSError:
+            time.sleep(PAUSE)
+    return write_metrics(folder, tested)
 
 
 def read_test(training: Training, data: SearchData) -> Split:
