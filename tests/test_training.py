@@ -302,11 +302,14 @@ def test_settings_whose_model_is_no_command_are_refused(tmp_path: Path, model: s
 def test_a_test_result_that_cannot_be_written_is_tried_again_before_the_split_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, reads: int
 ) -> None:
-    """A folder lies where the file is written before it is renamed, until so many tries have failed."""
+    """A folder lies where the file is written before it is renamed, until so many tries have failed: first when the
+    reading is noted, then when its result is."""
     folder = begun(tmp_path)
     run_training(folder, CPU)
     obstacle = folder / "metrics.json.partial"
     pauses = []
+    if failing < TRIES:
+        obstacle.mkdir()
 
     def judged(*arguments: Any) -> tuple[float, float]:
         obstacle.mkdir()
@@ -314,7 +317,7 @@ def test_a_test_result_that_cannot_be_written_is_tried_again_before_the_split_is
 
     def paused(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == failing:
+        if len(pauses) % failing == 0:
             obstacle.rmdir()
 
     with monkeypatch.context() as patch:
@@ -324,7 +327,7 @@ def test_a_test_result_that_cannot_be_written_is_tried_again_before_the_split_is
             run_test(folder, CPU)
     if obstacle.exists():
         obstacle.rmdir()
-    assert pauses == [PAUSE] * (TRIES - 1)
+    assert pauses == [PAUSE] * (TRIES - 1) * (2 if failing < TRIES else 1)
     assert run_test(folder, CPU).test_reads == reads
 
 

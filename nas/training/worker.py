@@ -52,7 +52,7 @@ from nas.training.training import (
 )
 
 TRIES, PAUSE = 3, 1.0
-"""How often it is tried to write what was measured on the test split, and the seconds between."""
+"""How often it is tried to write that the test split is read and what it gave, and the seconds between."""
 
 
 def run_training(
@@ -156,23 +156,23 @@ def _test(
     if test is None:
         test = read_test(training, data)
     read = replace(done, test_reads=done.test_reads + 1)
-    write_metrics(folder, read)
+    _write_surely(folder, read)
     split = DeviceSplit.of(test, device)
     loss, accuracy = evaluate(module.to(device), on_device, split, training.recipe.input_size)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
-    _write_in_the_end(folder, tested)
+    _write_surely(folder, tested)
     return tested
 
 
-def _write_in_the_end(folder: WorkFolder[Training], tested: Metrics) -> None:
-    """As `write_metrics`, tried `TRIES` times: where what was measured is lost, the test split is read a second time.
-    Raises OSError."""
+def _write_surely(folder: WorkFolder[Training], metrics: Metrics) -> None:
+    """As `write_metrics`, tried `TRIES` times: after a test that is cut off, the split is read a second time. Raises
+    OSError."""
     for _ in range(TRIES - 1):
         try:
-            return write_metrics(folder, tested)
+            return write_metrics(folder, metrics)
         except OSError:
             time.sleep(PAUSE)
-    return write_metrics(folder, tested)
+    return write_metrics(folder, metrics)
 
 
 def read_test(training: Training, data: SearchData) -> Split:
