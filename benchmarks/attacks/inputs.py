@@ -155,26 +155,32 @@ def _other_array(rng: random.Random, array: np.ndarray) -> np.ndarray:
 
 
 def _pictures(rng: random.Random, at: Path) -> list[str]:
-    """A folder of pictures of all modes and formats, with names of all kinds and some that nobody can read."""
-    for part in rng.sample(["train", "Test", "valid", "Training", "x"], k=rng.choice([1, 2, 2, 2, 3])):
-        for name in rng.sample(["a", "b", "ü", "c'\"<b>", ".hidden", "-x", "..."], k=rng.randint(1, 3)):
+    """A folder of pictures of all modes and formats, with names of all kinds and, in half of them, some that nobody can
+    read, of other sizes, or in classes that have none."""
+    odd = rng.random() < 0.5
+    parts = rng.sample(["train", "Test", "valid", "Training", "x"], k=rng.choice([1, 2, 2, 2, 3]))
+    names = rng.sample(["a", "b", "ü", "c'\"<b>", ".hidden", "-x", "..."], k=rng.randint(1, 3))
+    for part in parts if odd else rng.choice([["train", "Test"], ["Training", "valid", "test"]]):
+        for name in names if odd else ("c'\"<b>", "-x", "ü"):
             folder = at / "pictures" / part / name
             folder.mkdir(parents=True, exist_ok=True)
-            for index in range(rng.choice([0, 1, 4, 12])):
-                _picture(rng, folder / f"{index}{rng.choice(['.png', '.PNG', '.jpg', '.gif', '.tif', '.txt', ''])}")
+            for index in range(rng.choice([0, 1, 4, 12]) if odd else 4):
+                suffix = rng.choice([".png", ".PNG", ".jpg", ".tif", *([".gif", ".txt", ""] if odd else [])])
+                _picture(rng, folder / f"{index}{suffix}", odd)
     return ["data", "--dataset", "pictures", *rng.choice([[], ["--image-size", rng.choice(["8", "0", "x", "1"])]])]
 
 
-def _picture(rng: random.Random, file: Path) -> None:
+def _picture(rng: random.Random, file: Path, odd: bool) -> None:
     mode = rng.choice(["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "I;16"])
-    size = rng.choice([(8, 8), (8, 8), (8, 8), (1, 1), (3, 9), (200, 1)])
+    size = rng.choice([(8, 8), (8, 8), (8, 8), (1, 1), (3, 9), (200, 1)]) if odd else (8, 8)
+    noise = rng.randbytes(len(Image.new(mode, size).tobytes()))
     stream = io.BytesIO()
     for kind in (rng.choice(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]), "PNG", "TIFF"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            Image.new(mode, size).save(stream, kind)
+            Image.frombytes(mode, size, noise).save(stream, kind)
             break
     content = stream.getvalue()
-    file.write_bytes(mutations.content(rng, content) if rng.random() < 0.3 and content else content)
+    file.write_bytes(mutations.content(rng, content) if odd and rng.random() < 0.3 and content else content)
 
 
 def _flags(rng: random.Random, at: Path) -> list[str]:

@@ -2,6 +2,7 @@
 what a report of it takes.
 """
 
+import gc
 import itertools
 import tempfile
 import threading
@@ -74,6 +75,8 @@ class InOneProcess(Supervisor):
         studies = open_studies(self.search, self.folder, self.space, shared.storage)
         claims = TimedClaims(self.search, shared, self.space, studies, pulse)
         claims.begun = self.begun
+        gc.set_threshold(worker.GARBAGE, 10, 10)  # as workers have it
+        gc.freeze()
         timeline = Timeline(worker_file(self.folder, 0, "timeline"), time.time())
         refused = RefusedLog(self.folder, 0, self.space.refusals)
         with mock.patch.object(worker, "train", made_up):

@@ -100,7 +100,7 @@ class Record:
         """What the strategy was told: the measured accuracy, or the predicted one of a stopped training."""
         return self.accuracy if self.predicted is None else self.predicted
 
-    @property
+    @cached_property
     def last_chance(self) -> float:
         """The chance by which its training was last judged; 1 before it was."""
         return self.predictions[-1].chance if self.predictions else 1.0
@@ -188,10 +188,8 @@ class RecordReader:
             self._records = None
         trials = study.get_trials(deepcopy=False)
         looked_at = [*known.unfinished, *range(known.trials, len(trials))]
-        known.unfinished, known.trials = (
-            [number for number in looked_at if not trials[number].state.is_finished()],
-            len(trials),
-        )
+        known.unfinished = [number for number in looked_at if not trials[number].state.is_finished()]
+        known.trials = len(trials)
         touched = set()
         for trial in map(trials.__getitem__, looked_at):
             first = first_of(trial)
@@ -292,8 +290,10 @@ def _state(trial: FrozenTrial, noted: Notes) -> State:
 def common_failure(records: Iterable[Record], at_least: int) -> str | None:
     """The reason for which every finished trial failed (numbers in it aside, and baselines), once `at_least` have
     finished."""
-    finished = [record for record in records if record.strategy != BASELINES and record.is_finished]
-    if len(finished) < at_least or not all(record.failure for record in finished):
-        return None
-    reasons = {re.sub(r"[0-9]+", "#", record.failure) for record in finished}
-    return finished[0].failure if len(reasons) == 1 else None
+    failures = list[str]()
+    for record in (each for each in records if each.is_finished and each.strategy != BASELINES):
+        if not record.failure:
+            return None
+        failures.append(record.failure)
+    reasons = {re.sub(r"[0-9]+", "#", failure) for failure in failures}
+    return failures[0] if len(failures) >= at_least and len(reasons) == 1 else None

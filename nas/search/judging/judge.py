@@ -192,5 +192,10 @@ def _drawn_to_audit(seed: int, strategy: str, network: str) -> float:
 
 def _frozen(records: Sequence[Record]) -> list[Record]:
     """Stopped trainings of networks that nobody is training."""
-    busy = {record.network for record in records if record.state in ("running", "waiting")}
-    return [record for record in records if record.state == "stopped" and record.network not in busy]
+    stopped, busy = list[Record](), set[str]()
+    for record in records:
+        if record.state == "stopped":
+            stopped.append(record)
+        elif record.state in ("running", "waiting"):
+            busy.add(record.network)
+    return [record for record in stopped if record.network not in busy]
