@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from nas.errors import BudgetError
 from nas.network.folds import Cost
 from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
+from nas.search.sampling.feasible import draw_target
 from nas.search.sampling.mutants import mutated
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.draw import check_satisfiable, draw, draw_target, draw_within, fit, largest, smallest
+from nas.space.draw import check_satisfiable, draw, draw_within, fit, largest, smallest
 from nas.space.files import shipped_spaces
 from nas.space.space import Architecture, Knobs, Space, bind, knob, width_knob
 

@@ -167,11 +167,13 @@ def _pictures(rng: random.Random, at: Path) -> list[str]:
             for index in range(rng.choice([0, 1, 4, 12]) if odd else 4):
                 suffix = rng.choice([".png", ".PNG", ".jpg", ".tif", *([".gif", ".txt", ""] if odd else [])])
                 _picture(rng, folder / f"{index}{suffix}", odd)
-    return ["data", "--dataset", "pictures", *rng.choice([[], ["--image-size", rng.choice(["8", "0", "x", "1"])]])]
+    sizes = ["8", "0", "x", "1"] if odd else ["8", "4", "9"]
+    return ["data", "--dataset", "pictures", *rng.choice([[], ["--image-size", rng.choice(sizes)]])]
 
 
 def _picture(rng: random.Random, file: Path, odd: bool) -> None:
-    mode = rng.choice(["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "I;16"])
+    common, rare = ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LA"], ["LAB", "HSV", "I", "F", "I;16"]
+    mode = rng.choice([*common, *(rare if odd else [])])
     size = rng.choice([(8, 8), (8, 8), (8, 8), (1, 1), (3, 9), (200, 1)]) if odd else (8, 8)
     noise = rng.randbytes(len(Image.new(mode, size).tobytes()))
     stream = io.BytesIO()

@@ -66,7 +66,7 @@ def _weighted(layer: Layer, shape: Shape) -> _Weighted:
             resolution = shape[1:]
             for inner in layer.layers:
                 part = _WEIGHTED.of(inner, _weighted, shape)
-                parts.append(part if shape[1:] == resolution else part._replace(early=0))
+                parts.append(part if shape[1:] == resolution else _late(part))
                 shape = output_shape(inner, shape)
             return _together(parts)
         case layers.Residual() | layers.Product() | layers.Concat():
@@ -75,6 +75,10 @@ def _weighted(layer: Layer, shape: Shape) -> _Weighted:
             return _together([_weighted(layer.block, shape)] * layer.times)
         case _:
             return _Weighted()
+
+
+def _late(part: _Weighted) -> _Weighted:
+    return _Weighted(part.values, part.linear, part.depthwise, 0, part.first, part.last)
 
 
 def _together(parts: Iterable[_Weighted]) -> _Weighted:

@@ -67,15 +67,6 @@ def draw_within(space: Searchable, budget: Budget, rng: np.random.Generator) -> 
     return fit(space, knobs, budget, rng)
 
 
-def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Generator) -> Budget:
-    """The budget itself or, with probability `below`, one log-uniform between a sixteenth of it (or the smallest
-    network) and itself, so that the front has smaller networks to show."""
-    aims_below = rng.random() < below
-    low = min(max(smallest, budget.parameters // 16), budget.parameters)
-    parameters = math.exp(rng.uniform(math.log(low), math.log(budget.parameters)))
-    return budget.within(max(low, int(parameters))) if aims_below else budget
-
-
 def fit(
     space: Searchable, knobs: Knobs, budget: Budget, rng: np.random.Generator, *, goal: float = GOAL
 ) -> dict[str, Value]:
@@ -97,8 +88,7 @@ def fit(
 
 
 def default_within(space: Searchable, budget: Budget) -> dict[str, Value]:
-    """The space's default, fitted: the network with which every search begins, always the same. Raises BudgetError if
-    the space has no network within budget."""
+    """The space's default, fitted, with which every search begins. Raises BudgetError if nothing is within budget."""
     return fit(space, _defaults(space), budget, np.random.default_rng(0))
 
 
@@ -120,8 +110,7 @@ def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
     """The cost of the smallest network. Raises BudgetError, naming it and the caps that bind, if even that is over
     budget."""
     least = space.nearest(_defaults(space), budget) if isinstance(space, Listed) else lightest(space, budget)
-    cost = space.cost(least)
-    if cost is not None and budget.covers(cost):
+    if (cost := space.cost(least)) is not None and budget.covers(cost):
         return cost
     found, flags = budget.missed(cost) if cost else ("none that fits the images", "--budget")
     raise BudgetError(
@@ -235,8 +224,7 @@ class _Fitting:
 
     def _smallest(self) -> Indices:
         knobs = lightest(self.space, self.budget)
-        cost = self.space.cost(knobs)
-        if cost is None or not self.budget.covers(cost):
+        if not (cost := self.space.cost(knobs)) or not self.budget.covers(cost):
             raise BudgetError(f"the space has no network with at most {self.budget}")
         return self.indices(knobs)
 
@@ -254,8 +242,7 @@ class _Fitting:
         return current
 
     def _rescale(self, indices: Indices) -> Indices:
-        """The widest multiple of the widths within budget: interpolated between the logarithms of factors and loads,
-        and each third time, for loads go in steps and may jump, bisected."""
+        """The widest multiple of the widths within budget: interpolated on logarithms, bisected where loads jump."""
         if not self.widths:
             return indices
         values = [float(self.decisions[i].options[indices[i]]) for i in self.widths]
@@ -270,11 +257,8 @@ class _Fitting:
             middle = aimed if low < aimed < high else (low + high) / 2
             candidate = self._scaled(indices, values, middle)
             found.append((middle, self.load(candidate)))
-            if found[-1][1] <= 1:
-                low = middle
-                best = max(best, candidate, key=self.use)
-            else:
-                high = middle
+            low, high = (middle, high) if found[-1][1] <= 1 else (low, middle)
+            best = max(best, candidate, key=self.use)
         return best
 
     def _interpolated(self, found: list[tuple[float, float]]) -> float:

@@ -23,7 +23,7 @@ from nas.search.sampling.outcomes import Outcome, outcome
 from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.draw import GOAL, check_satisfiable, draw, draw_target, draw_within, fit
+from nas.space.draw import GOAL, check_satisfiable, draw, draw_within, fit
 from nas.space.space import Knobs, Searchable, Value
 
 ATTEMPTS = 30
@@ -216,6 +216,15 @@ class FeasibleSampler(ProposingSampler):
                 self._identities[trial.number] = read_notes(trial).network or self.space.identity(trial.params)
         self._unknown = [number for number in self._unknown if number not in self._identities]
         return set(self._identities.values())
+
+
+def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Generator) -> Budget:
+    """The budget itself or, with probability `below`, one log-uniform between a sixteenth of it (or the smallest
+    network) and itself, so that the front has smaller networks to show."""
+    aims_below = rng.random() < below
+    low = min(max(smallest, budget.parameters // 16), budget.parameters)
+    parameters = math.exp(rng.uniform(math.log(low), math.log(budget.parameters)))
+    return budget.within(max(low, int(parameters))) if aims_below else budget
 
 
 def _continuous(kind: BaseDistribution) -> BaseDistribution:

@@ -21,11 +21,12 @@ from itertools import combinations, count
 import numpy as np
 from optuna.study import Study
 
+from nas.search.sampling.feasible import draw_target
 from nas.search.sampling.learnt import Forecast, Line, Memory, Vector
 from nas.search.sampling.outcomes import Outcome
 from nas.search.sampling.walk import Point, Walk, WalkSampler, exchanges, moved, notch, replaced
 from nas.seeds import derive_seed
-from nas.space.draw import draw_target, draw_within
+from nas.space.draw import draw_within
 from nas.space.space import Value
 
 PROBES = 3
