@@ -75,12 +75,14 @@ class InOneProcess(Supervisor):
         studies = open_studies(self.search, self.folder, self.space, shared.storage)
         claims = TimedClaims(self.search, shared, self.space, studies, pulse)
         claims.begun = self.begun
-        gc.set_threshold(worker.GARBAGE, 10, 10)  # as workers have it
-        gc.freeze()
+        usual = gc.get_threshold()
+        worker.collect_seldom()
         timeline = Timeline(worker_file(self.folder, 0, "timeline"), time.time())
         refused = RefusedLog(self.folder, 0, self.space.refusals)
         with mock.patch.object(worker, "train", made_up):
             worker.Worker(claims, data, threading.Event(), timeline, refused, self.folder).run()
+        gc.unfreeze()
+        gc.set_threshold(*usual)
         for _ in range(10):
             started = time.process_time()
             write_front(self.folder, self._look(0, 0).records, self.search, self.space)

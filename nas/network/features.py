@@ -18,7 +18,7 @@ def features(network: Layer, shape: Shape) -> tuple[float, ...]:
     its multiply-adds before the resolution first falls.
 
     Raises ShapeError where the network does not fit the shape."""
-    weighted = _WEIGHTED.of(network, _weighted, shape)
+    weighted = _weighted(network, shape)
     counted, work = parameters(network), macs(network, shape)
     return (
         math.log2(1 + counted),

@@ -157,7 +157,7 @@ def test(folders: Sequence[WorkFolder[Training]], device: str) -> None:
 def training_command(training: Training, images: int) -> str:
     """The command of a training on that many images, every setting written out. Where the settings do not tell, it has
     RUN for the run folder of a network that a search found, NETWORK for a network of one's own space."""
-    model, *knobs = shlex.split(training.model)
+    model, *knobs = training.words
     select = None
     if model == "found":
         model, knobs, select = "RUN", [], knobs[0]

@@ -56,6 +56,11 @@ class Training:
     teacher: Teacher | None = field(default=None, metadata={"changed": "another teacher"})
     all_images: bool = False
 
+    @property
+    def words(self) -> list[str]:
+        """The model's name and its knobs. Raises ValueError where the model is no command."""
+        return shlex.split(self.model)
+
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON values."""
         teacher = self.teacher and asdict(self.teacher)
@@ -70,7 +75,7 @@ class Training:
         own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
         found: Self = stored(own, cls, "the training", {Recipe: _recipe})
         try:
-            named = shlex.split(found.model)
+            named = found.words
         except ValueError as error:
             raise StoredError(
                 f"the training's model must be words as of a command but is {found.model!r:.80}"

@@ -216,6 +216,13 @@ def _warm_up(device: torch.device) -> None:
     optimiser.step()
 
 
+def collect_seldom() -> None:
+    """Cycles of objects are looked for less often, and no more among the hundred thousands of objects that are there by
+    now: those of imported modules."""
+    gc.set_threshold(GARBAGE, 10, 10)
+    gc.freeze()
+
+
 def main() -> int:
     """Runs one worker; exit code 2 with one line on stderr if the search cannot be carried out."""
     parser = argparse.ArgumentParser(description="A worker of `nas search`, started by it.")
@@ -227,7 +234,6 @@ def main() -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     torch.set_num_threads(1)
-    gc.set_threshold(GARBAGE, 10, 10)
     folder = run_folder(arguments.run)
     with folder.lock(f"slot-{arguments.slot}", wait=True):
         try:
@@ -237,7 +243,7 @@ def main() -> int:
             space = space_of(search, data.shape, data.classes)
             device = pick_device(arguments.device, arguments.slot)
             _warm_up(device)
-            gc.freeze()  # the hundred thousands of objects of imported modules are looked through no more
+            collect_seldom()
             device_data = DeviceData.of(data, device, search.augmentation)
             studies = open_studies(search, folder, space, shared.storage)
             pulse = Pulse(worker_file(folder, arguments.slot, "pulse"))
