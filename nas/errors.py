@@ -11,6 +11,8 @@ UserError            what was asked, what was found, what to do
 
 import os
 import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_MACHINE, EXIT_LOST, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 """Done; ran but has no answer; one of these errors; of a process that trains: the machine gave out, or what machines
@@ -31,6 +33,33 @@ class RefusedSettingError(SpaceError):
     def __init__(self, space: str, setting: str, reason: str) -> None:
         self.setting, self.reason = setting, reason
         super().__init__(f"network() of space {space!r} failed for {setting}: {reason}")
+
+
+class Refusal(NamedTuple):
+    """Settings that a space refused for one reason: the reason in a line, how many they were, the first of them."""
+
+    reason: str
+    settings: int
+    first: str
+
+
+@dataclass
+class Refusals:
+    """The settings that a space has refused so far, each once. Reasons that differ in their numbers alone are one."""
+
+    _settings: dict[str, set[str]] = field(default_factory=dict)
+    _reasons: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def note(self, refused: RefusedSettingError) -> None:
+        """One more."""
+        words = re.sub(r"\d+", "#", refused.reason)
+        self._settings.setdefault(words, set()).add(refused.setting)
+        self._reasons.setdefault(words, (refused.reason, refused.setting))
+
+    def told(self) -> tuple[Refusal, ...]:
+        """Each reason, the most frequent first."""
+        each = (Refusal(r, len(self._settings[words]), first) for words, (r, first) in self._reasons.items())
+        return tuple(sorted(each, key=lambda refusal: -refusal.settings))
 
 
 class BudgetError(UserError):

@@ -102,6 +102,10 @@ def test_the_average_random_network_is_of_random_trials_that_use_the_budget() ->
     assert average_random(warm, [*records, record(LARGE, 0.6, strategy="random", budget=cost, number=6)]) == {
         cost: pytest.approx((0.2 + 0.3 + 0.6) / 3)
     }
+    begun = dataclasses.replace(search, budgets=(cost,), beginnings=({"width": 8},))
+    assert average_random(begun, [*records, record(LARGE, 0.6, strategy="random", budget=cost, number=6)]) == {
+        cost: pytest.approx((0.2 + 0.3 + 0.6) / 3)
+    }
 
 
 def test_an_interval_covers_the_mean_it_is_of() -> None:

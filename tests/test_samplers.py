@@ -132,6 +132,16 @@ def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(st
     assert searched(space, sampler, 1) == [space.defaults]
 
 
+def test_a_search_goes_on_after_the_default_with_the_beginnings_of_the_space(strategy: str) -> None:
+    space = shipped("mixed")
+    sampler = STRATEGIES[strategy](space, BUDGET, seed=0, beginnings=space.beginnings)
+    default, *begun = searched(space, sampler, 1 + len(space.beginnings))
+    widths = {knob.name for knob in space.knobs if knob.role == "width"}
+    assert default == space.defaults | {name: default[name] for name in widths}
+    for knobs, wanted in zip(begun, space.beginnings, strict=True):
+        assert knobs == space.defaults | wanted | {name: knobs[name] for name in widths}
+
+
 def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str) -> None:
     space = shipped("plain")
 

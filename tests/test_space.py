@@ -1,7 +1,7 @@
 import sys
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from nas.space.budget import Budget
 from nas.space.draw import draw
 from nas.space.files import find_space, load_architecture, named_space, shipped_spaces, space_checksum, told_space
 from nas.space.named import parse_knobs
-from nas.space.space import Architecture, Knob, Space, bind, knob, knobs_of, width_knob
+from nas.space.space import Architecture, Knob, Knobs, Space, bind, knob, knobs_of, width_knob
 from nas.space.survey import survey
 
 SPACES = sorted(shipped_spaces())
@@ -283,6 +283,37 @@ def test_a_shipped_space_says_what_it_is(name: str) -> None:
 
 def test_knobs_are_completed_with_defaults() -> None:
     assert Space(Tiny, (3, 8, 8), 10).check({"deep": True}) == {"width": 2, "deep": True, "function": "relu"}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_a_shipped_space_begins_with_are_networks_of_their_own(name: str) -> None:
+    space = shipped(name)
+    begun = [space.defaults, *(space.defaults | knobs for knobs in space.beginnings)]
+    assert len({space.identity(knobs) for knobs in begun}) == len(begun)
+
+
+@dataclass(frozen=True)
+class Begun(Tiny):
+    """Tiny, with a good design that is told."""
+
+    beginnings: ClassVar[tuple[Knobs, ...]] = ({"width": 4, "deep": True},)
+
+
+@pytest.mark.parametrize(
+    ("beginnings", "told"),
+    [
+        (({"width": 99},), "knob 'width' must be one of 2, 4 but got 99"),
+        (({"wide": 2},), "space 'begun' has no knob 'wide'; its knobs are width, deep, function"),
+        ({"width": 2}, "beginnings of space 'begun' must be knobs like ({'width': 8},) but is {'width': 2}"),
+        (("width",), "beginnings of space 'begun' must be knobs like ({'width': 8},) but is ('width',)"),
+    ],
+)
+def test_what_a_space_begins_with_has_to_be_in_it(
+    monkeypatch: pytest.MonkeyPatch, beginnings: object, told: str
+) -> None:
+    assert bind(Begun, (3, 8, 8), 10).beginnings == ({"width": 4, "deep": True},)
+    monkeypatch.setattr(Begun, "beginnings", beginnings)
+    assert refusal(bind, Begun, (3, 8, 8), 10) == told
 
 
 @dataclass(frozen=True)

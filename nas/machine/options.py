@@ -28,7 +28,7 @@ Names = Sequence[str] | Callable[[], Sequence[str]]
 @dataclass(frozen=True)
 class Option:
     """What a field says of itself. Numbers lie from `least` or above `above`, and up to `most` or below `below`.
-    `unset` is what holds where nothing is said and the default does not tell.
+    `unset` is what holds where nothing is said, and the default does not tell or is written otherwise by people.
 
     `flag` is its name on the command line ("": that of the field; None: it has none), `metavar` what stands for its
     value there, `parse` reads it from text (raises UserError); `positional` options have no dashes; `repeats` says

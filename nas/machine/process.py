@@ -71,8 +71,9 @@ def parse_seconds(text: str) -> float:
 def patience_option() -> float:
     """The option that says how long others may be out of reach, in seconds."""
     found: float = option(
-        "how long storage and files may be out of reach before this machine gives up (90s, 10m, 2h)",
+        "how long storage and files may be out of reach before this machine gives up (90s, 2h)",
         default=600.0,
+        unset="10m",
         above=0,
         repeats=False,
         parse=parse_seconds,

@@ -9,8 +9,8 @@ from nas.network.folds import Row
 from nas.network.layers import Layer
 
 if TYPE_CHECKING:
+    from nas.errors import Refusal
     from nas.search.records import Record
-    from nas.space.space import Refusal
 
 BARS = "▁▂▃▄▅▆▇█"
 

@@ -56,7 +56,7 @@ def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
         lambda search: search.strategies,
         lambda search: search.baselines,
     )
-    grow = ["dataset", "space", "trials", "budgets", "strategies", "baselines", "starts"]
+    grow = ["dataset", "space", "trials", "budgets", "strategies", "baselines", "starts", "beginnings"]
     grow += ["space_checksum"] if changed_space else []
     if before.epochs != now.epochs and before.recipe.goes_on_alike:
         grow += ["epochs", "stop", "stop_threshold", "audit"]  # which rule stops follows from the epochs, if not asked

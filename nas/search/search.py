@@ -40,7 +40,8 @@ ARRAYS = "arrays"
 class Search:
     """Everything that decides what a search finds. Counts are per strategy and budget; `baselines` are trained beside
     the strategies' trials, at every budget. `max` are caps beside `budgets` and `max_macs`, of networks deployed in
-    `numbers`. `starts` are the knobs with which the search at each budget begins, if any;
+    `numbers`. `starts` are the knobs with which the search at each budget begins, if any, before the space's default;
+    `beginnings` those of the space with which it goes on after that (see `nas.space.space.Architecture`);
     `validation_images` follows from the data set, the share and the seed."""
 
     what: ClassVar[str] = "search"
@@ -68,6 +69,7 @@ class Search:
     stop_threshold: float | None = None
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
+    beginnings: tuple[dict[str, Any], ...] = ()
     max: tuple[str, ...] = ()
     numbers: Numbers = "fp32"
     validation_images: Count = field(default=0, compare=False)
@@ -174,6 +176,7 @@ def decided(
             "stop_threshold": asked.stop_threshold if stops else None,
             "audit": (DEFAULT_AUDIT if asked.audit is None else asked.audit) if stops else 0.0,
             "starts": starts,
+            "beginnings": space.beginnings,
             "validation_images": len(data.validation.labels),
         }
     )

@@ -134,7 +134,12 @@ def _sampler(search: Search, space: Space, strategy: str, budget: int) -> BaseSa
         return ListedSampler(studied(search, space, strategy, budget).knobs[0])
     seed = derive_seed(search.seed, strategy, budget)
     return STRATEGIES[strategy](
-        space, search.budget(budget), seed=seed, below=search.below, starts=search.starts_at(budget)
+        space,
+        search.budget(budget),
+        seed=seed,
+        below=search.below,
+        starts=search.starts_at(budget),
+        beginnings=search.beginnings,
     )
 
 

@@ -13,16 +13,15 @@ An architecture is one instance. `Space` binds the class to a data shape, so tha
 
 import math
 import random
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
-from nas.errors import RefusedSettingError, SpaceError, in_one_line
+from nas.errors import Refusals, RefusedSettingError, SpaceError, in_one_line
 from nas.machine.options import plain
 from nas.network.features import features
 from nas.network.folds import Cost, ShapeError, cost_and_shape
@@ -98,35 +97,11 @@ def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -
     return field(default=options[start], metadata={"options": options, "role": role, "start": start})
 
 
-class Refusal(NamedTuple):
-    """Settings that a space refused for one reason: the reason in a line, how many they were, the first of them."""
-
-    reason: str
-    settings: int
-    first: str
-
-
-@dataclass
-class Refusals:
-    """The settings that a space has refused so far, each once. Reasons that differ in their numbers alone are one."""
-
-    _settings: dict[str, set[str]] = field(default_factory=dict)
-    _reasons: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def note(self, refused: RefusedSettingError) -> None:
-        """One more."""
-        words = re.sub(r"\d+", "#", refused.reason)
-        self._settings.setdefault(words, set()).add(refused.setting)
-        self._reasons.setdefault(words, (refused.reason, refused.setting))
-
-    def told(self) -> tuple[Refusal, ...]:
-        """Each reason, the most frequent first."""
-        each = (Refusal(r, len(self._settings[words]), first) for words, (r, first) in self._reasons.items())
-        return tuple(sorted(each, key=lambda refusal: -refusal.settings))
-
-
 class Architecture:
     """Base of every search space: knobs as dataclass fields, and the network they stand for."""
+
+    beginnings: ClassVar[tuple[Knobs, ...]] = ()
+    """Good designs beside the default, each by the knobs in which it differs: every search begins with them too."""
 
     def network(self, shape: Shape, classes: int) -> Layer:
         """Layer tree from images of `shape` (channels, height, width) to (classes,) scores."""
@@ -176,6 +151,16 @@ class Space:
     def defaults(self) -> dict[str, Value]:
         """The default of every knob, not to be changed."""
         return {k.name: k.options[k.start] for k in self.knobs}
+
+    @cached_property
+    def beginnings(self) -> tuple[dict[str, Value], ...]:
+        """The designs with which a search begins after the default, each by the knobs in which it differs. Raises
+        SpaceError for what is none."""
+        named = self.architecture.beginnings
+        if not isinstance(named, list | tuple) or not all(isinstance(knobs, Mapping) for knobs in named):
+            like = "({'width': 8},)"
+            raise SpaceError(f"beginnings of space {self.name!r} must be knobs like {like} but is {named!r:.80}")
+        return tuple({name: self.check(knobs)[name] for name in knobs} for knobs in named)
 
     def check(self, knobs: Knobs) -> dict[str, Value]:
         """The knobs completed with defaults; a whole number stands for an equal fraction (2 for 2.0). Raises SpaceError
@@ -262,6 +247,7 @@ def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
     settings, none does either: the space's own code is to blame, not a setting."""
     space = Space(architecture, shape, classes)
     knobs_of(architecture)
+    _ = space.beginnings  # raises for what is none
     try:
         _, scores = space.counted(space.defaults)
         why = f"networks of space {space.name!r} must give ({classes},) scores but give {scores}"

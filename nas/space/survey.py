@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.errors import Refusal
 from nas.network.deployment.numbers import Numbers
 from nas.network.layers import Shape
 from nas.space.budget import Budget, all_counted, counted
 from nas.space.caps import CAPS
 from nas.space.draw import draw, largest, lightest, smallest
-from nas.space.space import Knob, Knobs, Refusal, Space
+from nas.space.space import Knob, Knobs, Space
 
 DRAWS = 1000
 PROBES = 25

@@ -141,11 +141,11 @@ def check_comparable(searches: Sequence[Search]) -> None:
 
 def average_random(search: Search, records: Iterable[Record]) -> dict[int, float]:
     """For each budget at which `random` searched, the mean accuracy of its networks that use it, predicted where their
-    training was stopped (to leave those out would flatter the average). The networks with which every strategy begins,
-    the default and those of a warm start, are no draws."""
+    training was stopped (to leave those out would flatter the average). The networks with which every strategy begins
+    are no draws."""
     drawn = defaultdict[int, list[float]](list)
     for record in records:
-        draw = record.number - len(search.starts_at(record.budget))
+        draw = record.number - len(search.starts_at(record.budget)) - len(search.beginnings)
         uses = record.parameters >= AVERAGE_USE * record.budget
         if record.strategy == "random" and draw >= 1 and uses and record.is_finished and record.state != "failed":
             drawn[record.budget].append(record.value)

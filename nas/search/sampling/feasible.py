@@ -47,9 +47,10 @@ left."""
 class FeasibleSampler(ProposingSampler):
     """Samples every knob of the space jointly; the network is never over budget.
 
-    The first trials are the `starts` (good networks of another budget), if any, and the space's default, fitted. A
-    share `below` of the others aims at smaller networks (see `draw_target`). When nothing is found that the study does
-    not have, a known network is proposed all the same, for the caller to replay, and the proposal is `exhausted`.
+    The first trials are the `starts` (good networks of another budget), if any, the space's default, and its
+    `beginnings`, each given by the knobs in which it differs from the default; all fitted. A share `below` of the
+    others aims at smaller networks (see `draw_target`). When nothing is found that the study does not have, a known
+    network is proposed all the same, for the caller to replay, and the proposal is `exhausted`.
     Raises BudgetError if the space has no network within budget.
     """
 
@@ -57,12 +58,20 @@ class FeasibleSampler(ProposingSampler):
     """Trials that must be told before `propose` is asked: until then, `begun` proposes."""
 
     def __init__(
-        self, space: Searchable, budget: Budget, *, seed: int, below: float = 0.25, starts: Sequence[Knobs] = ()
+        self,
+        space: Searchable,
+        budget: Budget,
+        *,
+        seed: int,
+        below: float = 0.25,
+        starts: Sequence[Knobs] = (),
+        beginnings: Sequence[Knobs] = (),
     ) -> None:
         super().__init__(space.knobs)
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
-        self._beginnings = (*starts, self._defaults)
+        self._beginnings = (*starts, self._defaults, *(self._defaults | dict(knobs) for knobs in beginnings))
+        self._default_number = len(starts)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._ranges = {n: _continuous(kind) for n, kind in self.distributions.items() if not kind.single()}
         self._study_name = ""
@@ -132,7 +141,7 @@ class FeasibleSampler(ProposingSampler):
         behind: half draws, half mutants of the best."""
         known = self.told(study)
         best = max(known, key=lambda t: t.value or 0.0).params if known else self._defaults
-        default = next((t.value for t in known if first_of(t) == len(self._beginnings) - 1), None)
+        default = next((t.value for t in known if first_of(t) == self._default_number), None)
         better = sum((t.value or 0.0) > default for t in known) if default is not None else 0
         is_bad = len(known) >= DOUBT and 2 * better > len(known)
         if rng.random() < (0.5 if is_bad else UNIFORM):

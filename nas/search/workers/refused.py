@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.errors import Refusal, Refusals
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.search.search import Search, worker_file
-from nas.space.space import Refusal, Refusals
 
 
 @dataclass

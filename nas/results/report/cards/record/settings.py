@@ -24,7 +24,7 @@ def card(gathered: Gathered) -> Card:
     if (run.path / "data.npz").exists():
         notes += "<p class=quiet>The data were arrays given in Python; they are in data.npz of the run folder.</p>"
     decided = search.to_json() | {"seed": [each.search.seed for each in gathered.runs]}
-    recipe, _ = decided.pop("recipe"), decided.pop("starts")
+    recipe, _, _ = decided.pop("recipe"), decided.pop("starts"), decided.pop("beginnings")
     versions = {f"version of {name}": version for name, version in run.versions.items()}
     pairs = [(name.replace("_", " "), text(value)) for name, value in (decided | recipe | versions).items()]
     html = (
