@@ -29,7 +29,7 @@ from nas.space.budget import Budget
 from nas.space.draw import draw_within
 from nas.space.files import load_architecture, shipped_spaces
 from nas.space.space import bind
-from nas.training.train import best_precision
+from nas.training.steps.evaluate import best_precision
 
 SHAPE, CLASSES = (3, 32, 32), 100
 BUDGETS = (5_000, 50_000)

@@ -92,12 +92,12 @@ def in_one_line(error: BaseException) -> str:
 
 def is_of_the_machine(error: BaseException) -> bool:
     """Whether the machine gave out, and no network, space or setting is to blame: a disk that is full, files that
-    cannot be opened, memory that is short, also where torch says so (a RuntimeError). Who asks for more memory than
-    there is at all is to blame."""
+    cannot be opened, memory or threads that are short, also where libraries have words of their own for it. Who asks
+    for more memory than there is at all is to blame."""
     if isinstance(error, OSError | MemoryError):
         return True
     words = str(error)
-    if not isinstance(error, RuntimeError) or not any(short in words for short in _OUT_OF_MEMORY):
+    if not isinstance(error, RuntimeError | ImportError | SystemError) or not _SHORT.search(words):
         return False
     asked = re.search(r"tried to allocate ([0-9.]+) (bytes|[KMG]iB)", words, re.IGNORECASE)
     there = re.search(r"total capacity of ([0-9.]+) (GiB)", words)
@@ -105,7 +105,13 @@ def is_of_the_machine(error: BaseException) -> bool:
     return asked is None or _bytes(asked) <= has
 
 
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory")
+_SHORT = re.compile(
+    r"allocate memory|out of memory|not enough memory|std::bad_alloc|_ALLOC_FAILED"
+    r"|could not (create|execute) a primitive$"  # oneDNN, of a buffer that it did not get
+    r"|failed to map segment from shared object"  # a library that is loaded late
+    r"|can't start new thread"
+    r"|error return without exception set"  # of a library that did not look whether it got its memory
+)
 
 
 def _bytes(found: "re.Match[str]") -> float:
@@ -117,4 +123,5 @@ def told_of_the_machine(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or in_one_line(error)}; nothing is lost: mend that and repeat the command"
-    return f"memory is short: {in_one_line(error)[:160]}; with fewer --workers each has more"
+    short = "threads are" if "thread" in str(error) else "memory is"
+    return f"{short} short: {in_one_line(error)[:160]}; with fewer --workers each has more"

@@ -100,6 +100,14 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     assert process.returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_take_nothing_and_stop_nothing(closed: str) -> None:
+    command = shlex.join([sys.executable, "-m", "nas.cli", "count", "s4-resnet110", "--json"])
+    done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed in ("<&-", "2>&-"))
+
+
 def test_nas_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "nas.cli", "list", "/nowhere"], capture_output=True, text=True)
     assert done.returncode == 2

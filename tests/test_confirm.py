@@ -315,6 +315,28 @@ def test_a_network_more_is_tested_by_one_more_reading(run: Path) -> None:
     }
 
 
+def test_that_the_test_split_was_read_is_known_without_confirmed_json_too(run: Path) -> None:
+    before = confirmed(run, seeds=1, baselines=False, top=1, workers=1)
+    (run / "confirmed.json").write_text("")
+    with pytest.raises(RunError, match=r"\.json cannot be read: .*; restore it, or delete it and confirm again"):
+        confirmed(run, seeds=1, baselines=False, top=1, workers=1)
+    (run / "confirmed.json").unlink()
+    assert confirmed(run, seeds=1, baselines=False, top=1, workers=1) == before
+
+
+def test_nothing_but_judging_is_left_when_the_test_split_has_been_read(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as context:
+        context.setattr("nas.results.export.int8.judging.quantised_network", short)
+        with pytest.raises(MemoryError):
+            confirmed(run, seeds=1, baselines=False, top=1, workers=1)
+    assert confirmed(run, seeds=1, baselines=False, top=1, workers=1)["test_reads"] == 1
+
+
 def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path) -> None:
     two = confirmed(run, seeds=2, baselines=False, top=1, workers=1)
     one = confirmed(run, seeds=1, baselines=False, top=1, workers=1)

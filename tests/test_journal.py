@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+import searching
 from optuna.distributions import IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -248,3 +249,24 @@ def test_records_that_have_not_changed_are_the_same_ones(folder: WorkFolder[Any]
     assert reader.record_of(*PLAN.studies[0], trial).accuracies == (0.5,)
     assert reader.read() is not before
     assert reader.read()[0].accuracies == (0.5,)
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\0" * 2_000])
+def test_a_journal_that_is_gone_is_not_begun_anew_beside_the_results_of_its_run(
+    tmp_path: Path, left: bytes | None
+) -> None:
+    command = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=1, epochs=1)
+    assert searching.run_cli(command).returncode == 0
+    folder = run_folder(tmp_path / "out")
+    whole, front = journal_file(folder).read_bytes(), (folder / "pareto.json").read_bytes()
+    journal_file(folder).unlink()
+    if left is not None:
+        journal_file(folder).write_bytes(left)
+    for words in (command, [*command[:3], "show", str(folder.path)], [*command[:3], "report", str(folder.path)]):
+        done = searching.run_cli(words)
+        assert done.returncode == 2, done.stderr
+        told = f"nas: {journal_file(folder)} is gone or empty, and pareto.json beside it tells of what it held; "
+        assert done.stderr == f"{told}restore it, or delete pareto.json to begin anew\n"
+    assert (folder / "pareto.json").read_bytes() == front
+    journal_file(folder).write_bytes(whole)
+    assert searching.run_cli(command).returncode == 0

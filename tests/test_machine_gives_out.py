@@ -78,7 +78,7 @@ def test_what_cannot_be_written_leaves_what_was_there_and_no_half_file(tmp_path:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=no_larger_files(50_000), timeout=60
     )
-    assert "OSError: [Errno 27] File too large" in done.stderr
+    assert f"OSError: [Errno 27] File too large: {str(file)!r}" in done.stderr
     assert read_checkpoint(file, torch.device("cpu"))[0] == {"n": 1}
     assert os.listdir(tmp_path) == ["state.pt"]
 
@@ -108,6 +108,27 @@ def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize("other", ["network", "optimiser"])
+def test_the_checkpoint_of_another_training_is_told_and_the_training_begins_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    data = DeviceData.of(load_search_data("digits", seed=0, images=200), torch.device("cpu"), ())
+    file = tmp_path / "state.pt"
+    wider = Sequence((stage("basic", 1, 1, 6, kernel=3, stride=2), classifier(6, 10)))
+    begun = train(wider if other == "network" else NETWORK, data, RECIPE, seed=0, checkpoint=file)
+    next(begun)
+    begun.close()
+    if other == "optimiser":
+        values, groups = read_checkpoint(file, torch.device("cpu"))
+        write_checkpoint(file, values, groups | {"optimiser": {"999 momentum": torch.zeros(3)}})
+    found = list(train(NETWORK, data, RECIPE, seed=0, checkpoint=file))
+    expected = list(train(NETWORK, data, RECIPE, seed=0))
+    assert [epoch.validation_loss for epoch in found] == [epoch.validation_loss for epoch in expected]
+    told = capsys.readouterr().err
+    assert told.startswith(f"{file} is of another {'network' if other == 'network' else 'training'}")
+    assert told.endswith("; the training begins anew\n")
+
+
 @pytest.mark.parametrize(
     ("error", "is_machine", "words"),
     [
@@ -126,6 +147,12 @@ def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(
             False,
             "",
         ),
+        (RuntimeError("could not create a primitive"), True, "memory is short: "),
+        (RuntimeError("could not create a primitive descriptor for a convolution"), False, ""),
+        (ImportError("x.so: failed to map segment from shared object"), True, "memory is short: "),
+        (ImportError("No module named 'x'"), False, ""),
+        (RuntimeError("can't start new thread"), True, "threads are short: "),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), True, "memory is short: "),
         (RuntimeError("shapes do not match"), False, ""),
         (ValueError("out of memory"), False, ""),
     ],

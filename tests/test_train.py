@@ -19,9 +19,10 @@ from nas.seeds import derive_seed
 from nas.training.epoch import Epoch, validation_accuracies, validation_losses
 from nas.training.recipe import Recipe, changed
 from nas.training.recipes import RECIPES, recipe_for
+from nas.training.steps.evaluate import best_precision, evaluate, resized
 from nas.training.steps.optimisers import MUON_SHARE, decay, make_optimisers
 from nas.training.steps.schedule import best_epoch
-from nas.training.train import DivergenceError, best_precision, build, evaluate, resized, train, trained_weights
+from nas.training.train import DivergenceError, build, train, trained_weights
 
 NETWORK: Layer = Sequence(
     (

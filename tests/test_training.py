@@ -32,7 +32,8 @@ from nas.training import worker
 from nas.training.epoch import validation_losses
 from nas.training.recipe import Recipe
 from nas.training.several import DEATHS, Failure, Trainers, train_all
-from nas.training.train import DivergenceError, build, evaluate
+from nas.training.steps.evaluate import evaluate
+from nas.training.train import DivergenceError, build
 from nas.training.training import (
     Metrics,
     Training,
@@ -251,6 +252,32 @@ def test_a_reading_is_not_forgotten_with_the_weights(tmp_path: Path) -> None:
     assert run_test(folder, CPU).test_reads == 2
 
 
+def test_memory_that_is_too_short_to_judge_shows_before_the_test_split_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as context:
+        context.setattr("nas.training.worker.evaluate", short)
+        with pytest.raises(MemoryError):
+            run_test(folder, CPU)
+    assert read_metrics(folder).test_reads == 0
+    assert run_test(folder, CPU).test_reads == 1
+
+
+def test_weights_of_another_network_are_not_judged(tmp_path: Path) -> None:
+    folder = begun(tmp_path)
+    run_training(folder, CPU)
+    torch.save({"0.weight": torch.zeros(3)}, weights_file(folder))
+    with pytest.raises(RunError, match="is of another network than the one told beside it; delete it and repeat"):
+        run_test(folder, CPU)
+    assert read_metrics(folder).test_reads == 0
+
+
 def test_a_test_split_that_cannot_be_read_is_no_reading(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     run_training(folder, CPU)
@@ -312,7 +339,8 @@ def test_a_test_result_that_cannot_be_written_is_tried_again_before_the_split_is
         obstacle.mkdir()
 
     def judged(*arguments: Any) -> tuple[float, float]:
-        obstacle.mkdir()
+        if read_metrics(folder).test_reads:  # training images are judged before the test split is
+            obstacle.mkdir()
         return evaluate(*arguments)
 
     def paused(seconds: float) -> None:
@@ -356,9 +384,12 @@ def test_a_folder_of_another_version_or_of_other_work_is_refused(tmp_path: Path)
     content = json.loads(folder.settings.read_text())
     without_recipe = {name: value for name, value in content.items() if name != "recipe"}
     for other, told in (
-        (content | {"format": 1}, f"{folder.path} is of another version of nas; begin anew in another --out"),
+        (content | {"format": 1}, f"{folder.path} is of another version of nas; begin anew in another folder"),
         (content | {"what": "search"}, f"{folder.path} holds a search, not a training"),
-        (without_recipe, f"{folder.settings} cannot be read: the training has no 'recipe'; choose another --out"),
+        (
+            without_recipe,
+            f"{folder.settings} cannot be read: the training has no 'recipe'; restore it, or choose another folder",
+        ),
     ):
         folder.settings.write_text(json.dumps(other))
         assert refusal(folder.read) == told
@@ -406,7 +437,9 @@ def test_places_that_are_no_trainings_are_refused(tmp_path: Path) -> None:
     assert told("full") == "/full is no folder of a training and not empty; give --out another folder"
     assert told("file/inside") == "/file/inside cannot be written: Not a directory; give --out another folder"
     assert told("torn").startswith("/torn/settings.json cannot be read: JSONDecodeError(")
-    assert told("list") == "/list/settings.json cannot be read: it is no JSON object; choose another --out"
+    assert (
+        told("list") == "/list/settings.json cannot be read: it is no JSON object; restore it, or choose another folder"
+    )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["thesis.tex"]
 
 

@@ -287,8 +287,9 @@ class Ending:
         return f"wrote {self.elsewhere}" if self.elsewhere else None
 
 
-def run(arguments: list[str], at: Path) -> Ending:
-    """The command in a process of its own that has all modules loaded, working in the folder."""
+def run(arguments: list[str], at: Path, *, is_code: bool = False) -> Ending:
+    """The command in a process of its own that has all modules loaded, working in the folder. What the input executes
+    is no harm where it is code."""
     outside = _beside(at)
     said = at.parent / "said"
     child = os.fork()
@@ -303,7 +304,8 @@ def run(arguments: list[str], at: Path) -> Ending:
         os.waitpid(child, 0)
     else:
         code = os.waitstatus_to_exitcode(ended[1])
-    elsewhere = sorted(_beside(at) - outside) + (["executed"] if (at / "executed").exists() else [])
+    has_executed = (at / "executed").exists() and not is_code
+    elsewhere = sorted(_beside(at) - outside) + (["executed"] if has_executed else [])
     return Ending(code, said.read_text(errors="replace"), elsewhere)
 
 
@@ -353,7 +355,7 @@ def attack(count: int | None, seed: int) -> Figures:
             shutil.copytree(good, at, symlinks=True)
             arguments = change(rng, at)
             started = time.monotonic()
-            ending = run(arguments, at)
+            ending = run(arguments, at, is_code=kind == "space file")
             slowest = max(slowest, time.monotonic() - started)
             codes[f"{kind}: exit {ending.code}"] += 1
             if ending.fault:

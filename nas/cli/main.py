@@ -12,13 +12,21 @@ from collections.abc import Sequence
 from nas import __version__
 from nas.cli.commands import COMMANDS
 from nas.cli.flags import Parser
-from nas.errors import EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_WRONG_USE, UserError, told_of_the_machine
+from nas.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NO_ANSWER,
+    EXIT_WRONG_USE,
+    UserError,
+    is_of_the_machine,
+    told_of_the_machine,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    flags = build_parser().parse_args(arguments)
+    _open_closed_streams()
     try:
+        flags = build_parser().parse_args(arguments)
         code = COMMANDS[flags.command].run(flags)
         sys.stdout.flush()
         return code
@@ -30,11 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
-    except (OSError, MemoryError) as error:  # a full disk, too many open files, …
-        print(f"nas: {told_of_the_machine(error)}", file=sys.stderr)
-        return EXIT_WRONG_USE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Exception as error:
+        if not is_of_the_machine(error):  # a full disk, too many open files, …
+            raise
+        print(f"nas: {told_of_the_machine(error)}", file=sys.stderr)
+        return EXIT_WRONG_USE
+
+
+def _open_closed_streams() -> None:
+    """What was closed before we began leads nowhere: a file opened later would take its place, and be printed into."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def build_parser() -> argparse.ArgumentParser:

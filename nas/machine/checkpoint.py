@@ -15,6 +15,11 @@ from nas.machine.folders import write_bytes_atomically
 Tensors = dict[str, Tensor]
 
 
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Those of the tensors by name: two networks whose states agree in them can hold each other's."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
 def write_checkpoint(path: Path, values: Mapping[str, Any], groups: Mapping[str, Tensors]) -> None:
     """Replaces the file in one step. `values` are what JSON knows; every tensor fills its memory without gaps.
 

@@ -14,6 +14,9 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from nas.errors import RunError, UserError, in_one_line
 from nas.machine.options import differences
 
+RESTORE = "restore it, or choose another folder"
+"""What to do about a file of a folder of work that cannot be read."""
+
 FORMAT = 3
 """Version of settings.json, raised when what lies in a folder of work can no longer be read as it was written."""
 
@@ -105,14 +108,14 @@ class WorkFolder(Generic[S]):
         if content is None:
             raise RunError(f"{self.path} is no folder of a {self.kind.what}: it has no settings.json")
         if content.get("format") != FORMAT:
-            raise RunError(f"{self.path} is of another version of nas; begin anew in another --out")
+            raise RunError(f"{self.path} is of another version of nas; begin anew in another folder")
         if content.get("what") != self.kind.what:
             raise RunError(f"{self.path} holds a {content.get('what')}, not a {self.kind.what}")
         try:
             return self.kind.from_json(content)
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             why = f"{in_one_line(error):.100}"
-            raise RunError(f"{self.settings} cannot be read: {why}; choose another --out") from error
+            raise RunError(f"{self.settings} cannot be read: {why}; {RESTORE}") from error
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
@@ -129,9 +132,9 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error!r:.100}; choose another --out") from error
+        raise RunError(f"{file} cannot be read: {in_one_line(error):.100}; {RESTORE}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{file} cannot be read: it is no JSON object; choose another --out")
+        raise RunError(f"{file} cannot be read: it is no JSON object; {RESTORE}")
     return content
 
 
@@ -185,13 +188,15 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_bytes_atomically(path: Path, content: bytes | memoryview) -> None:
-    """As `write_atomically`. What cannot be written, on a full disk or elsewhere, leaves no half file: OSError."""
+    """As `write_atomically`. What cannot be written, on a full disk or elsewhere, leaves no half file: OSError, which
+    names the file."""
     partial = _partial(path)
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
-    except OSError:
+    except OSError as error:
         partial.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)
         raise
 
 

@@ -21,7 +21,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError, in_one_line
-from nas.machine.folders import WorkFolder, cut_torn_line
+from nas.machine.folders import RESTORE, WorkFolder, cut_torn_line
 from nas.search.notes import Notes, note_death_before, read_notes, write_notes
 
 
@@ -161,14 +161,21 @@ def journal_file(folder: WorkFolder[Any]) -> Path:
 
 
 def open_storage(folder: WorkFolder[Any]) -> RunStorage:
-    """The journal of the run, as its folder has it."""
+    """The journal of the run, as its folder has it. Raises RunError where it cannot be read, or is gone and results of
+    the run are there."""
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
     try:
-        return RunStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
+        storage = RunStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
     except OSError as error:
-        raise RunError(f"{journal_file(folder)} cannot be read: {error.strerror}; choose another --out") from error
+        raise RunError(f"{journal_file(folder)} cannot be read: {error.strerror}; {RESTORE}") from error
     except Exception as error:  # whatever Optuna stumbles over in lines that are not its own
-        raise RunError(f"{journal_file(folder)} is damaged: {in_one_line(error):.100}; choose another --out") from error
+        raise RunError(f"{journal_file(folder)} is damaged: {in_one_line(error):.100}; {RESTORE}") from error
+    if (folder / "pareto.json").exists() and not optuna.get_all_study_names(storage):
+        raise RunError(
+            f"{journal_file(folder)} is gone or empty, and pareto.json beside it tells of what it held; restore it, or "
+            "delete pareto.json to begin anew"
+        )
+    return storage
 
 
 def parse_study_name(name: str) -> tuple[str, int]:

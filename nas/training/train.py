@@ -4,19 +4,17 @@ import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nas.data.augment import DeviceData, DeviceSplit, batches_per_epoch, normalised, training_batches
-from nas.machine.checkpoint import DamagedCheckpointError, Tensors, read_checkpoint, write_checkpoint
-from nas.machine.process import instructions
+from nas.data.augment import DeviceData, batches_per_epoch, training_batches
+from nas.machine.checkpoint import DamagedCheckpointError, Tensors, read_checkpoint, shapes, write_checkpoint
 from nas.machine.timeline import Activity
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import lean, to_module
@@ -24,26 +22,14 @@ from nas.seeds import derive_seed
 from nas.training.distillation.loss import distillation_loss
 from nas.training.epoch import Epoch, validation_losses
 from nas.training.recipe import Recipe, check_followed
+from nas.training.steps.evaluate import autocast, evaluate, resized
 from nas.training.steps.graphs import Gradients, RecordedGradients
 from nas.training.steps.optimisers import make_optimisers
 from nas.training.steps.schedule import best_epoch, gives_up, learning_rate
 
-Precision = Literal["fp32", "bf16"]
-
-JUDGED_PIXELS = 2**19
-"""Pixels of the images that are judged together, 512 of 32 x 32: nothing is kept of them for a backward pass."""
-
 
 class DivergenceError(ArithmeticError):
     """The training or validation loss is no longer a finite number."""
-
-
-def best_precision(device: torch.device) -> Precision:
-    """bf16 where the hardware multiplies it natively (else it is emulated, and many times slower), fp32 elsewhere."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if instructions() & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
 Network = Layer | Callable[[], nn.Module]
@@ -107,35 +93,6 @@ def trained_weights(checkpoint: Path) -> Tensors:
     """State of the network that a training came to: averaged weights, of the best epoch where training stops early."""
     _, groups = read_checkpoint(checkpoint, torch.device("cpu"))
     return groups["best"] or groups["average"]
-
-
-@torch.no_grad()
-def evaluate(module: nn.Module, data: DeviceData, split: DeviceSplit, input_size: int = 0) -> tuple[float, float]:
-    """(cross-entropy in nats, accuracy) of the module on a split, its images normalised as those it was trained on."""
-    module.eval()
-    device = data.mean.device
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    batch_size = max(64, min(1024, JUDGED_PIXELS // math.prod(split.images.shape[1:3])))
-    batches = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
-    for images, labels in batches:
-        with autocast(device):
-            scores = module(resized(normalised(images, data), input_size))
-        loss += nn.functional.cross_entropy(scores.float(), labels, reduction="sum").double()
-        correct += (scores.argmax(1) == labels).sum()
-    return loss.item() / len(split.labels), correct.item() / len(split.labels)
-
-
-def resized(images: Tensor, side: int) -> Tensor:
-    """The images [N, C, H, W] scaled bilinearly to that side; at 0 as they are."""
-    if side == 0 or images.shape[-2:] == (side, side):
-        return images
-    return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 where `best_precision` says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device) == "bf16")
 
 
 def _restored(run: "_Training", checkpoint: Path | None) -> list[Epoch]:
@@ -268,17 +225,26 @@ class _Training:
 
     @torch.no_grad()
     def restore(self, path: Path) -> list[Epoch]:
-        """Reads the state and returns the epochs that led to it."""
+        """Reads the state and returns the epochs that led to it. Raises DamagedCheckpointError for that of another
+        network or optimiser, before anything is changed."""
         values, groups = read_checkpoint(path, self.data.mean.device)
-        self.steps, self.best = values["steps"], groups["best"]
-        for state, stored in ((self.state, groups["module"]), (self.average, groups["average"])):
+        states = self._states()
+        try:
+            steps, best, done = values["steps"], groups["best"], [Epoch(**epoch) for epoch in values["epochs"]]
+            own = [(self.state, groups["module"]), (self.average, groups["average"])]
+            named = [(key.split(" "), moment) for key, moment in groups["optimiser"].items()]
+            moments = [(states[int(number)], name, moment) for (number, name), moment in named]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DamagedCheckpointError(f"{path} is of another training: {error!r:.100}") from error
+        if any(shapes(state) != shapes(stored) for state, stored in own):
+            raise DamagedCheckpointError(f"{path} is of another network")
+        self.steps, self.best = steps, best
+        for state, stored in own:
             for name, tensor in state.items():
                 tensor.copy_(stored[name])
-        states = self._states()
-        for key, moment in groups["optimiser"].items():
-            number, name = key.split(" ")
-            states[int(number)][name] = moment
-        return [Epoch(**epoch) for epoch in values["epochs"]]
+        for remembered, name, moment in moments:
+            remembered[name] = moment
+        return done
 
 
 def _gradients(module: nn.Module, recipe: Recipe, teacher: Scores | None, images: Tensor, labels: Tensor) -> Tensor:

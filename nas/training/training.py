@@ -20,7 +20,8 @@ from torch import Tensor
 
 from nas.data.augment import check_colours
 from nas.data.load import SearchData, check_still_there, load_search_data
-from nas.errors import DataError, RunError, in_one_line
+from nas.errors import DataError, RunError, in_one_line, is_of_the_machine
+from nas.machine.checkpoint import shapes
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
@@ -186,7 +187,10 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
     except FileNotFoundError as error:
         raise RunError(f"{folder.path} holds no finished epoch yet; train it first") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {in_one_line(error):.100}") from error
+        raise RunError(
+            f"{file} cannot be read: {in_one_line(error):.100}; restore it, or delete it and repeat the command of the "
+            "training, which goes on from its checkpoint (what was known of the test split is lost with it)"
+        ) from error
 
 
 def write_metrics(folder: WorkFolder[Training], metrics: Metrics) -> None:
@@ -194,17 +198,24 @@ def write_metrics(folder: WorkFolder[Training], metrics: Metrics) -> None:
     write_atomically(metrics_file(folder), json.dumps(asdict(metrics), indent=1) + "\n")
 
 
-def read_weights(folder: WorkFolder[Training]) -> dict[str, Tensor]:
-    """The trained network's state_dict. Raises RunError if the file is damaged."""
-    advice = "delete it and repeat the command of the training"
-    return read_state(weights_file(folder), partial(torch.load, map_location="cpu", weights_only=True), advice=advice)
+def read_weights(folder: WorkFolder[Training], own: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The trained network's state_dict. Raises RunError if the file is damaged, or is of another network than that
+    whose state is `own`."""
+    file, advice = weights_file(folder), "delete it and repeat the command of the training"
+    weights = read_state(file, partial(torch.load, map_location="cpu", weights_only=True), advice=advice)
+    if own is not None and shapes(own) != shapes(weights):
+        raise RunError(f"{file} is of another network than the one told beside it; {advice}")
+    return weights
 
 
 def read_state(file: Path, read: Callable[[Path], dict[str, Tensor]], *, advice: str) -> dict[str, Tensor]:
-    """What `read` makes of the file. Raises RunError with the advice if it is damaged."""
+    """What `read` makes of the file. Raises RunError with the advice if it is damaged, and what the machine raises
+    where it cannot be read at all."""
     try:
         return read(file)
     except Exception as error:  # whatever the bytes of a damaged file make torch.load stumble over
+        if is_of_the_machine(error) and not isinstance(error, FileNotFoundError):
+            raise
         raise RunError(f"{file} cannot be read: {error!r:.100}; {advice}") from error
 
 

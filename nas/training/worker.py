@@ -31,8 +31,9 @@ from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
 from nas.training.distillation.teaching import is_layer_tree, taught
 from nas.training.epoch import Epoch, validation_losses
+from nas.training.steps.evaluate import evaluate, first_batch
 from nas.training.steps.schedule import best_epoch
-from nas.training.train import DivergenceError, build, evaluate, train, trained_weights
+from nas.training.train import DivergenceError, build, train, trained_weights
 from nas.training.training import (
     Metrics,
     Training,
@@ -148,17 +149,18 @@ def run_test(folder: WorkFolder[Training], device: torch.device, test: Split | N
 def _test(
     folder: WorkFolder[Training], training: Training, done: Metrics, device: torch.device, test: Split | None
 ) -> Metrics:
-    """The reading is noted before the network is judged: one that is cut off counts."""
+    """The reading is noted before the network is judged: one that is cut off counts. What memory is needed for that
+    shows before, when training images are judged."""
     data = load_data(training)
     module = build(network_of(training, data), training.recipe.dropout)
-    module.load_state_dict(read_weights(folder))
-    on_device = DeviceData.of(data, device, ())
-    if test is None:
-        test = read_test(training, data)
+    module.load_state_dict(read_weights(folder, module.state_dict()))
+    on_device, size_of_input = DeviceData.of(data, device, ()), training.recipe.input_size
+    module = module.to(device)
+    evaluate(module, on_device, first_batch(on_device.train), size_of_input)
+    split = DeviceSplit.of(read_test(training, data) if test is None else test, device)
     read = replace(done, test_reads=done.test_reads + 1)
     _write_surely(folder, read)
-    split = DeviceSplit.of(test, device)
-    loss, accuracy = evaluate(module.to(device), on_device, split, training.recipe.input_size)
+    loss, accuracy = evaluate(module, on_device, split, size_of_input)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
     _write_surely(folder, tested)
     return tested

@@ -25,7 +25,7 @@ from nas.results.confirming.confirmed import Confirmation, Stage, exported_folde
 from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.racing import Entrant, best, decided, dropped, racers
 from nas.results.confirming.teaching import teaching
-from nas.results.export.int8.judging import judge_in_int8
+from nas.results.export.int8.judging import int8_judge
 from nas.results.moved import move_data
 from nas.results.options import ConfirmOptions
 from nas.results.trainings import OnEpoch
@@ -244,19 +244,19 @@ def _training(confirmation: Confirmation, candidate: Candidate, stage: Stage, se
 def _tested(confirmation: Confirmation, entrants: Sequence[Entrant], command: str, data: SearchData) -> list[Entrant]:
     """Reads the test split, once for all networks that were not tested before; those that were dropped are not. The
     reading is counted before a network is judged; the best of each budget is judged in int8 too, first, so that
-    nothing is left of it where all are tested."""
+    nothing is left of it where all are tested. What can be done without the split is done before it is read."""
     kept = [entrant for entrant in entrants if not entrant.dropped]
     waiting = [
         *(confirmation.folder(e.candidate, seed) for e in kept for seed in _untested(e.trainings)),
         *(confirmation.folder(e.candidate, seed, "all") for e in kept for seed in _untested(e.whole)),
     ]
     if waiting:
-        first = waiting[0].read()
-        test = read_test(first, data)
+        deployed = [exported_folder(confirmation, entrant) for entrant in _chosen(confirmation, kept)]
+        judges = [int8_judge(folder) for folder in deployed if folder]
+        test = read_test(waiting[0].read(), data)
         write_confirmed(confirmation, entrants, command, reads=reads_of_test(confirmation) + 1)
-        for entrant in _chosen(confirmation, kept):
-            if deployed := exported_folder(confirmation, entrant):
-                judge_in_int8(deployed, test)
+        for judge in judges:
+            judge(test)
         for folder in waiting:
             run_test(folder, pick_device(confirmation.asked.device, 0), test)
     return [_read_anew(confirmation, entrant) for entrant in entrants]

@@ -22,7 +22,15 @@ from nas.search.search import Search
 from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.recipes import named_recipe
-from nas.training.training import Metrics, Training, test_accuracies, training_folder, validation_losses
+from nas.training.training import (
+    Metrics,
+    Training,
+    metrics_file,
+    read_metrics,
+    test_accuracies,
+    training_folder,
+    validation_losses,
+)
 
 Stage = Literal["race", "seed", "all"]
 """A training of the race, by which the winner is chosen, one after it, or one on all training images."""
@@ -120,9 +128,13 @@ def _in_order(entrants: Sequence[Entrant]) -> list[Entrant]:
 
 
 def reads_of_test(confirmation: Confirmation) -> int:
-    """How often the run has read the test split so far."""
-    stored = read_confirmed(confirmation.run)
-    return int(stored["test_reads"]) if stored else 0
+    """How often the run has read the test split so far. Where confirmed.json is gone: at least as often as one of its
+    trainings was tested."""
+    if stored := read_confirmed(confirmation.run):
+        return int(stored["test_reads"])
+    trainings = map(training_folder, sorted((confirmation.run / "confirmed").glob("*")))
+    known = [read_metrics(folder).test_reads for folder in trainings if metrics_file(folder).exists()]
+    return max(known, default=0)
 
 
 def best_folder(confirmation: Confirmation, entrant: Entrant) -> WorkFolder[Training] | None:

@@ -100,7 +100,10 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+        raise RunError(
+            f"{file} cannot be read: {in_one_line(error):.100}; restore it, or delete it and confirm again: what was "
+            "trained is kept"
+        ) from error
     advice = f"move it and {file.parent / 'confirmed'} away and confirm again"
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         raise RunError(f"{file} is no confirmed.json of schema version {SCHEMA_VERSION}; {advice}")

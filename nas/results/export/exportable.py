@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas.data.load import SearchData
 from nas.errors import DataError, RunError, UserError
+from nas.machine.checkpoint import shapes
 from nas.machine.folders import WorkFolder
 from nas.machine.options import described, words
 from nas.network.layers import Layer, with_dropout
@@ -54,8 +55,7 @@ class Exportable:
     sample: Sample | None = None
 
     def __post_init__(self) -> None:
-        own = to_module(self.network).state_dict()
-        if {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in self.weights.items()}:
+        if shapes(to_module(self.network).state_dict()) != shapes(self.weights):
             raise RunError(f"{self.origin}: they are of another network than the one told beside them; train it again")
         if not all(torch.isfinite(value).all() for value in self.weights.values()):
             raise RunError(f"{self.origin}: they hold values that are no numbers; train it again")

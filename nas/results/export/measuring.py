@@ -16,7 +16,7 @@ from nas.data.augment import DeviceData
 from nas.data.load import SearchData, Split
 from nas.network.layers import Shape
 from nas.results.export.card import Deployed, Preprocessing
-from nas.training.train import resized
+from nas.training.steps.evaluate import resized
 
 Floats = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from nas.errors import RunError, UserError
-from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.folders import RESTORE, WorkFolder, write_atomically
 from nas.stored import stored
 
 SCHEMES = ("postgresql", "postgres")
@@ -93,7 +93,7 @@ def read_address(folder: WorkFolder[Any]) -> Address | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, UserError) as error:
-        raise RunError(f"{file} cannot be read: {error!s:.100}; choose another --out") from error
+        raise RunError(f"{file} cannot be read: {error!s:.100}; {RESTORE}") from error
 
 
 def write_address(folder: WorkFolder[Any], address: Address) -> None:

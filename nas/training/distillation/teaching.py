@@ -13,7 +13,8 @@ from nas.machine.folders import WorkFolder
 from nas.network.layers import Layer
 from nas.space.named import from_stored
 from nas.training.distillation.teacher import Teacher
-from nas.training.train import autocast, build, resized
+from nas.training.steps.evaluate import autocast, resized
+from nas.training.train import build
 from nas.training.training import (
     Training,
     is_finished,
@@ -53,7 +54,7 @@ def taught(teacher: Teacher, data: SearchData, device: torch.device) -> Callable
     folder = folder_of(teacher)
     training = folder.read()
     module = build(network_of(training, data), training.recipe.dropout)
-    module.load_state_dict(read_weights(folder))
+    module.load_state_dict(read_weights(folder, module.state_dict()))
     module = module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def scores(images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from nas.results.export.int8.operations import LEVELS, CannotQuantiseError, oper
 from nas.results.export.measuring import Sample, accuracy, session
 from nas.seeds import derive_seed
 from nas.training.recipe import Recipe, changed
-from nas.training.train import resized
+from nas.training.steps.evaluate import resized
 from nas.training.training import augmentation_of
 
 RATE = 0.001

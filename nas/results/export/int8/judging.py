@@ -4,12 +4,14 @@ int8.json    accuracies in fp32 and in int8 on the validation split and on the t
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from nas.data.load import Split
 from nas.errors import RunError, in_one_line
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import with_dropout
+from nas.network.modules.module import to_module
 from nas.results.export.int8.graph import float_graph
 from nas.results.export.int8.network import quantised_network
 from nas.results.export.int8.operations import CannotQuantiseError
@@ -36,29 +38,37 @@ class Int8(TypedDict):
     failure: str | None
 
 
-def judge_in_int8(folder: WorkFolder[Training], test: Split) -> None:
-    """Quantises the network of a finished training and judges it on its validation split and on the test split, which
-    the caller has read; what was judged before stays."""
+def int8_judge(folder: WorkFolder[Training]) -> Callable[[Split], None]:
+    """Quantises the network of a finished training, judges it on its validation split, and returns what judges it on
+    the test split and keeps both; nothing is done where that was done before."""
     if (folder.path / "int8.json").exists():
-        return
+        return lambda test: None
     training = folder.read()
     network, data = from_stored(training.network), load_data(training)
     assert not isinstance(network, Torchvision)
     preprocessing = preprocessing_of(data, training.recipe.input_size)
-    result: dict[str, Any] = {"validation": None, "test": None, "failure": None}
+    layers = with_dropout(network, training.recipe.dropout)
+    weights = read_weights(folder, to_module(layers).state_dict())
     try:
-        layers = with_dropout(network, training.recipe.dropout)
-        found = quantised_network(layers, read_weights(folder), preprocessing, sample_of(data), OPSET)
+        found = quantised_network(layers, weights, preprocessing, sample_of(data), OPSET)
     except CannotQuantiseError as error:
-        result["failure"] = str(error)
-    else:
-        plain = float_graph(found.operations, found.shapes, OPSET)
-        fp32, int8 = (session(model.SerializeToString()) for model in (plain, found.model))
-        for name, split in (("validation", data.validation), ("test", test)):
-            if images := len(split.labels):
-                shares = {"fp32": accuracy(fp32, split, preprocessing), "int8": accuracy(int8, split, preprocessing)}
-                result[name] = {**shares, "images": images}
-    write_atomically(folder.path / "int8.json", json.dumps(result, indent=1) + "\n")
+        failure = Int8(validation=None, test=None, failure=str(error))
+        return lambda test: _keep(folder, failure)
+    plain = float_graph(found.operations, found.shapes, OPSET)
+    fp32, int8 = (session(model.SerializeToString()) for model in (plain, found.model))
+
+    def judged(split: Split) -> Compared | None:
+        plainly, whole = accuracy(fp32, split, preprocessing), accuracy(int8, split, preprocessing)
+        if plainly is None or whole is None:  # an empty split
+            return None
+        return Compared(fp32=plainly, int8=whole, images=len(split.labels))
+
+    validation = judged(data.validation)
+    return lambda test: _keep(folder, Int8(validation=validation, test=judged(test), failure=None))
+
+
+def _keep(folder: WorkFolder[Training], found: Int8) -> None:
+    write_atomically(folder.path / "int8.json", json.dumps(found, indent=1) + "\n")
 
 
 def read_int8(folder: WorkFolder[Training]) -> dict[str, Any] | None:
