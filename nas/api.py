@@ -156,6 +156,8 @@ def _load(asked: SearchOptions) -> SearchData:
     if (asked.dataset is None) == (asked.arrays is None):
         raise UserError("give either dataset=… or arrays=(images, labels)")
     if asked.arrays is not None:
+        if not isinstance(asked.arrays, tuple | list) or len(asked.arrays) != 2:
+            raise UserError(f"arrays must be a pair, (images, labels), but is {type(asked.arrays).__name__}")
         return array_search_data(*asked.arrays, seed=asked.seed, validation_share=asked.validation_share)
     assert asked.dataset is not None
     return load_search_data(
@@ -164,9 +166,13 @@ def _load(asked: SearchOptions) -> SearchData:
 
 
 def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
-    """The file and, for a class, its name."""
+    """The file and, for a class, its name. Raises SpaceError for what is neither."""
     if isinstance(space, str):
         return find_space(space)
+    if not isinstance(space, type):
+        is_one = isinstance(space, Architecture)
+        found = f"an instance; give the class {type(space).__name__}" if is_one else f"{space!r:.80}"
+        raise SpaceError(f"space must be a name, a .py file or a class derived from nas.Architecture but is {found}")
     try:
         file = inspect.getsourcefile(space)
     except (TypeError, OSError):

@@ -10,8 +10,9 @@ import optuna
 import pytest
 import torch
 
-from nas import CurvePruner
-from nas.errors import SpaceError, UserError
+import nas
+from nas import Budget, CurvePruner
+from nas.errors import BudgetError, SpaceError, UserError
 from nas.network.layers import Flatten, Layer, Linear, Sequence, Shape
 from nas.results.options import ConfirmOptions, ExportOptions, TableOptions, TrainOptions
 from nas.search.options import SearchOptions
@@ -49,6 +50,8 @@ ASKED = SearchOptions(dataset="digits", budget=2_000)
         ("augmentation", np.array(["crop"]), ("crop",)),
         ("baselines", np.bool_(False), False),
         ("out", Path("x"), Path("x")),
+        ("device", torch.device("cpu"), "cpu"),
+        ("max", {"memory": np.int64(8_000), "bytes": 2e4}, ("bytes=20000B", "memory=8000B")),
     ],
 )
 def test_a_search_takes_them(name: str, value: Any, expected: Any) -> None:
@@ -73,6 +76,18 @@ def test_a_search_takes_them(name: str, value: Any, expected: Any) -> None:
         ("below", float("nan"), "below must be a finite number but got nan"),
         ("strategies", 3, "strategies must be of "),
         ("time_limit", "soon", "a time must be "),
+        ("seed", 2**64, "seed must be at most 9,223,372,036,854,775,807 but got 18446744073709551616"),
+        ("budget", 10**30, "budget must be at most 9,223,372,036,854,775,807 but got 1000"),
+        ("baselines", "no", "baselines must be True or False but got 'no'"),
+        ("changed_space", 1, "changed_space must be True or False but got 1"),
+        ("device", None, "device must be text but got None"),
+        ("dataset", np.zeros((3, 3)), "dataset must be text but got array([[0., 0., 0.], "),
+        ("storage", 5, "storage must be text but got 5"),
+        ("out", 5, "out must be text or a path but got 5"),
+        ("image_size", "8", "image_size must be a whole number but got '8'"),
+        ("stop", np.zeros(2), "stop must be of "),
+        ("max", 5, "a cap must be NAME=MOST, of "),
+        ("max", {"bytes": True}, "bytes: a size needs a unit"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(name: str, value: Any, told: str) -> None:
@@ -95,6 +110,19 @@ def test_trainings_tables_confirmations_and_exports_take_them() -> None:
     assert ExportOptions("run", **given(budget=1e3, to=Path("out"))).budget == (1_000,)
     changed = TrainOptions("plain", changes={"epochs": np.int64(3), "learning_rate": np.float32(0.5), "momentum": 0})
     assert changed.all_changes == {"epochs": 3, "learning_rate": 0.5, "momentum": 0.0}
+
+
+@pytest.mark.parametrize("arrays", [5, (np.zeros((4, 8, 8)),), np.zeros((3, 8, 8))])
+def test_arrays_are_a_pair(arrays: Any) -> None:
+    with pytest.raises(UserError, match=r"arrays must be a pair, \(images, labels\), but is (int|tuple|ndarray)"):
+        nas.search(**given(arrays=arrays, budget=2_000))
+
+
+@pytest.mark.parametrize("most", ["2K", 2.5, float("nan"), True])
+def test_a_budget_is_a_whole_number(most: Any) -> None:
+    assert Budget(**given(parameters=np.int64(5))) == Budget(**given(parameters=5.0)) == Budget(5)
+    with pytest.raises(BudgetError, match="a budget's parameters must be a whole number but got"):
+        Budget(most)
 
 
 def test_a_recipe_takes_them() -> None:
@@ -136,6 +164,20 @@ class Typed(Architecture):
     def network(self, shape: Shape, classes: int) -> Layer:
         assert self.kind in (Kind.WIDE, Kind.DEEP)
         return Sequence((Flatten(), Linear(shape[0] * shape[1] * shape[2], self.width), Linear(self.width, classes)))
+
+
+@pytest.mark.parametrize(
+    ("given_space", "told"),
+    [
+        (5, "space must be a name, a .py file or a class derived from nas.Architecture but is 5"),
+        (None, "space must be a name, a .py file or a class derived from nas.Architecture but is None"),
+        (Typed(), "space must be a name, a .py file or a class derived from nas.Architecture but is an instance; give"),
+    ],
+)
+def test_a_space_is_a_name_a_file_or_a_class(given_space: Any, told: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        nas.search(**given(space=given_space, dataset="digits", budget=2_000))
+    assert str(caught.value).startswith(told)
 
 
 def test_knobs_take_numpys_numbers_and_enums_that_are_text() -> None:

@@ -132,6 +132,8 @@ def _tidied(value: Any, hint: Any, about: Option) -> Any:
     leaves = _leaves(hint)
     if isinstance(value, Path) and Path not in leaves:
         return str(value)
+    if type(value).__module__ == "torch" and leaves == (str,):  # its devices and types have names
+        return str(value)
     value = plain(value)
     if isinstance(value, str) and str not in leaves and about.parse:
         return about.parse(value)
@@ -149,16 +151,31 @@ def check(options: Any, error: type[UserError] = UserError) -> None:
             continue
         listed = is_listed(described_field.type)
         if isinstance(value, tuple) != listed:
-            raise error(f"{name} must be {'a list' if listed else 'one value'} but got {value!r:.80}")
+            raise error(f"{name} must be {'a list' if listed else 'one value'} but got {_shown(value)}")
         for one in value if listed else (value,):
             _check_one(name, one, about, described_field.type, error)
 
 
 def _check_one(name: str, value: Any, about: Option, annotation: Any, error: type[UserError]) -> None:
-    if about.names and value not in about.names:
-        raise error(f"{name} must be of {', '.join(about.names)} but got {value!r:.80}")
-    if about.ends:
-        _check_number(name, value, about, whole=float not in _leaves(annotation), error=error)
+    leaves = _leaves(annotation)
+    if about.names and not (isinstance(value, str) and value in about.names):
+        raise error(f"{name} must be of {', '.join(about.names)} but got {_shown(value)}")
+    if about.ends or leaves in ((int,), (float,)):
+        _check_number(name, value, about, whole=float not in leaves, error=error)
+    elif set(leaves) <= set(_NAMED) and not isinstance(value, leaves):  # others are checked where they are used
+        raise error(f"{name} must be {' or '.join(_NAMED[leaf] for leaf in leaves)} but got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """The value in one short line."""
+    return " ".join(repr(value).split())[:80]
+
+
+_NAMED = {str: "text", Path: "a path", bool: "True or False"}
+"""Types of values that are not numbers, in words."""
+
+_LARGEST = 2**63 - 1
+"""The largest whole number that is kept."""
 
 
 def _leaves(annotation: Any) -> tuple[Any, ...]:
@@ -167,9 +184,11 @@ def _leaves(annotation: Any) -> tuple[Any, ...]:
 
 def _check_number(name: str, value: Any, about: Option, *, whole: bool, error: type[UserError]) -> None:
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise error(f"{name} must be a {'whole ' if whole else ''}number but got {value!r:.80}")
+        raise error(f"{name} must be a {'whole ' if whole else ''}number but got {_shown(value)}")
     if not abs(value) <= sys.float_info.max:  # true of nan, inf and whole numbers beyond any float
-        raise error(f"{name} must be a finite number but got {value!r:.80}")
+        raise error(f"{name} must be a finite number but got {_shown(value)}")
+    if whole and abs(value) > _LARGEST:
+        raise error(f"{name} must be at most {_LARGEST:,} but got {_shown(value)}")
     if not all(holds(value, end) for _, holds, end in about.ends):
         raise error(f"{name} must be {bounds(about)} but got {value!r}")
 

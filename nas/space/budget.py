@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import BudgetError
-from nas.machine.options import check, option, tidy
+from nas.machine.options import check, option, plain, tidy
 from nas.network.deployment.numbers import BYTES, Numbers
 from nas.network.folds import Cost, ShapeError, cost, parameters
 from nas.network.layers import Layer, Shape
@@ -46,10 +46,12 @@ class Budget:
         **others: int | None,
     ) -> None:
         every = {"parameters": parameters, "macs": macs, **dict(sorted(others.items()))}
-        caps = tuple((name, most) for name, most in every.items() if most is not None)
+        caps = tuple((name, _whole_number(most)) for name, most in every.items() if most is not None)
         for name, most in caps:
             if name not in CAPS:
                 raise BudgetError(_unknown(name))
+            if type(most) is not int:
+                raise BudgetError(f"a budget's {name} must be a whole number but got {most!r:.80}")
             if most < 1:
                 raise BudgetError(f"a budget's {name} must be at least 1 but got {most}")
         object.__setattr__(self, "caps", caps)
@@ -145,7 +147,7 @@ def parse_caps(texts: Iterable[str]) -> dict[str, int]:
     {'macs': 15000000, 'memory': 64000}
     """
     caps: dict[str, int] = {}
-    for text in (part.strip() for written in texts for part in written.split(",")):
+    for text in (part.strip() for written in texts for part in str(written).split(",")):
         name, equals, most = (part.strip() for part in text.partition("="))
         if not equals:
             raise BudgetError(f"a cap must be NAME=MOST, of {', '.join(CAPS)}, but got {text!r}")
@@ -231,6 +233,12 @@ def _whole(number: str, unit: int, must: str, text: str) -> int:
     return int(count)
 
 
+def _whole_number(value: Any) -> Any:
+    """A number of numpy, or a whole one that is a float, as Python's int; anything else as it is."""
+    value = plain(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _unknown(name: Any) -> str:
     return f"there is no cap {name!r}; what can be capped is {', '.join(CAPS)}"
 
@@ -265,8 +273,8 @@ class CapOptions:
     def __post_init__(self) -> None:
         if isinstance(self.max, Mapping):
             each = (
-                (name, CAPS[name].text(most) if name in CAPS and isinstance(most, int) else most)
-                for name, most in self.max.items()
+                (name, CAPS[name].text(most) if name in CAPS and type(most) is int else most)
+                for name, most in ((name, _whole_number(most)) for name, most in self.max.items())
             )
             object.__setattr__(self, "max", tuple(f"{name}={most}" for name, most in each))
         tidy(self)
