@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.data import Part
 from nas.data.arrays import LabelledImages, labelled_images
-from nas.data.files import Part
 from nas.errors import DataError
 from nas.machine.folders import file_lock
 

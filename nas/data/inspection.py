@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data.arrays import first_names
-from nas.data.files import unread
 from nas.data.load import SearchData, Split, digest, load_search_data, load_test
+from nas.data.own.folder import unread
 
 MOSTLY_ONE_CLASS = 0.9
 """Share of the training images from which on one class has nearly all of them."""

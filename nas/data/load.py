@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.data import MANY_IMAGES
+from nas.data import MANY_IMAGES, Part
 from nas.data.arrays import LabelledImages, check_image_size, check_trainable, divide, labelled_images, resized
-from nas.data.files import FOLDER_LAYOUTS, Part, read_folder, read_npz
+from nas.data.own.folder import read_folder
+from nas.data.own.npz import read_npz
+from nas.data.own.parts import FOLDER_LAYOUTS
 from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError
 from nas.machine.folders import cache_folder, readable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from nas.machine.registry import Registry
 
 if TYPE_CHECKING:
+    from nas.data import Part
     from nas.data.arrays import LabelledImages
-    from nas.data.files import Part
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.data import TEST_SEED, TEST_SHARE, Part
 from nas.data.arrays import LabelledImages, divide, labelled_images
-from nas.data.files import TEST_SEED, TEST_SHARE, Part
 from nas.data.sets import NamedData
 
 
