@@ -124,6 +124,34 @@ def test_pictures_are_read_as_viewers_show_them_in_training_and_in_predict(tmp_p
     assert (read.height, read.width) == (SIDE, SIDE)
 
 
+@pytest.mark.parametrize(
+    ("ending", "mode"),
+    [("jpg", "RGB"), ("jpg", "L"), ("jpg", "CMYK"), ("png", "RGB"), ("webp", "RGB"), ("tif", "CMYK")],
+)
+def test_scaled_pictures_are_those_of_predict(tmp_path: Path, ending: str, mode: str) -> None:
+    part(tmp_path / "train", 2)
+    (tmp_path / "test" / "cat").mkdir(parents=True)
+    file = tmp_path / "test" / "cat" / f"a.{ending}"
+    picture(9, (200, 150)).convert(mode).save(file)
+    (trained,) = load_test(str(tmp_path), image_size=32)[0].images
+    read = predict.read_picture(file, 3)
+    pixels = np.frombuffer(read.pixels, np.uint8).reshape(read.height, read.width, 3).transpose(2, 0, 1)
+    plain = {"height": 32, "width": 32, "mean": [0, 0, 0], "deviation": [1, 1, 1], "input_size": 0}
+    shown = predict.prepare(pixels.astype(np.float32), plain, lambda values: np.array(values, np.float32))
+    assert np.abs(trained - shown.transpose(1, 2, 0)).max() <= 1  # Pillow scales in whole numbers, predict.py in floats
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_a_turned_picture_has_the_size_of_its_pixels_in_every_format(tmp_path: Path, ending: str) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            picture(number, (12, 8)).save(tmp_path / name / f"{number}.{ending}", exif=exif)
+    assert load_search_data(str(tmp_path), seed=0).shape == (3, 12, 8)
+
+
 def test_a_turned_picture_has_the_size_that_viewers_show(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 8

@@ -20,21 +20,20 @@ SIDEWAYS = (5, 6, 7, 8)
 
 
 def size_of(file: str) -> tuple[int, int]:
-    """(width, height) as a viewer shows it."""
+    """(width, height) as a viewer shows it. What lies sideways is decoded for it: some formats tell the size turned."""
+    from PIL import ImageOps
     from PIL.ExifTags import Base
 
     with _picture(file) as picture:
         is_turned = picture.getexif().get(Base.Orientation) in SIDEWAYS
-        return picture.size[::-1] if is_turned else picture.size
+        return ImageOps.exif_transpose(picture).size if is_turned else picture.size
 
 
 def pixels_of(file: str, image_size: int | None) -> npt.NDArray[np.uint8]:
-    """[height, width, 3] of one file."""
+    """[height, width, 3] of one file, decoded in full: predict.py has no other pixels."""
     with _picture(file) as picture:
         if picture.mode.startswith(("I", "F")):
             raise DataError(f"{file} has pixels of mode {picture.mode}, more than 8 bits; convert it to 8 bits.")
-        if image_size is not None:
-            picture.draft("RGB", (image_size, image_size))  # a large JPEG is decoded small, at twice the side or more
         rgb = as_shown(picture)
         return np.asarray(rgb if image_size is None else centre_square(rgb, image_size))
 
