@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from PIL import Image
 
 from nas.data.inspection import describe
 from nas.data.load import load_search_data, load_test
+from nas.data.own.parts import FOLDER_LAYOUTS
 from nas.errors import DataError
 
 
@@ -86,8 +88,8 @@ def test_images_of_different_sizes_need_an_image_size(tmp_path: Path) -> None:
     picture(tmp_path / "dog" / "03.png", size=(9, 12))
     told = refusal(tmp_path)
     assert told == (
-        f"the images of {tmp_path} have different sizes: {tmp_path}/cat/00.png 30x20, {tmp_path}/dog/03.png 9x12. "
-        "Add --image-size 20 (the median)."
+        f"the images of {tmp_path} have different sizes: {tmp_path}/cat/00.png 30x20, but 1 of 6 another, the first "
+        f"{tmp_path}/dog/03.png 9x12. Add --image-size 20 (the median)."
     )
     assert load_search_data(str(tmp_path), seed=0, image_size=16).shape == (3, 16, 16)
 
@@ -149,7 +151,8 @@ def test_a_damaged_image_is_named(tmp_path: Path, suffix: str, image_size: int |
 def test_hidden_files_and_folders_and_other_files_are_ignored(tmp_path: Path) -> None:
     classes_of_pictures(tmp_path, 5)
     (tmp_path / "cat" / "._00.png").write_bytes(b"a resource fork")
-    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in (".ipynb_checkpoints", "__MACOSX/cat", "cat/.thumbnails", "dog/@eaDir/deeper"):
+        picture(tmp_path / name / "00.png")
     (tmp_path / "README.md").touch()
     (tmp_path / "dog" / "notes.txt").touch()
     report = describe(str(tmp_path))
@@ -189,3 +192,121 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "dog").mkdir()
     assert refusal(tmp_path).startswith(f"{tmp_path} has no images to train with; put .png, .jpg")
+
+
+def test_links_are_followed_but_no_folder_is_read_twice(tmp_path: Path) -> None:
+    root = classes_of_pictures(tmp_path / "data", 5)
+    for colour, name in enumerate(("more", "data/dog/.store")):
+        for number in range(3):
+            picture(tmp_path / name / f"{number}.png", (9, colour, number))
+    for link, target in (("itself", "."), ("all", ".."), ("everything", "../../.."), ("cats", "../cat")):
+        (root / "dog" / link).symlink_to(target)
+    (root / "dog" / "x").symlink_to(tmp_path / "more")
+    (root / "dog" / "y").symlink_to(tmp_path / "more")
+    (root / "dog" / "z").symlink_to(".store")
+    (root / "eel").symlink_to("nowhere")
+    report = describe(str(root))
+    assert (report.classes, report.training_images + report.test_images) == (2, 5 + 5 + 3 + 3)
+    assert report.doubts[0] == (
+        f"5 links of {root} are not followed, for they lead to what is read anyway: "
+        "dog/all, dog/cats, dog/everything, dog/itself, dog/y"
+    )
+    assert report.doubts[1] == f"1 links of {root} lead nowhere: eel"
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    classes_of_pictures(tmp_path, 5)
+    name, place = "n" * 250, os.open(tmp_path / "cat", os.O_RDONLY)
+    for _ in range(20):  # deeper than a path may be long
+        os.mkdir(name, dir_fd=place)
+        inside = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inside
+    os.close(place)
+    told = refusal(tmp_path)
+    assert told.startswith(f"{tmp_path}/cat/{name}/{name}/")
+    assert told.endswith(f"/{name} cannot be read: File name too long. Make it readable or take it away.")
+
+
+@pytest.mark.parametrize(
+    ("training", "test"),
+    [
+        ("seg_train", "seg_test"), ("train_images", "test_images"), ("trainData", "testData"), ("1. train", "2. test"),
+        ("train1", "test1"), ("trainval", "test"), ("train", "holdout"), ("Trainingsdaten", "Testdaten"),
+        ("entrenamiento", "prueba"), ("entraînement", "validation"), ("train/train", "test/test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+    ],
+)  # fmt: skip
+def test_parts_are_known_by_what_their_names_say(tmp_path: Path, training: str, test: str) -> None:
+    classes_of_pictures(tmp_path / training, 5)
+    classes_of_pictures(tmp_path / test, 2)
+    assert len(load_test(str(tmp_path))[0].labels) == 4
+    assert load_search_data(str(tmp_path), seed=0).class_names == ("cat", "dog")
+
+
+def test_folders_that_can_only_be_parts_are_no_classes(tmp_path: Path) -> None:
+    layout = f"The layout is {FOLDER_LAYOUTS}."
+    flat, half, other = tmp_path / "flat", tmp_path / "half", tmp_path / "other"
+    for name in ("flat/train1", "flat/test1", "half/test"):
+        picture(tmp_path / name / "0.png")
+    assert refusal(flat) == f"test1, train1 of {flat} have no folders of classes. {layout}"
+    classes_of_pictures(half / "train", 3)
+    assert refusal(half) == f"{half} has a folder train but no folders of classes in test. {layout}"
+    classes_of_pictures(other / "seg_train", 3)
+    picture(other / "seg_test" / "cat" / "0.png")
+    assert refusal(other) == (
+        f"seg_test, seg_train of {other} are parts of a data set but do not hold the same folders of classes. {layout}"
+    )
+
+
+def doubts_about(root: Path) -> tuple[str, ...]:
+    return describe(str(root), image_size=8).doubts
+
+
+def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
+    for name in ("train station", "test tube", "bus"):
+        for number in range(6):
+            picture(tmp_path / "names" / name / f"{number}.png", (len(name), number, 0))
+    assert doubts_about(tmp_path / "names") == (
+        f"test tube, train station of {tmp_path}/names are read as classes: if they are parts of the data, call them "
+        "train and test and give each the folders of the classes",
+    )
+    for number, name in enumerate(("2019/cat", "2019/dog", "2020/cat", "2020/dog")):
+        for other in range(6):
+            picture(tmp_path / "years" / name / f"{other}.png", (number, other, 0))
+    assert doubts_about(tmp_path / "years") == (
+        f"every class of {tmp_path}/years (2019, 2020) has the same folders, cat, dog, which are read as one: are "
+        "those the classes, or parts?",
+    )
+
+
+def test_classes_without_a_test_image_or_of_nearly_one_name_are_told(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/Cat", "train/cat", "train/dog", "test/cat", "test/Cat")):
+        for other in range(4):
+            picture(tmp_path / name / f"{other}.png", (number, other, 0))
+    assert doubts_about(tmp_path) == (
+        f"classes of {tmp_path}/train whose names differ in case only: Cat and cat",
+        f"1 of 3 classes have no image in {tmp_path}/test: dog",
+    )
+    (tmp_path / "test" / "Cat").rename(tmp_path / "test" / "Dog")
+    with pytest.raises(DataError, match=r"1 classes that train has not: 'Dog' \(train: 'dog'\)\. Give both"):
+        load_test(str(tmp_path))
+
+
+def test_classes_that_lie_one_folder_deeper_are_found_for_an_error(tmp_path: Path) -> None:
+    classes_of_pictures(tmp_path / "download" / "pets", 4)
+    assert refusal(tmp_path) == (
+        f"{tmp_path} has 1 class, download, but {tmp_path}/download/pets has 2 folders: give --dataset "
+        f"{tmp_path}/download/pets."
+    )
+    assert load_search_data(f"{tmp_path}/download/pets", seed=0).classes == 2
+
+
+def test_a_class_of_files_that_are_not_read_is_named_with_them(tmp_path: Path) -> None:
+    classes_of_pictures(tmp_path, 5)
+    for name in ("a.gif", "b.GIF", "c.txt"):
+        (tmp_path / "eel").mkdir(exist_ok=True)
+        (tmp_path / "eel" / name).write_text("x")
+    assert refusal(tmp_path).startswith(
+        f"eel of {tmp_path} has no image that can be read but other files (2 .gif, 1 .txt). Convert them to .png"
+    )

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.arrays import first_names
 from nas.data.load import SearchData, Split, digest, load_search_data, load_test
-from nas.data.own.folder import unread
+from nas.data.own.doubts import folder_doubts
+from nas.data.sets import DATA_SETS
 
 MOSTLY_ONE_CLASS = 0.9
 """Share of the training images from which on one class has nearly all of them."""
@@ -83,17 +83,12 @@ def shared_images(a: Split, b: Split) -> int:
 
 
 def doubts(data: SearchData, dataset: str | None = None) -> list[str]:
-    """A line for everything that looks wrong: files of the image folder `dataset` that nobody reads, nearly all images
-    in one class, equal images in training and validation split or with different labels, labels that have nothing to
-    do with the images. Takes a second or two; the test split is not read."""
-    found = [*_unread(Path(dataset))] if dataset and Path(dataset).is_dir() else []
+    """A line for everything that looks wrong: what `folder_doubts` tells of the image folder `dataset`, nearly all
+    images in one class, equal images in training and validation split or with different labels, labels that have
+    nothing to do with the images. Takes a second or two; the test split is not read."""
+    is_own = dataset is not None and dataset not in DATA_SETS
+    found = [*folder_doubts(Path(dataset))] if dataset and is_own and Path(dataset).is_dir() else []
     return [*found, *_one_class(data), *_equal_images(data), *_shuffled(data)]
-
-
-def _unread(folder: Path) -> Iterator[str]:
-    files = unread(folder)
-    if files:
-        yield f"{len(files):,} files of {folder} are not read, for they are no images of a class: {first_names(files)}"
 
 
 def _labels(data: SearchData) -> npt.NDArray[np.int64]:
