@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.data.inspection import describe
 from nas.data.load import load_search_data, load_test
 from nas.errors import DataError
 
@@ -140,3 +141,47 @@ def test_an_error_about_an_array_names_it_and_its_file(tmp_path: Path) -> None:
         f"x_train of {tmp_path}/pets.npz has shape (20, 3, 8, 8): channels come first; "
         "give x_train.transpose(0, 2, 3, 1)."
     )
+
+
+def test_class_names_that_are_empty_or_there_twice_are_refused(tmp_path: Path) -> None:
+    assert refusal(npz(tmp_path, class_names=["cat", " "])) == (
+        f"class_names of {tmp_path}/pets.npz holds an empty name; give each class one."
+    )
+    assert refusal(npz(tmp_path, class_names=["cat", "cat"])) == (
+        f"class_names of {tmp_path}/pets.npz holds cat several times; give each class a name of its own."
+    )
+
+
+def test_class_names_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    file = npz(tmp_path, class_names=["caf\udce9", "half \ud83d"])
+    assert load_search_data(str(file), seed=0).class_names == (r"caf\xe9", r"half \ud83d")
+
+
+def test_labels_that_start_at_1_are_told_as_that(tmp_path: Path) -> None:
+    told = f"y_train of {tmp_path}/pets.npz starts at 1 and goes up to 2; labels start at 0: subtract 1."
+    assert refusal(npz(tmp_path, y_train=np.arange(20) % 2 + 1)) == told
+    assert refusal(npz(tmp_path, y_train=np.arange(20) % 2 + 1, class_names=["cat", "dog"])) == told
+
+
+def test_arrays_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    file = npz(tmp_path, x_val=images(4, 6, 8, 3), y_val=np.arange(4) % 2, classes=["cat", "dog"])
+    assert describe(str(file)).doubts == (
+        f"x_val, y_val, classes of {file} are not read, only x_train, y_train, x_test, y_test and class_names",
+    )
+
+
+@pytest.mark.parametrize(
+    ("highest", "kind", "told"), [(3, np.uint8, 3), (16, np.float64, 16), (2, np.float32, 2), (1, np.int64, 1)]
+)
+def test_values_that_use_next_to_nothing_of_their_range_are_told(
+    tmp_path: Path, highest: int, kind: type, told: int
+) -> None:
+    x: np.ndarray = np.random.default_rng(0).integers(0, highest + 1, (20, 6, 8, 3)).astype(kind)
+    assert describe(str(npz(tmp_path, x_train=x))).doubts == (
+        f"images hold values 0 to {told} of 0 to 255; they look scaled or binary: multiply them",
+    )
+
+
+def test_classes_without_a_test_image_are_named(tmp_path: Path) -> None:
+    file = npz(tmp_path, y_test=np.zeros(6, int), class_names=["cat", "dog"])
+    assert describe(str(file)).doubts == ("1 of 2 classes have no test image: dog",)

@@ -1,5 +1,6 @@
 """Images and labels as arrays: checked, resized, divided by class. Nothing here reads a file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
+from nas.machine.folders import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -92,6 +94,16 @@ def checked_labels(y: npt.NDArray[Any], name: str) -> Labels:
     return y.astype(np.int64)
 
 
+def checked_names(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """The names of classes as text that can be written. DataError: an empty one, or one that is there twice."""
+    readable_names = tuple(map(readable, names))
+    if not all(name.strip() for name in readable_names):
+        raise DataError(f"{what} holds an empty name; give each class one.")
+    if twice := [name for name, count in Counter(readable_names).items() if count > 1]:
+        raise DataError(f"{what} holds {first_names(twice)} several times; give each class a name of its own.")
+    return readable_names
+
+
 def check_trainable(data: LabelledImages, name: str) -> None:
     """DataError unless there are at least 2 classes with at least 2 training images each."""
     classes = len(data.class_names)
@@ -172,11 +184,13 @@ def _check_image_shape(shape: tuple[int, ...], name: str) -> None:
 
 
 def _check_label_range(labels: Labels, class_names: tuple[str, ...] | None, name: str) -> None:
-    highest = int(labels.max())
+    lowest, highest = int(labels.min()), int(labels.max())
     if class_names is None and highest >= len(labels):
         raise DataError(
             f"{name} goes up to {highest} with {len(labels):,} images; number the classes from 0 without gaps."
         )
+    if lowest == 1 and (class_names is None or highest == len(class_names)):
+        raise DataError(f"{name} starts at 1 and goes up to {highest}; labels start at 0: subtract 1.")
     if class_names is not None and highest >= len(class_names):
         raise DataError(
             f"{name} holds the label {highest} but there are {len(class_names):,} classes; "

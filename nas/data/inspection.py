@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.arrays import first_names
 from nas.data.load import SearchData, Split, digest, load_search_data, load_test
 from nas.data.own.doubts import folder_doubts
+from nas.data.own.npz import npz_doubts
 from nas.data.sets import DATA_SETS
 
 MOSTLY_ONE_CLASS = 0.9
 """Share of the training images from which on one class has nearly all of them."""
+
+DARK = 16
+"""Largest value of images, of 255, up to which all look black: they count something, or were scaled by mistake."""
 
 FEW = 0.01
 """Share of the images from which on equal ones are told: every large data set has some."""
@@ -60,6 +65,8 @@ def describe(dataset: str, *, image_size: int | None = None, directory: Path | N
     training = Split(np.concatenate([data.train.images, data.validation.images]), labels)
     shared = shared_images(training, test)
     told = [f"{shared:,} of {len(test.labels):,} test images are training images too"] if shared else []
+    if not Path(dataset).is_dir():  # of a folder, whoever lists it tells
+        told += _untested(test, class_names)
     return DataReport(
         name=data.name,
         shape=data.shape,
@@ -83,16 +90,29 @@ def shared_images(a: Split, b: Split) -> int:
 
 
 def doubts(data: SearchData, dataset: str | None = None) -> list[str]:
-    """A line for everything that looks wrong: what `folder_doubts` tells of the image folder `dataset`, nearly all
-    images in one class, equal images in training and validation split or with different labels, labels that have
-    nothing to do with the images. Takes a second or two; the test split is not read."""
-    is_own = dataset is not None and dataset not in DATA_SETS
-    found = [*folder_doubts(Path(dataset))] if dataset and is_own and Path(dataset).is_dir() else []
-    return [*found, *_one_class(data), *_equal_images(data), *_shuffled(data)]
+    """A line for everything that looks wrong: what `folder_doubts` or `npz_doubts` tells of a `dataset` on disk, values
+    that use next to nothing of their range, nearly all images in one class, equal images in training and validation
+    split or with different labels, labels that have nothing to do with the images. Takes a second or two; the test
+    split is not read."""
+    own = Path(dataset) if dataset and dataset not in DATA_SETS else None
+    found = [] if own is None else [*(folder_doubts(own) if own.is_dir() else npz_doubts(own))]
+    return [*found, *_dark(data), *_one_class(data), *_equal_images(data), *_shuffled(data)]
+
+
+def _untested(test: Split, class_names: tuple[str, ...]) -> Iterator[str]:
+    counts = np.bincount(test.labels, minlength=len(class_names))
+    if names := [name for name, count in zip(class_names, counts, strict=True) if not count]:
+        yield f"{len(names):,} of {len(class_names):,} classes have no test image: {first_names(names)}"
 
 
 def _labels(data: SearchData) -> npt.NDArray[np.int64]:
     return np.concatenate([data.train.labels, data.validation.labels])
+
+
+def _dark(data: SearchData) -> Iterator[str]:
+    low, high = int(data.train.images.min()), int(data.train.images.max())
+    if high <= DARK:
+        yield f"images hold values {low} to {high} of 0 to 255; they look scaled or binary: multiply them"
 
 
 def _one_class(data: SearchData) -> Iterator[str]:

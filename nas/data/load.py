@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data import MANY_IMAGES, Part
-from nas.data.arrays import LabelledImages, check_image_size, check_trainable, divide, labelled_images, resized
+from nas.data.arrays import (
+    LabelledImages,
+    check_image_size,
+    check_trainable,
+    checked_names,
+    divide,
+    labelled_images,
+    resized,
+)
 from nas.data.own.folder import read_folder
 from nas.data.own.npz import read_npz
 from nas.data.own.parts import FOLDER_LAYOUTS
@@ -121,7 +129,7 @@ def array_search_data(
 ) -> SearchData:
     """`load_search_data` for arrays at hand: images x and labels y, accepted as x_train and y_train of a .npz are."""
     _check_division(seed, validation_share)
-    names = None if class_names is None else tuple(class_names)
+    names = None if class_names is None else checked_names(class_names, "class_names")
     data = labelled_images(np.asarray(x), np.asarray(y), names, x_name="x", y_name="y")
     check_trainable(data, name)
     return _divided(data, name, _augmentation(data.images), seed=seed, validation_share=validation_share)

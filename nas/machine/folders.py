@@ -149,11 +149,12 @@ def placed(name: str) -> str:
 
 
 def readable(name: str) -> str:
-    r"""The name of a file as text for people and files: bytes that are no UTF-8 are written out.
+    r"""The name of a file as text for people and files: bytes that are no UTF-8, and halves of signs, are written out.
 
-    >>> print(readable(os.fsdecode(b"caf\xe9")))
-    caf\xe9
+    >>> print(readable(os.fsdecode(b"caf\xe9")), readable("half \ud83d"))
+    caf\xe9 half \ud83d
     """
+    name = re.sub("[\ud800-\udc7f\udd00-\udfff]", lambda found: f"\\u{ord(found[0]):x}", name)
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

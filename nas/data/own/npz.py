@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data import Part
-from nas.data.arrays import LabelledImages, labelled_images
+from nas.data.arrays import LabelledImages, checked_names, first_names, labelled_images
 from nas.errors import DataError, in_one_line
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+CLASS_NAMES = "class_names"
 
 
 def read_npz(path: Path, part: Part) -> LabelledImages:
@@ -35,6 +36,14 @@ def read_npz(path: Path, part: Part) -> LabelledImages:
             "give both the same shape."
         )
     return test
+
+
+def npz_doubts(path: Path) -> Iterator[str]:
+    """A line on arrays that nobody reads. DataError: not a readable .npz."""
+    with _archive(path) as archive:
+        ignored = [name for name in archive.files if name not in (*ARRAYS, CLASS_NAMES)]
+    if ignored:
+        yield f"{first_names(ignored)} of {path} are not read, only {', '.join(ARRAYS)} and {CLASS_NAMES}"
 
 
 @contextlib.contextmanager
@@ -65,12 +74,12 @@ def _member(archive: Any, path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def _npz_class_names(archive: Any, path: Path) -> tuple[str, ...] | None:
-    if "class_names" not in archive.files:
+    if CLASS_NAMES not in archive.files:
         return None
-    names = _member(archive, path, "class_names")
+    names = _member(archive, path, CLASS_NAMES)
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"class_names of {path} is {names.dtype} of shape {names.shape}; give one text a class.")
-    return tuple(str(name) for name in names)
+    return checked_names([str(name) for name in names], f"class_names of {path}")
 
 
 def _npz_part(archive: Any, path: Path, part: Part, class_names: tuple[str, ...] | None) -> LabelledImages:
