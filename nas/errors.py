@@ -20,7 +20,10 @@ share cannot be reached; interrupted."""
 
 
 class UserError(Exception):
-    """Wrong use: its text is one line for the person at the terminal."""
+    """Wrong use: its text is one line for the person at the terminal, whatever the names in it hold."""
+
+    def __str__(self) -> str:
+        return written_out(super().__str__())
 
 
 class SpaceError(UserError):
@@ -80,6 +83,15 @@ class RunError(UserError):
 
 class LostError(RunError):
     """Storage or files that machines share cannot be reached, or a session there has ended."""
+
+
+def written_out(text: str) -> str:
+    r"""The text with ends of lines and other signs that steer terminals written out, as names of files may hold them.
+
+    >>> print(written_out("a\nb"))
+    a\nb
+    """
+    return re.sub(r"[\x00-\x1f\x7f]", lambda sign: repr(sign[0])[1:-1], text)
 
 
 def in_one_line(error: BaseException) -> str:

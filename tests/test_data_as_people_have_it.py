@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,14 +248,21 @@ def test_names_that_are_no_utf8_or_hold_any_sign_come_through_to_the_export(tmp_
     data = load_search_data(os.fsdecode(root), seed=0)
     expected = sorted([r"bad\xff\xfe", *(name.decode() for name in raw[1:])])
     assert sorted(data.class_names) == expected
-    run = tmp_path / "run"
+    run, to = (tmp_path / os.fsdecode(name) for name in (b"run \xe9", b"to \xff"))
     searched = nas.search(
         dataset=os.fsdecode(root), budget=500, trials=1, epochs=1, strategies="random", stop="none", out=run,
         workers=1, device="cpu",
     )  # fmt: skip
     assert searched.ending == "complete"
     assert main(["report", str(run)]) == 0
-    assert main(["export", str(run), "--to", str(tmp_path / "to")]) == 0
-    card, architecture = (tmp_path / "to" / "500" / name for name in ("card.md", "architecture.json"))
-    assert sorted(json.loads(architecture.read_text(encoding="utf-8"))["class_names"]) == expected
-    assert card.read_text(encoding="utf-8")
+    assert main(["export", str(run), "--to", str(to)]) == 0
+    card, architecture = (to / "500" / name for name in ("card.md", "architecture.json"))
+    told = json.loads(architecture.read_text(encoding="utf-8"))
+    assert sorted(told["class_names"]) == expected
+    assert r"run \xe9" in told["commands"][-1]
+    assert r"run \xe9" in card.read_text(encoding="utf-8")
+    image = next(Path(os.fsdecode(root)).rglob("*.png"))
+    for backend in predict.BACKENDS:  # on a terminal that shows hardly anything
+        command = [sys.executable, str(to / "500" / "predict.py"), str(image), "--backend", backend]
+        done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert rb"l'\xe9t\xe9" in done.stdout

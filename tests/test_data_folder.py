@@ -266,14 +266,14 @@ def doubts_about(root: Path) -> tuple[str, ...]:
 def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
     for name in ("train station", "test tube", "bus"):
         for number in range(6):
-            picture(tmp_path / "names" / name / f"{number}.png", (len(name), number, 0))
+            picture(tmp_path / "names" / name / f"{number}.png", (len(name), number, 200))
     assert doubts_about(tmp_path / "names") == (
         f"test tube, train station of {tmp_path}/names are read as classes: if they are parts of the data, call them "
         "train and test and give each the folders of the classes",
     )
     for number, name in enumerate(("2019/cat", "2019/dog", "2020/cat", "2020/dog")):
         for other in range(6):
-            picture(tmp_path / "years" / name / f"{other}.png", (number, other, 0))
+            picture(tmp_path / "years" / name / f"{other}.png", (number, other, 200))
     assert doubts_about(tmp_path / "years") == (
         f"every class of {tmp_path}/years (2019, 2020) has the same folders, cat, dog, which are read as one: are "
         "those the classes, or parts?",
@@ -283,7 +283,7 @@ def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
 def test_classes_without_a_test_image_or_of_nearly_one_name_are_told(tmp_path: Path) -> None:
     for number, name in enumerate(("train/Cat", "train/cat", "train/dog", "test/cat", "test/Cat")):
         for other in range(4):
-            picture(tmp_path / name / f"{other}.png", (number, other, 0))
+            picture(tmp_path / name / f"{other}.png", (number, other, 200))
     assert doubts_about(tmp_path) == (
         f"classes of {tmp_path}/train whose names differ in case only: Cat and cat",
         f"1 of 3 classes have no image in {tmp_path}/test: dog",
@@ -310,3 +310,13 @@ def test_a_class_of_files_that_are_not_read_is_named_with_them(tmp_path: Path) -
     assert refusal(tmp_path).startswith(
         f"eel of {tmp_path} has no image that can be read but other files (2 .gif, 1 .txt). Convert them to .png"
     )
+
+
+def test_names_of_several_lines_are_told_in_one(tmp_path: Path) -> None:
+    root = classes_of_pictures(tmp_path / "a\nb", 5)
+    (root / "dog" / "c\x1b\n.txt").touch()
+    assert doubts_about(root)[0] == (
+        rf"1 files of {tmp_path}/a\nb are not read, for they are no images of a class: dog/c\x1b\n.txt"
+    )
+    (root / "dog" / "02.png").write_text("damaged")
+    assert refusal(root).startswith(rf"{tmp_path}/a\nb/dog/02.png cannot be read as an image: ")

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import replace
 from importlib import metadata
@@ -335,6 +336,19 @@ def test_the_version_of_onnx_operators_can_be_chosen_and_a_reader_may_leave(tmp_
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+    for output in (">/dev/full", ">&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {output}', "sh", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(r"nothing can be told: .*\n", done.stderr), done.stderr
+
+
+def test_large_pictures_are_scaled_in_time_that_grows_with_them() -> None:
+    begun = time.process_time()
+    (row,) = nas.results.export.predict.window(40_000, 0, 40_000, 1)
+    assert time.process_time() - begun < 2  # a sum for every weight takes longer
+    assert sum(row) == pytest.approx(1)
 
 
 def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from nas.data.load import SearchData, Split, digest, load_search_data, load_test
 from nas.data.own.doubts import folder_doubts
 from nas.data.own.npz import npz_doubts
 from nas.data.sets import DATA_SETS
+from nas.errors import written_out
 
 MOSTLY_ONE_CLASS = 0.9
 """Share of the training images from which on one class has nearly all of them."""
@@ -66,7 +67,7 @@ def describe(dataset: str, *, image_size: int | None = None, directory: Path | N
     shared = shared_images(training, test)
     told = [f"{shared:,} of {len(test.labels):,} test images are training images too"] if shared else []
     if not Path(dataset).is_dir():  # of a folder, whoever lists it tells
-        told += _untested(test, class_names)
+        told += map(written_out, _untested(test, class_names))
     return DataReport(
         name=data.name,
         shape=data.shape,
@@ -96,7 +97,8 @@ def doubts(data: SearchData, dataset: str | None = None) -> list[str]:
     split is not read."""
     own = Path(dataset) if dataset and dataset not in DATA_SETS else None
     found = [] if own is None else [*(folder_doubts(own) if own.is_dir() else npz_doubts(own))]
-    return [*found, *_dark(data), *_one_class(data), *_equal_images(data), *_shuffled(data)]
+    found += [*_dark(data), *_one_class(data), *_equal_images(data), *_shuffled(data)]
+    return [written_out(line) for line in found]
 
 
 def _untested(test: Split, class_names: tuple[str, ...]) -> Iterator[str]:

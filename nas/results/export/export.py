@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nas import __version__
 from nas.errors import UserError
+from nas.machine.folders import readable
 from nas.network.folds import parameters
 from nas.network.layers import Layer
 from nas.network.modules.source import torch_source
@@ -56,6 +57,7 @@ def export_network(
     """
     check_packages(asked)
     check_place(to)
+    card = replace(card, commands=tuple(map(readable, card.commands)), teacher=readable(card.teacher))
     to = to.resolve()
     try:
         with _parents(to), _beside(to) as beside:

@@ -9,6 +9,7 @@ Pillow for image files other than .npy (uint8) and binary .ppm and .pgm.
 import argparse
 import ast
 import importlib.util
+import io
 import json
 import math
 import os
@@ -121,7 +122,8 @@ def window(size: int, begin: float, end: float, result: int) -> list[list[float]
     for i in range(result):
         centre = begin + (i + 0.5) * scale
         row = [max(0.0, 1 - abs(x + 0.5 - centre) / reach) for x in range(size)]
-        rows.append([weight / sum(row) for weight in row])
+        total = sum(row)
+        rows.append([weight / total for weight in row])
     return rows
 
 
@@ -171,7 +173,7 @@ def scores_of_onnxruntime(picture: Picture, preprocessing: dict[str, Any]) -> li
     import numpy as np
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession((HERE / "model.onnx").read_bytes(), providers=["CPUExecutionProvider"])
     values = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, picture.channels)
     pixels = values.transpose(2, 0, 1).astype(np.float32)
     image = prepare(pixels, preprocessing, lambda values: np.array(values, np.float32))
@@ -200,6 +202,9 @@ def chosen_backend(asked: str | None) -> str:
 
 def main() -> None:
     """Prints the five likeliest classes and their probabilities."""
+    for stream in (sys.stdout, sys.stderr):  # None where it is closed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of classes may hold what a terminal cannot show
     parser = argparse.ArgumentParser(description="Says what an image shows.")
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("--backend", choices=BACKENDS, help="default: the first that is installed")
@@ -214,8 +219,13 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.stdout is None:
+        fail("nothing can be told: standard output is closed")
     try:
         main()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, of the interpreter
+        fail(f"nothing can be told: {error}")

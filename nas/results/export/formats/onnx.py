@@ -58,7 +58,7 @@ def _write(contents: Contents, folder: Path) -> float:
 
     module, file = _plain_module(contents), folder / "model.onnx"
     file.write_bytes(onnx_file(contents))
-    session = InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
