@@ -116,7 +116,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 
 def test_the_imports_are_really_read() -> None:
     found = imports()
-    assert found["nas.network.folds"] == {"nas.network.layers", "nas.network.remembered"}
+    assert found["nas.network.folds"] == {"nas.network.checked", "nas.network.layers", "nas.network.remembered"}
     assert "nas.space.draw" in found["nas.search.strategies.controls.random"]
     assert "nas.results.networks" in found["nas.cli.commands.networks.count"]  # inside its functions
 

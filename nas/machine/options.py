@@ -19,7 +19,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from nas.errors import UserError
+from nas.errors import UserError, in_one_line
+
+LONGEST = 200
+"""Letters of the words of an exception that are told."""
 
 Names = Sequence[str] | Callable[[], Sequence[str]]
 """Names to choose from, or what finds them."""
@@ -151,7 +154,7 @@ def check(options: Any, error: type[UserError] = UserError) -> None:
             continue
         listed = is_listed(described_field.type)
         if isinstance(value, tuple) != listed:
-            raise error(f"{name} must be {'a list' if listed else 'one value'} but got {_shown(value)}")
+            raise error(f"{name} must be {'a list' if listed else 'one value'} but got {shown(value)}")
         for one in value if listed else (value,):
             _check_one(name, one, about, described_field.type, error)
 
@@ -159,16 +162,11 @@ def check(options: Any, error: type[UserError] = UserError) -> None:
 def _check_one(name: str, value: Any, about: Option, annotation: Any, error: type[UserError]) -> None:
     leaves = _leaves(annotation)
     if about.names and not (isinstance(value, str) and value in about.names):
-        raise error(f"{name} must be of {', '.join(about.names)} but got {_shown(value)}")
+        raise error(f"{name} must be of {', '.join(about.names)} but got {shown(value)}")
     if about.ends or leaves in ((int,), (float,)):
         _check_number(name, value, about, whole=float not in leaves, error=error)
     elif set(leaves) <= set(_NAMED) and not isinstance(value, leaves):  # others are checked where they are used
-        raise error(f"{name} must be {' or '.join(_NAMED[leaf] for leaf in leaves)} but got {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    """The value in one short line."""
-    return " ".join(repr(value).split())[:80]
+        raise error(f"{name} must be {' or '.join(_NAMED[leaf] for leaf in leaves)} but got {shown(value)}")
 
 
 _NAMED = {str: "text", Path: "a path", bool: "True or False"}
@@ -184,18 +182,36 @@ def _leaves(annotation: Any) -> tuple[Any, ...]:
 
 def _check_number(name: str, value: Any, about: Option, *, whole: bool, error: type[UserError]) -> None:
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise error(f"{name} must be a {'whole ' if whole else ''}number but got {_shown(value)}")
+        raise error(f"{name} must be a {'whole ' if whole else ''}number but got {shown(value)}")
     if not abs(value) <= sys.float_info.max:  # true of nan, inf and whole numbers beyond any float
-        raise error(f"{name} must be a finite number but got {_shown(value)}")
+        raise error(f"{name} must be a finite number but got {shown(value)}")
     if whole and abs(value) > _LARGEST:
-        raise error(f"{name} must be at most {_LARGEST:,} but got {_shown(value)}")
+        raise error(f"{name} must be at most {_LARGEST:,} but got {shown(value)}")
     if not all(holds(value, end) for _, holds, end in about.ends):
-        raise error(f"{name} must be {bounds(about)} but got {value!r}")
+        raise error(f"{name} must be {bounds(about)} but got {shown(value)}")
 
 
 def bounds(about: Option) -> str:
     """The range in words: "at least 0 and below 1"."""
     return " and ".join(f"{word} {end:g}" for word, _, end in about.ends)
+
+
+def shown(value: Any) -> str:
+    """Any value in a line of at most 80 letters."""
+    try:
+        words = repr(value)
+    except Exception:  # of others' code, or of a number with thousands of digits
+        words = f"a value of type {type(value).__name__}"
+    return f"{' '.join(words.split()):.80}"
+
+
+def words_of(error: BaseException) -> str:
+    """What others' code raised, in one line of reasonable length."""
+    try:
+        words = in_one_line(error)
+    except Exception:  # its own text fails
+        words = type(error).__name__
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 
 
 def differences(stored: Any, asked: Any) -> list[str]:

@@ -271,6 +271,7 @@ def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu"
     return Sequence(conv_norm(inputs, outputs, 3, stride, 1, function).layers, "stem")
 
 
+@lru_cache(maxsize=10_000, typed=True)
 def classifier(
     inputs: int,
     classes: int,
@@ -283,10 +284,8 @@ def classifier(
     """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes. With
     `signs` the matrix of the classes is fixed and takes no parameters (`SignLinear`)."""
     last = (SignLinear if signs else Linear)(inputs if rank is None else rank, classes)
-    before: list[Layer] = [Dropout(dropout)] if dropout else []
-    if rank is not None:
-        before.append(Linear(inputs, rank, bias=False))
-    return Sequence((GlobalPool(pool), Flatten(), *before, last), "head")
+    drop, thin = [Dropout(dropout)] * (dropout > 0), [] if rank is None else [Linear(inputs, rank, bias=False)]
+    return Sequence((GlobalPool(pool), Flatten(), *drop, *thin, last), "head")
 
 
 WIDTHS: tuple[int, ...] = (

@@ -6,9 +6,9 @@ Each function is a fold over the layer tree. A kind of layer that a fold does no
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import assert_never
 
 from nas.network import layers
+from nas.network.checked import check_fields, check_nested, listed, not_a_layer
 from nas.network.layers import Layer, Leaf, Shape
 from nas.network.remembered import Remembered
 
@@ -18,7 +18,7 @@ class ShapeError(ValueError):
 
 
 _PARAMETERS = Remembered[int]()
-_FORWARD = Remembered[tuple[int, int, Shape]]()
+_FORWARD = Remembered[tuple[int, int, Shape, int]]()
 
 
 def parameters(layer: Layer) -> int:
@@ -51,12 +51,11 @@ def parameters(layer: Layer) -> int:
         case layers.Linear():
             return layer.outputs * (layer.inputs + layer.bias)
         case _:
-            assert_never(layer)
+            raise not_a_layer(layer)
 
 
 def generated(layer: Layer) -> int:
-    """Fixed numbers that follow from a formula, so that no file need hold them and they are no parameters: the signs of
-    `SignLinear`.
+    """Fixed numbers that follow from a formula, so that they are no parameters: the signs of `SignLinear`.
 
     >>> generated(layers.SignLinear(24, 100))
     2400
@@ -74,7 +73,7 @@ def branches(layer: layers.Residual | layers.Product | layers.Concat) -> tuple[L
         case layers.Product():
             return layer.body, layer.gate
         case layers.Concat():
-            return layer.branches
+            return listed(layer)
 
 
 def children(layer: Layer) -> tuple[Layer, ...]:
@@ -111,23 +110,25 @@ def macs(layer: Layer, shape: Shape) -> int:
     return _forward(layer, shape)[1]
 
 
-def _forward(layer: Layer, shape: Shape) -> tuple[int, int, Shape]:
-    """Parameters and multiply-adds of the layer, and the shape behind it: one pass, for it is asked most often."""
+def _forward(layer: Layer, shape: Shape) -> tuple[int, int, Shape, int]:
+    """Parameters, multiply-adds, the shape behind the layer, layers one in another: one pass, asked most often."""
     match layer:
         case layers.Sequence():
-            counted = work = 0
-            for inner in layer.layers:
-                more, part, shape = _FORWARD.of(inner, _forward, shape)
-                counted, work = counted + more, work + part
-            return counted, work, shape
+            counted = work = deepest = 0
+            for inner in listed(layer):
+                more, part, shape, nested = _FORWARD.of(inner, _forward, shape)
+                counted, work, deepest = counted + more, work + part, nested if nested > deepest else deepest
+            return counted, work, shape, deepest + 1
         case layers.Residual() | layers.Product() | layers.Concat():
             every = [_forward(branch, shape) for branch in branches(layer)]
-            after = _joined(layer, [behind for _, _, behind in every])
-            return sum(count for count, _, _ in every), sum(work for _, work, _ in every), after
+            after = _joined(layer, [each[2] for each in every])
+            return sum(each[0] for each in every), sum(each[1] for each in every), after, max(e[3] for e in every) + 1
         case layers.Tied():
-            return parameters(layer), _forward_tied(layer, shape), shape
+            work, nested = _forward_tied(layer, shape)
+            return parameters(layer), work, shape, nested + 1
         case _:
-            return parameters(layer), *_forward_leaf(layer, shape)
+            check_fields(layer)
+            return parameters(layer), *_forward_leaf(layer, shape), 1
 
 
 def _forward_leaf(layer: Leaf, shape: Shape) -> tuple[int, Shape]:
@@ -161,17 +162,16 @@ def _forward_leaf(layer: Leaf, shape: Shape) -> tuple[int, Shape]:
                 raise ShapeError(f"{layer} needs the shape ({layer.inputs},) but gets {shape}")
             return layer.inputs * layer.outputs, (layer.outputs,)
         case _:
-            assert_never(layer)
+            raise not_a_layer(layer)
 
 
-def _forward_tied(layer: layers.Tied, shape: Shape) -> int:
-    """Multiply-adds of all blocks."""
-    _, work, behind = _forward(layer.block, shape)
-    if layer.times < 1:
-        raise ShapeError(f"{layer} needs a block at least")
+def _forward_tied(layer: layers.Tied, shape: Shape) -> tuple[int, int]:
+    """Multiply-adds of all blocks, and how many layers lie one in another there."""
+    check_fields(layer)
+    _, work, behind, nested = _forward(layer.block, shape)
     if behind != shape:
         raise ShapeError(f"a tied block must keep the shape {shape} but gives {behind}: {layer}")
-    return layer.times * work
+    return layer.times * work, nested
 
 
 def _joined(layer: layers.Residual | layers.Product | layers.Concat, shapes: list[Shape]) -> Shape:
@@ -233,7 +233,7 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
             inside = (*path, layer.name) if layer.name else path
             for inner in layer.layers:
                 yield from rows(inner, shape, inside)
-                _, _, shape = _FORWARD.of(inner, _forward, shape)
+                _, _, shape, _ = _FORWARD.of(inner, _forward, shape)
         case layers.Tied():
             output_shape(layer, shape)
             block = tuple(rows(layer.block, shape, path))
@@ -246,7 +246,7 @@ def rows(layer: Layer, shape: Shape, path: tuple[str, ...] = ()) -> Iterator[Row
                 is_shortcut = isinstance(layer, layers.Residual) and number == 1
                 yield from rows(branch, shape, (*path, "shortcut") if is_shortcut else path)
         case _:
-            counted, work, after = _forward(layer, shape)
+            counted, work, after, _ = _forward(layer, shape)
             yield Row(path, layer, shape, after, counted, work)
 
 
@@ -295,5 +295,6 @@ def cost(layer: Layer, shape: Shape) -> Cost:
 
 def cost_and_shape(layer: Layer, shape: Shape) -> tuple[Cost, Shape]:
     """Both costs, and the shape behind the layer. Raises ShapeError where the network does not fit the shape."""
-    counted, work, after = _forward(layer, shape)
+    counted, work, after, nested = _forward(layer, shape)
+    check_nested(nested)
     return Cost(counted, work, layer, shape), after

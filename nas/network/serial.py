@@ -3,13 +3,13 @@
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from nas.errors import UserError
-from nas.network.layers import KINDS, Function, Layer, Sequence, Shape, Statistic
+from nas.machine.options import plain
+from nas.network.checked import field_types, wanted_instead
+from nas.network.layers import KINDS, Layer, Sequence, Shape
 from nas.network.remembered import Remembered
-
-_CHOICES = {Function: get_args(Function), Statistic: get_args(Statistic)}
 
 
 class LayerJSONError(UserError):
@@ -28,7 +28,7 @@ def to_json(layer: Layer) -> dict[str, Any]:
 def _value_to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [to_json(inner) for inner in value]
-    return to_json(value) if type(value) in KINDS.values() else value
+    return to_json(value) if type(value) in KINDS.values() else plain(value)
 
 
 def from_json(tree: Any) -> Layer:
@@ -37,8 +37,8 @@ def from_json(tree: Any) -> Layer:
     if not isinstance(tree, dict) or not isinstance(found, str) or found not in KINDS:
         raise LayerJSONError(f"a layer must be one of {', '.join(KINDS)}, but the JSON has {found!r:.80}")
     kind = KINDS[tree["layer"]]
-    hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]
+    hints = field_types(kind)
+    names = list(hints)
     if unknown := set(tree) - set(names) - {"layer"}:
         raise LayerJSONError(f"{tree['layer']} has no field {sorted(unknown)[0]!r}; it has {', '.join(names)}")
     values = {name: _value_from_json(tree, name, hints[name]) for name in names if name in tree}
@@ -56,16 +56,7 @@ def _value_from_json(tree: dict[str, Any], name: str, hint: Any) -> Any:
         return tuple(from_json(inner) for inner in value)
     if hint == Layer:
         return from_json(value)
-    if hint in _CHOICES:
-        valid = value in _CHOICES[hint]
-    elif hint is float:
-        valid = type(value) in (int, float) and 0 <= value < 1
-    elif hint is int:
-        valid = type(value) is int and value >= (0 if name in ("padding", "first") else 1)
-    else:
-        valid = type(value) is hint
-    if not valid:
-        wanted = "one of " + ", ".join(_CHOICES[hint]) if hint in _CHOICES else getattr(hint, "__name__", hint)
+    if wanted := wanted_instead(name, hint, value):
         raise LayerJSONError(f"{tree['layer']}.{name} must be {wanted}, but the JSON has {value!r:.80}")
     return value
 
@@ -87,7 +78,7 @@ def _nameless(layer: Layer) -> str:
 def _nameless_value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{','.join(_TEXTS.of(inner, _nameless) for inner in value)}]"
-    return _TEXTS.of(value, _nameless) if type(value) in KINDS.values() else json.dumps(value)
+    return _TEXTS.of(value, _nameless) if type(value) in KINDS.values() else json.dumps(plain(value))
 
 
 _TEXTS = Remembered[str]()

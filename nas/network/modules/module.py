@@ -2,12 +2,13 @@
 
 from dataclasses import astuple
 from functools import lru_cache
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nas.network import layers
+from nas.network.checked import not_a_layer
 from nas.network.layers import Function, Layer
 from nas.network.modules import parts
 from nas.network.modules.kernels import batch_norm, conv2d, judged_batch_norm, linear, subsampled
@@ -237,7 +238,7 @@ def to_module(layer: Layer) -> nn.Module:
         case layers.Dropout():
             return nn.Dropout(layer.rate)
         case _:
-            assert_never(layer)
+            raise not_a_layer(layer)
 
 
 def _element(layer: Layer, before: Layer | None) -> nn.Module:
