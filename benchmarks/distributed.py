@@ -111,7 +111,7 @@ def joined(folder: WorkFolder[Search], slot: int) -> tuple[Database, Claims]:
     """What a worker needs to begin."""
     search, shared = folder.read(), open_shared(folder, slot)
     assert isinstance(shared, Database)
-    space = space_of(search, (1, 8, 8), 10)
+    space = space_of(search, folder, (1, 8, 8), 10)
     studies = open_studies(search, folder, space, shared.storage)
     return shared, Claims(search, shared, space, studies, Pulse(worker_file(folder, slot, "pulse")))
 

@@ -41,7 +41,7 @@ from nas.search.sharing.join import adopt, joined, publish
 from nas.search.sharing.mirror import at_hand
 from nas.search.sharing.postgres import leading
 from nas.search.strategies import STRATEGIES
-from nas.search.studies import feasible_baselines, open_studies, space_of
+from nas.search.studies import feasible_baselines, note_arguments, open_studies, same_space_of, space_of
 from nas.search.workers.snapshot import Ending, View
 from nas.search.workers.supervisor import Supervisor
 from nas.space.draw import check_satisfiable
@@ -106,6 +106,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
             adopt(session, folder, address)
         for line in enter(folder, search, space, changed_space=asked.changed_space):
             tell(line)
+        note_arguments(folder)
         for doubt in doubts(data, asked.dataset):
             tell(f"warning: {doubt}")
         if asked.arrays:
@@ -113,8 +114,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
             np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
         if session and address:
             publish(session, folder, address, search, file)
-    workers = default_workers(asked.device) if asked.workers is None else asked.workers
-    workers = min(workers, search.all_trials)
+    workers = min(default_workers(asked.device) if asked.workers is None else asked.workers, search.all_trials)
     ending = Supervisor(
         search, folder, space, workers, asked.device, view, asked.time_limit, patience=asked.patience
     ).run()
@@ -140,7 +140,7 @@ def run_worker(asked: WorkerOptions, view: View | None = None) -> Ending:
     address = parse_address(asked.storage, asked.run)
     workers = asked.workers or default_workers(asked.device)
     with joined(address, None if asked.dataset is None else str(asked.dataset)) as (folder, search, data):
-        space = space_of(search, data.shape, data.classes)
+        space = same_space_of(search, folder, data.shape, data.classes)
         return Supervisor(
             search, folder, space, workers, asked.device, view, leads=False, patience=asked.patience
         ).run()
@@ -199,7 +199,7 @@ def explain(run: Path, strategy: str) -> list[str]:
         others = " and ".join(name for name, kind in STRATEGIES.items() if kind.keeps_log())
         raise RunError(f"strategy {strategy!r} keeps no log; {others} do")
     front = read_front(run)
-    studies = open_studies(search, folder, space_of(search, front.shape, front.classes))
+    studies = open_studies(search, folder, space_of(search, folder, front.shape, front.classes))
     lines = []
     for (name, budget), study in studies.items():
         if name == strategy and isinstance(study.sampler, FeasibleSampler):

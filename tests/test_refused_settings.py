@@ -1,6 +1,8 @@
 """Settings of which a space's own code makes no network: they do not exist, and nothing stops over them."""
 
+import sys
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,12 @@ class Picky(Architecture):
             return Linear(1, 2)
         if self.kind == "depthwise" and self.width == 2:
             raise KeyError("narrow")
+        if self.kind == "depthwise" and self.width == 3:
+            sys.exit(3)
+        if self.kind == "depthwise" and self.width == 4:
+            return reduce(lambda inner, _: Sequence((inner,)), range(90), classifier(shape[0], classes))
+        if self.kind == "depthwise" and self.width == 5:
+            return classifier(shape[0], float(classes))
         body = stage(self.kind, 1, shape[0], self.width, kernel=self.kernel, stride=self.stride)
         return Sequence((body, classifier(self.width, classes + (self.kind == "conv" and self.width == 3))))
 
@@ -127,6 +135,9 @@ def test_each_reason_is_counted_and_told_with_its_first_setting() -> None:
         ("it must return a layer but returned int", 1, "kind=conv kernel=5 stride=1 width=2"),
         ("it must give (4,) scores but gives (5,)", 1, "kind=conv kernel=3 stride=1 width=3"),
     )
+    for width, reason in ((3, "SystemExit: 3"), (4, "more than 50 layers lie one in another"), (5, "is 4.0")):
+        assert space.cost(space.defaults | {"kind": "depthwise", "width": width}) is None
+        assert any(refusal.reason.endswith(reason) for refusal in space.refusals.told())
     with pytest.raises(RefusedSettingError, match=r"network\(\) of space 'picky' failed for kind=depthwise .*KeyError"):
         space.network(space.defaults | {"kind": "depthwise"})
 

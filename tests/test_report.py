@@ -89,7 +89,7 @@ def write_run(
     is before anything has begun."""
     folder = run_folder(path)
     folder.enter(search)
-    space = space_of(search, (3, 32, 32), 100)
+    space = space_of(search, folder, (3, 32, 32), 100)
     studies = open_studies(search, folder, space, open_storage(folder))
     rng = np.random.default_rng(search.seed)
     for (strategy, budget), study in studies.items():
@@ -322,7 +322,7 @@ def test_a_part_with_nothing_to_show_says_so(tmp_path: Path) -> None:
 def test_a_running_search_is_shown_with_what_it_has(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(3, budgets=(10_000,), baselines=()))
     search = plan_of(3, budgets=(10_000,), baselines=())
-    studies = open_studies(search, run_folder(run), space_of(search, (3, 32, 32), 100))
+    studies = open_studies(search, run_folder(run), space_of(search, run_folder(run), (3, 32, 32), 100))
     study = studies["tpe", 10_000]
     trial = study.ask(study.sampler.infer_relative_search_space(study, study.trials[0]))
     known = gather(run).trials[0].record

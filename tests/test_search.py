@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,8 @@ import searching
 import nas
 from nas.machine.timeline import ACTIVITIES, read_timelines, spent
 from nas.search.notes import read_notes
+from nas.search.search import run_folder
+from nas.search.studies import same_space_of
 from nas.space.designs import DESIGNS
 from nas.stopping.rules import RULES
 
@@ -341,3 +344,42 @@ def test_settings_describe_the_run(finished: Path) -> None:
     settings = json.loads((finished / "out" / "settings.json").read_text())
     assert settings["budgets"] == [500, 2000]
     assert settings["dataset"] == os.fspath(finished / "data.npz")
+
+
+SCRIPT = """
+import argparse
+import nas
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--widest", type=int, required=True)
+parser.add_argument("--password", default="")
+WIDEST = parser.parse_args().widest
+{space}
+result = nas.search(
+    space=Tiny, dataset="data.npz", budget=2_000, trials=2, epochs=1, strategies="random", device="cpu", workers=1,
+    out="out",
+)
+print(result.ending, all(network.knobs["width"] <= WIDEST for network in result.front.networks))
+"""
+
+
+def test_the_workers_of_a_script_import_it_with_its_arguments(tmp_path: Path) -> None:
+    searching.write_data(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(space=searching.SPACE.replace("range(2, 40)", "range(2, WIDEST + 1)")))
+
+    def called(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, str(script), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240
+        )
+
+    done = called("--widest", "5", "--password", "x://me:secret@there")
+    assert done.stdout == "complete True\n", done.stderr
+    assert json.loads((tmp_path / "out/arguments.json").read_text())[:2] == ["--widest", "5"]
+    assert "secret" not in (tmp_path / "out/arguments.json").read_text()
+    other = called("--widest", "6")
+    assert "with other settings: what the file of the space makes (--changed-space" in other.stderr.splitlines()[-1]
+    (tmp_path / "out/arguments.json").write_text('["--widest", "7"]')
+    folder = run_folder(tmp_path / "out")
+    with pytest.raises(nas.SpaceError, match="makes other knobs, or another network of their defaults, than where the"):
+        same_space_of(folder.read(), folder, (1, 8, 8), 4)

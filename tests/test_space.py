@@ -9,6 +9,7 @@ from drawn import IMAGES, shipped, shipped_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.cli.main import main
 from nas.errors import SpaceError
 from nas.network.folds import Cost, output_shape
 from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, Layer, Linear, Sequence, Shape
@@ -197,6 +198,50 @@ def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, bod
     assert words in refusal(load_architecture, written(tmp_path, body))
 
 
+PARSED = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--wide", action="store_true")
+asked = parser.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("exit()", "cannot be imported: SystemExit: None; what a script does goes below `if __name__"),
+        (GOOD + "raise SystemExit('bye')", "cannot be imported: SystemExit: bye; what a script does goes below"),
+        ("class Own(BaseException): pass\nraise Own('x')", "cannot be imported: Own: x"),
+        ("raise GeneratorExit", "cannot be imported: GeneratorExit"),
+        ("class Own(Exception):\n    def __str__(self): return 5\nraise Own", "cannot be imported: Own"),
+        ("raise ValueError('x' * 1000)", "cannot be imported: ValueError: xxx"),
+        (
+            PARSED.replace("default=0.1", "required=True"),
+            "cannot be imported: SystemExit: argparse: the following arguments are required: --lr; what a script does",
+        ),
+    ],
+)
+def test_whatever_ends_a_file_is_told_in_one_line(
+    tmp_path: Path, body: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, body)
+    assert main(["count", str(file)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert words in said
+    assert len(said) < len(str(file)) + 400
+
+
+def test_a_file_sees_the_arguments_it_is_given_and_none_of_a_command(tmp_path: Path) -> None:
+    body = PARSED + GOOD.replace("width_knob(4, 8)", "width_knob(4, 16 if asked.wide else 8)")
+    file, before = written(tmp_path, body), list(sys.argv)
+    options = [knobs_of(load_architecture(file, arguments=words))[0].options for words in ([], ["--wide", "--lr", "1"])]
+    assert options == [(4, 8), (4, 16)]
+    assert "unrecognized arguments: --deep" in refusal(load_architecture, file, None, ["--deep"])
+    assert sys.argv == before
+    assert main(["count", str(file)]) == 0
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
@@ -207,6 +252,19 @@ def test_a_file_that_defines_no_space_is_refused_in_one_line(tmp_path: Path, bod
         ("return Sequence((Flatten(), Linear(192, 9)))", "must give (10,) scores but give (9,)"),
         ("return Conv(3, 10, 1)", "must give (10,) scores but give (10, 8, 8)"),
         ("return Linear(192, 10)", "does not fit images (3, 8, 8): Linear(inputs=192, outputs=10, bias=True) needs"),
+        ("raise SystemExit('bye')", "network() of space 'mine' failed for width=4: SystemExit: bye"),
+        ("raise GeneratorExit", "network() of space 'mine' failed for width=4: GeneratorExit"),
+        ("return Sequence([Flatten(), Linear(192, 10)])", "Sequence takes a tuple of layers, Sequence((one, other)), "),
+        ("return Sequence((Flatten, Linear(192, 10)))", "a layer must be one of Conv, BatchNorm, "),
+        (
+            "return Sequence((Conv(3, -4, 1), Linear(1, 10)))",
+            "Conv.outputs must be a whole number of at least 1 but is",
+        ),
+        (
+            "import random; w = random.randrange(1, 10**6); "
+            "return Sequence((Conv(3, w, 1), GlobalPool(), Flatten(), Linear(w, 10)))",
+            "makes another network each time it is called with the same knobs; what it makes must",
+        ),
         ("return self.height", "AttributeError: 'Mine' object has no attribute 'height'"),
     ],
 )
@@ -214,6 +272,12 @@ def test_a_space_whose_default_network_fails_is_refused_in_one_line(tmp_path: Pa
     body = GOOD.partition("        return")[0] + f"        {network}\n"
     architecture = load_architecture(written(tmp_path, body))
     assert words in refusal(bind, architecture, (3, 8, 8), 10)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_is_awaited_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD.replace("def network", "async def network"))
+    assert "it must return a layer but returned coroutine" in refusal(bind, load_architecture(file), (3, 8, 8), 10)
 
 
 def test_a_space_without_a_network_method_is_refused(tmp_path: Path) -> None:

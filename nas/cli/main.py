@@ -20,6 +20,7 @@ from nas.errors import (
     is_of_the_machine,
     told_of_the_machine,
 )
+from nas.space.files import without_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     try:
         flags = build_parser().parse_args(arguments)
-        code = COMMANDS[flags.command].run(flags)
+        with without_arguments():
+            code = COMMANDS[flags.command].run(flags)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -162,6 +162,7 @@ def warm_starts(records: Sequence[Record], budgets: Sequence[int], space: Space)
 def scaling_laws(run: Path, most: int) -> dict[str, Any]:
     """How the shape of the best networks of a run, `most` a budget, moves with the budget (see `scaling`). Raises
     RunError for a run of one budget."""
-    search, records = read_run(run_folder(run))
+    folder = run_folder(run)
+    search, records = read_run(folder)
     front = read_front(run)
-    return scaling(records, space_of(search, front.shape, front.classes), most)
+    return scaling(records, space_of(search, folder, front.shape, front.classes), most)

@@ -37,13 +37,17 @@ def enter(folder: WorkFolder[Search], search: Search, space: Space, *, changed_s
         changes = dict.fromkeys(differences(before, search))
         told = [f"continues a smaller search, whose results are kept: {'; '.join(changes)}"]
         with closing(open_shared(folder)) as shared:
-            if before.space_checksum != search.space_checksum:
+            if any(getattr(before, name) != getattr(search, name) for name in _SPACE):
                 told = ["the file of the space has changed since this search began"]
                 told += _leave_aside(search, shared, space)
             if before.epochs != search.epochs:
                 told += _tell_anew(before, search, folder, shared)
         folder.renew(search)
     return told
+
+
+_SPACE = ("space_checksum", "space_fingerprint")
+"""What tells that the space is no longer what it was."""
 
 
 def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
@@ -57,7 +61,7 @@ def _grew(before: Search, now: Search, *, changed_space: bool) -> bool:
         lambda search: search.baselines,
     )
     grow = ["dataset", "space", "trials", "budgets", "strategies", "baselines", "starts", "beginnings"]
-    grow += ["space_checksum"] if changed_space else []
+    grow += _SPACE if changed_space else []
     if before.epochs != now.epochs and before.recipe.goes_on_alike:
         grow += ["epochs", "stop", "stop_threshold", "audit"]  # which rule stops follows from the epochs, if not asked
         now = replace(now, recipe=replace(now.recipe, epochs=before.epochs))

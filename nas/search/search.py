@@ -7,6 +7,7 @@ RUN/settings.json   what was decided: the same command continues, another is ref
     weights/        the state of each training, and the weights of the networks on the front
     workers/        logs and pulses of the worker processes
     data.npz        only where arrays were given instead of a data set
+    arguments.json  what the script that searches was called with, for its workers
 """
 
 import shlex
@@ -20,7 +21,7 @@ from nas.machine.options import words
 from nas.network.deployment.numbers import Numbers
 from nas.search.options import SearchOptions
 from nas.space.budget import Budget, parse_caps
-from nas.space.files import space_checksum, told_space
+from nas.space.files import space_checksum, space_fingerprint, told_space
 from nas.space.space import Space
 from nas.stopping.rules import default_threshold
 from nas.stored import Count, stored
@@ -42,6 +43,7 @@ class Search:
     the strategies' trials, at every budget. `max` are caps beside `budgets` and `max_macs`, of networks deployed in
     `numbers`. `starts` are the knobs with which the search at each budget begins, if any, before the space's default;
     `beginnings` those of the space with which it goes on after that (see `nas.space.space.Architecture`);
+    `space_fingerprint` tells what the space's file makes (see `nas.space.files.space_fingerprint`);
     `validation_images` follows from the data set, the share and the seed."""
 
     what: ClassVar[str] = "search"
@@ -70,6 +72,9 @@ class Search:
     audit: float = 0.0
     starts: tuple[list[dict[str, Any]], ...] = ()
     beginnings: tuple[dict[str, Any], ...] = ()
+    space_fingerprint: str = field(
+        default="", metadata={"changed": "what the file of the space makes (--changed-space goes on all the same)"}
+    )
     max: tuple[str, ...] = ()
     numbers: Numbers = "fp32"
     validation_images: Count = field(default=0, compare=False)
@@ -168,6 +173,7 @@ def decided(
             "space": told_space(file, space.architecture.__name__),
             "space_class": space.architecture.__name__,
             "space_checksum": space_checksum(file),
+            "space_fingerprint": space_fingerprint(space),
             "strategies": tuple(dict.fromkeys(asked.strategies)),
             "baselines": baselines,
             "epochs": epochs,
@@ -196,6 +202,11 @@ def run_folder(path: str | Path) -> WorkFolder[Search]:
 def arrays_file(folder: WorkFolder[Search]) -> Path:
     """Arrays given through the Python API."""
     return folder / "data.npz"
+
+
+def arguments_file(folder: WorkFolder[Search]) -> Path:
+    """What the file of the space sees in `sys.argv` behind its own name."""
+    return folder / "arguments.json"
 
 
 def weights_file(folder: WorkFolder[Search], network: str) -> Path:

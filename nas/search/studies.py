@@ -1,6 +1,7 @@
 """What a search stands for: its data, its space, its studies, and the scaled designs that it is to beat, which are
 trained beside the strategies as a study of their own."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from nas.data.load import SearchData, check_still_there, load_search_data
-from nas.errors import SpaceError
-from nas.machine.folders import WorkFolder
+from nas.errors import RunError, SpaceError, UserError
+from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.folds import Cost, cost, depth
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
@@ -20,13 +21,15 @@ from nas.search.notes import Notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
 from nas.search.sampling.proposals import Proposal
-from nas.search.search import BASELINES, Search, arrays_file
+from nas.search.search import BASELINES, Search, arguments_file, arrays_file
+from nas.search.sharing.address import hidden
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, beside
 from nas.space.designs import DESIGNS, scaled
-from nas.space.files import find_space, load_architecture
+from nas.space.files import arguments_here, find_space, load_architecture, space_fingerprint
 from nas.space.space import Knob, Knobs, Space, Value, bind
+from nas.stored import stored
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
@@ -42,9 +45,31 @@ def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
     )
 
 
-def space_of(search: Search, shape: Shape, classes: int) -> Space:
-    """The search space. Raises SpaceError if its file is gone or bad."""
-    return bind(load_architecture(find_space(search.space)[0], search.space_class), shape, classes)
+def note_arguments(folder: WorkFolder[Search]) -> None:
+    """Notes for the other processes what the file of the space sees in `sys.argv` here, passwords in it hidden."""
+    write_atomically(arguments_file(folder), json.dumps(list(map(hidden, arguments_here()))) + "\n")
+
+
+def space_of(search: Search, folder: WorkFolder[Search], shape: Shape, classes: int) -> Space:
+    """The search space, its file called with what it was called with when the search began. Raises SpaceError if the
+    file is gone or bad, RunError where what it was called with cannot be read."""
+    file = arguments_file(folder)
+    try:
+        arguments = stored(json.loads(file.read_text()), list[str]) if file.exists() else None
+    except (ValueError, UserError) as error:
+        raise RunError(f"{file} cannot be read: {error!s:.100}; repeat the command of the search") from error
+    return bind(load_architecture(find_space(search.space)[0], search.space_class, arguments), shape, classes)
+
+
+def same_space_of(search: Search, folder: WorkFolder[Search], shape: Shape, classes: int) -> Space:
+    """As `space_of`. Raises SpaceError too where the file makes something else here than where the search began."""
+    space = space_of(search, folder, shape, classes)
+    if search.space_fingerprint not in ("", space_fingerprint(space)):
+        raise SpaceError(
+            f"the file of space {search.space} makes other knobs, or another network of their defaults, than where the "
+            "search began: it depends on more than its text, as sys.argv, the environment or files; leave that out"
+        )
+    return space
 
 
 @dataclass(frozen=True)
@@ -93,7 +118,7 @@ def candidate(search: Search, space: Space, study: tuple[str, int], proposal: Pr
     cost = own.cost(knobs)
     if cost is None or not search.budget(study[1]).covers(cost):
         return None
-    network = own.network(knobs)
+    network, _ = cost.deployed
     noted = Notes(
         exhausted=exhausted,
         parameters=cost.parameters,

@@ -1,19 +1,25 @@
 """The files in which spaces are defined: found by name or path, imported, and told apart by what is in them."""
 
+import argparse
 import hashlib
 import importlib.util
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
-from nas.errors import SpaceError, in_one_line
+from nas.errors import RefusedSettingError, SpaceError
+from nas.machine.options import words_of
 from nas.machine.registry import defined
-from nas.space.space import Architecture, knobs_of
+from nas.space.space import Architecture, Space, knobs_of
 
 SUFFIX = ".py"
+
+_SCRIPT = '; what a script does goes below `if __name__ == "__main__":`'
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -71,10 +77,12 @@ def named_space(name_or_path: str) -> type[Architecture]:
     return load_architecture(*find_space(name_or_path))
 
 
-def load_architecture(path: Path, class_name: str | None = None) -> type[Architecture]:
-    """The space class in a file: the one named, or the only one with knobs of its own. Raises SpaceError for none,
-    several or bad code."""
-    own = defined(_import_file(path), Architecture)
+def load_architecture(
+    path: Path, class_name: str | None = None, arguments: Sequence[str] | None = None
+) -> type[Architecture]:
+    """The space class in a file: the one named, or the only one with knobs of its own. The file sees the `arguments`
+    in `sys.argv`; without any, those of this process. Raises SpaceError for none, several or bad code."""
+    own = defined(_import_file(path, arguments), Architecture)
     named = [kind for kind in own if kind.__name__ == class_name]
     found = named if class_name else _with_knobs(own)
     names = ", ".join(kind.__name__ for kind in own) or "none"
@@ -98,7 +106,18 @@ def space_checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _import_file(path: Path) -> ModuleType:
+def space_fingerprint(space: Space) -> str:
+    """16 hex digits that tell apart what a file makes, which may depend on more than its text: the knobs, and the
+    network of their defaults, if they make one."""
+    knobs = [[knob.name, knob.options, knob.role, knob.start] for knob in space.knobs]
+    try:
+        network = space.identity(space.defaults)
+    except RefusedSettingError:
+        network = ""
+    return hashlib.sha256(json.dumps([knobs, network]).encode()).hexdigest()[:16]
+
+
+def _import_file(path: Path, arguments: Sequence[str] | None = None) -> ModuleType:
     """The file run as a module, which may import modules that lie beside it. Those are forgotten then: another space
     may have others of the same names beside it."""
     name = f"nas_space_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -109,12 +128,15 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     token = _is_imported.set(True)
     try:
-        with _importable(path.parent):
+        with _importable(path.parent), _called_with(path, arguments):
             spec.loader.exec_module(module)
     except _WorkBeginsError:
         pass
-    except Exception as error:
-        raise SpaceError(f"space file {path} cannot be imported: {in_one_line(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an exit too, which would end us without a word
+        ends = "" if not isinstance(error, SystemExit) else _SCRIPT
+        raise SpaceError(f"space file {path} cannot be imported: {words_of(error)}{ends}") from error
     finally:
         _is_imported.reset(token)
     return module
@@ -125,6 +147,43 @@ class _WorkBeginsError(BaseException):
 
 
 _is_imported = ContextVar("_is_imported", default=False)
+
+_arguments: ContextVar[Sequence[str] | None] = ContextVar("_arguments", default=None)
+"""What space files see in `sys.argv` behind their own name; None: what this process was called with."""
+
+
+@contextmanager
+def without_arguments() -> Iterator[None]:
+    """Space files are imported as if run by themselves: the words of a command are not theirs."""
+    token = _arguments.set(())
+    try:
+        yield
+    finally:
+        _arguments.reset(token)
+
+
+def arguments_here() -> list[str]:
+    """What space files see now in `sys.argv` behind their own name."""
+    words = _arguments.get()
+    return list(sys.argv[1:] if words is None else words)
+
+
+@contextmanager
+def _called_with(path: Path, arguments: Sequence[str] | None) -> Iterator[None]:
+    """The file sees those arguments, and what its argparse complains of is the end of the process in one line."""
+    words = _arguments.get() if arguments is None else arguments
+    before, complains = sys.argv, argparse.ArgumentParser.error
+    sys.argv = before if words is None else [str(path), *words]
+    argparse.ArgumentParser.error = _ends  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        sys.argv = before
+        argparse.ArgumentParser.error = complains  # type: ignore[method-assign]
+
+
+def _ends(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise SystemExit(f"argparse: {message}")
 
 
 def begin_work() -> None:

@@ -14,15 +14,15 @@ An architecture is one instance. `Space` binds the class to a data shape, so tha
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Protocol
 
-from nas.errors import Refusals, RefusedSettingError, SpaceError, in_one_line
-from nas.machine.options import plain
+from nas.errors import Refusals, RefusedSettingError, SpaceError
+from nas.machine.options import plain, words_of
 from nas.network.features import features
 from nas.network.folds import Cost, ShapeError, cost_and_shape
 from nas.network.layers import Layer, Shape
@@ -182,9 +182,13 @@ class Space:
             raise SpaceError(f"space {self.name!r} has no knob {', '.join(sorted(map(repr, unknown)))}")
         try:
             network = self.architecture(**knobs).network(self.shape, self.classes)
-        except Exception as error:
-            raise self._refused(knobs, in_one_line(error)) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an exit too, which would end us without a word
+            raise self._refused(knobs, words_of(error)) from error
         if not isinstance(network, Layer):
+            if isinstance(network, Coroutine):
+                network.close()  # Python warns of those that nobody awaits
             raise self._refused(knobs, f"it must return a layer but returned {type(network).__name__}")
         return network
 
@@ -208,12 +212,13 @@ class Space:
     def counted(self, knobs: Knobs) -> tuple[Cost, Shape | tuple[int]]:
         """The cost of the knobs' network, and the shape that comes out of it. Raises ShapeError where it does not fit
         the data's shape, RefusedSettingError where its layers cannot be counted."""
+        network = self.network(knobs)
         try:
-            counted, scores = cost_and_shape(self.network(knobs), self.shape)
-        except (ShapeError, SpaceError):
+            counted, scores = cost_and_shape(network, self.shape)
+        except ShapeError:
             raise
-        except Exception as error:  # whatever a layer with a field of another type makes the counting stumble over
-            raise self._refused(knobs, in_one_line(error)) from error
+        except Exception as error:  # whatever the layers make the counting stumble over
+            raise self._refused(knobs, words_of(error)) from error
         if max(counted.parameters, counted.macs) > MOST_COUNTED:
             raise self._refused(knobs, f"it must have at most {MOST_COUNTED:,} parameters and multiply-adds")
         return counted, scores
@@ -250,6 +255,11 @@ def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
     _ = space.beginnings  # raises for what is none
     try:
         _, scores = space.counted(space.defaults)
+        if not space.makes(space.defaults, space.network(space.defaults)):
+            raise SpaceError(
+                f"network() of space {space.name!r} makes another network each time it is called with the same knobs; "
+                "what it makes must follow from the knobs, the shape and the classes"
+            )
         why = f"networks of space {space.name!r} must give ({classes},) scores but give {scores}"
         if scores == (classes,):
             return space

@@ -85,7 +85,7 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
         budgets = _besides(budgets, teacher.budget, asked)
     confirmation = Confirmation(asked, search, recipe, teacher)
     _check_recipe(confirmation)
-    space = space_of(search, data.shape, data.classes)
+    space = space_of(search, folder, data.shape, data.classes)
     chosen = candidates(search, records, space, budgets, top=asked.top, front=asked.front, baselines=asked.baselines)
     with file_lock(confirmation.run / "confirm.lock", wait=False) as held:
         if not held:

@@ -181,7 +181,7 @@ def _run(path: Path) -> Run:
     try:
         front = read_front(path)
         versions = dict(front.versions)
-        space = space_of(search, front.shape, front.classes)
+        space = space_of(search, folder, front.shape, front.classes)
     except UserError as error:
         trouble = str(error)
     studies = open_studies(search, folder, space)

@@ -41,7 +41,7 @@ from nas.search.judging.judge import is_judged
 from nas.search.notes import Notes, Predicted, Rows, read_notes, write_notes
 from nas.search.search import Search, run_folder, worker_file
 from nas.search.sharing.open import open_shared
-from nas.search.studies import load_data_of, open_studies, space_of
+from nas.search.studies import load_data_of, open_studies, same_space_of
 from nas.search.workers.claims import Claimed, Claims, fail
 from nas.search.workers.queue import Queued, queue_of, train_queued
 from nas.search.workers.refused import RefusedLog
@@ -240,7 +240,7 @@ def main() -> int:
             shared = open_shared(folder, arguments.slot)
             search = folder.read()
             data = load_data_of(search, folder)
-            space = space_of(search, data.shape, data.classes)
+            space = same_space_of(search, folder, data.shape, data.classes)
             device = pick_device(arguments.device, arguments.slot)
             _warm_up(device)
             collect_seldom()
