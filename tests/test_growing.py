@@ -70,6 +70,19 @@ def test_more_trials_strategies_and_budgets_go_on_and_keep_what_there_was(folder
     assert trained(folder) == after
 
 
+def test_a_search_of_an_earlier_version_goes_on(folder: Path) -> None:
+    settings = folder / "out" / "settings.json"
+    of_now = json.loads(settings.read_text())
+    earlier = {name: value for name, value in of_now.items() if name not in ("beginnings", "space_fingerprint")}
+    settings.write_text(json.dumps(earlier))
+    before = trained(folder)
+    done = searching.run_cli(command(folder))
+    assert done.returncode == 0, done.stderr
+    assert "continues a smaller" not in done.stderr
+    assert trained(folder) == before
+    assert json.loads(settings.read_text()) == of_now
+
+
 def longer(folder: Path, *flags: str, epochs: int, trials: int = 4) -> list[str]:
     words = command(folder, *flags, trials=trials)
     words[words.index("--epochs") + 1] = str(epochs)

@@ -28,14 +28,21 @@ def enter(folder: WorkFolder[Search], search: Search, space: Space, *, changed_s
     """Claims the folder for the search, or finds there the same or one that it has grown from, and returns what is to
     be told of that. Raises RunError for any other, and while another process searches there."""
     before = folder.read() if folder.settings.exists() else None
-    if before is None or before == search or not _grew(before, search, changed_space=changed_space):
+    lacks_fingerprint = before is not None and not before.space_fingerprint  # an earlier version did not note it
+    if before is not None and lacks_fingerprint:
+        before = replace(before, space_fingerprint=search.space_fingerprint)
+    if (
+        before is None
+        or (before == search and not lacks_fingerprint)
+        or not _grew(before, search, changed_space=changed_space)
+    ):
         folder.enter(search)
         return []
     with folder.lock("run", wait=False) as held:
         if not held:
             raise RunError(f"another search is running in {folder.path}; wait for it or give another --out")
         changes = dict.fromkeys(differences(before, search))
-        told = [f"continues a smaller search, whose results are kept: {'; '.join(changes)}"]
+        told = [f"continues a smaller search, whose results are kept: {'; '.join(changes)}"] if changes else []
         with closing(open_shared(folder)) as shared:
             if any(getattr(before, name) != getattr(search, name) for name in _SPACE):
                 told = ["the file of the space has changed since this search began"]
