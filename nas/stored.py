@@ -115,7 +115,7 @@ def _clean(value: Any, where: str) -> Any:
     elif isinstance(value, float) and not math.isfinite(value):
         raise _wrong(where, "a finite number", value)
     elif isinstance(value, int) and abs(value) > _LARGEST:
-        raise _wrong(where, "a number of at most 64 bits", value)
+        raise StoredError(f"{where} must be a number of at most 64 bits but has {value.bit_length()}")
     elif isinstance(value, list | dict):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
         for key, one in inner:

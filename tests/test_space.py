@@ -177,6 +177,25 @@ def test_a_space_may_import_modules_beside_it_and_another_those_beside_itself(tm
     assert str(tmp_path / "one") not in sys.path
 
 
+def test_a_class_that_is_no_dataclass_is_not_passed_over_for_its_base(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD + "\nclass Derived(Mine):\n    kernel: int = knob(3, 5)\n")
+    assert refusal(named_space, str(file)).startswith(
+        f"{file} defines several spaces, Mine, Derived; say which: {file}"
+    )
+    assert refusal(named_space, f"{file}:Derived").startswith("space class 'Derived' must be a dataclass; write @data")
+    assert named_space(f"{file}:Mine").__name__ == "Mine"
+    body = "class Base(Architecture):\n    kernel: int = knob(3, 5)\n" + GOOD.replace("(Architecture)", "(Base)")
+    assert "space class 'Base' must be a dataclass" in refusal(named_space, str(written(tmp_path, body)))
+
+
+def test_where_a_class_was_not_found_it_is_said_where_it_belongs(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text(HEADER + GOOD)
+    told = refusal(named_space, str(written(tmp_path, "from elsewhere import Mine")))
+    assert told.endswith("but defines none; Mine comes from elsewhere, whose file can be given")
+    hidden = 'if __name__ == "__main__":\n' + GOOD.replace("\n", "\n    ")
+    assert "neither in a function nor below" in refusal(named_space, f"{written(tmp_path, hidden)}:Mine")
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -533,6 +552,25 @@ def test_a_survey_passes_over_knobs_that_give_no_network() -> None:
     assert (found.settings, found.distinct_networks) == (3, 2)
     assert [found.smallest[name] for name in ("parameters", "macs")] == [90, 3_240]
     assert [found.largest[name] for name in ("parameters", "macs")] == [250, 4_000]
+
+
+@dataclass(frozen=True)
+class Rare(Architecture):
+    """Makes a network of one setting of three thousand, and has a knob of thousands of options."""
+
+    a: int = knob(*range(5000), default=1234)
+    b: int = knob(*range(200), default=7)
+
+    def network(self, shape: Shape, classes: int) -> Layer:
+        assert self.a % 40 == 34
+        assert self.b % 80 == 7
+        return Sequence((Flatten(), Linear(shape[1] * shape[2], classes)))
+
+
+def test_a_survey_of_a_space_full_of_holes_tells_what_is_known_in_little_time() -> None:
+    found = survey(bind(Rare, (1, 8, 8), 10), Budget(1_000))
+    assert found.smallest["parameters"] == found.largest["parameters"] == 650
+    assert sum(refusal.settings for refusal in found.refusals) > 900
 
 
 def test_a_survey_as_json_lists_the_knobs_with_their_options() -> None:

@@ -213,7 +213,11 @@ def test_a_name_that_two_options_share_but_for_their_case_must_be_exact() -> Non
         ((0.0, False), "distinct options but got (0.0, False)"),
         ((1, 1.0), "distinct options but got (1, 1.0)"),
         ((np.int64(1), True), "distinct options but got (1, True)"),
-        ((1.0, float("nan")), "must be finite"),
+        ((1.0, float("nan")), "a knob's options[1] must be a finite number but is nan"),
+        ((1, 10**400), "a knob's options[1] must be a number of at most 64 bits but has 1329"),
+        ((1, 10**5000), "a knob's options[1] must be a number of at most 64 bits"),
+        ((10**5000, None), "must be numbers, booleans or strings but are a value of type tuple"),
+        (("a", "\udcff"), "a knob's options[1] must be text that UTF-8 can hold"),
         (([1], [2]), "must be numbers, booleans or strings"),
     ],
 )

@@ -196,6 +196,12 @@ def bounds(about: Option) -> str:
     return " and ".join(f"{word} {end:g}" for word, _, end in about.ends)
 
 
+def brief(options: Sequence[Any]) -> str:
+    """The options in a line, the middle of a long list left out."""
+    shown = [repr(option) for option in options]
+    return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "…", *shown[-3:]])
+
+
 def shown(value: Any) -> str:
     """Any value in a line of at most 80 letters."""
     try:

@@ -139,7 +139,7 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
             before = score(best)
             for knob in space.knobs:
                 ends = (knob.options[0], knob.options[-1], best[knob.name])
-                options = ends if knob.role == "width" else knob.options
+                options = ends if knob.role == "width" else (*knob.some, best[knob.name])
                 best = min((best | {knob.name: option} for option in options), key=score)
             improved = score(best) < before
         return best

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import Field, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -82,7 +83,8 @@ def load_architecture(
 ) -> type[Architecture]:
     """The space class in a file: the one named, or the only one with knobs of its own. The file sees the `arguments`
     in `sys.argv`; without any, those of this process. Raises SpaceError for none, several or bad code."""
-    own = defined(_import_file(path, arguments), Architecture)
+    module = _import_file(path, arguments)
+    own = defined(module, Architecture)
     named = [kind for kind in own if kind.__name__ == class_name]
     found = named if class_name else _with_knobs(own)
     names = ", ".join(kind.__name__ for kind in own) or "none"
@@ -90,14 +92,28 @@ def load_architecture(
         raise SpaceError(f"{path} defines several spaces, {names}; say which: {path}:{found[-1].__name__}")
     if not found:
         wanted = f"a class {class_name}" if class_name else "one class"
-        raise SpaceError(f"{path} must define {wanted} derived from nas.Architecture but defines {names}")
+        raise SpaceError(f"{path} must define {wanted} derived from nas.Architecture but defines {names}{_why(module)}")
+    for kind in found if class_name else own:
+        if "__dataclass_fields__" not in vars(kind) and any(isinstance(value, Field) for value in vars(kind).values()):
+            raise SpaceError(
+                f"space class {kind.__name__!r} must be a dataclass; write @dataclass(frozen=True) above it"
+            )
     knobs_of(found[0])
     return found[0]
 
 
+def _why(module: ModuleType) -> str:
+    """Where a class may be that was looked for."""
+    others = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Architecture)]
+    foreign = [kind for kind in others if kind.__module__ not in (module.__name__, Architecture.__module__)]
+    if foreign:
+        return f"; {foreign[0].__name__} comes from {foreign[0].__module__}, whose file can be given"
+    return '; a space stands above the first call of nas, neither in a function nor below `if __name__ == "__main__":`'
+
+
 def _with_knobs(own: list[type[Architecture]]) -> list[type[Architecture]]:
-    """Those with knobs of their own, if there is one: others are what it is derived from."""
-    decorated = [kind for kind in own if "__dataclass_fields__" in vars(kind)]
+    """Those that are dataclasses or derived from one, if there is one: others are what it is derived from."""
+    decorated = [kind for kind in own if is_dataclass(kind)]
     return decorated if len(decorated) == 1 else own
 
 

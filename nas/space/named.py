@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import SpaceError, UserError
+from nas.machine.options import brief
 from nas.network.folds import ShapeError, cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
@@ -14,7 +15,7 @@ from nas.space.budget import Budget, parse_count
 from nas.space.designs import DESIGNS, scaled
 from nas.space.files import is_space, named_space, shipped_spaces, space_stem
 from nas.space.models import MODELS, TorchvisionModel, model_network
-from nas.space.space import Knob, Value, bind, brief
+from nas.space.space import Knob, Value, bind
 
 TORCHVISION = "torchvision:"
 SCALED = "scaled:"

@@ -2,10 +2,7 @@
 
     @dataclass(frozen=True)
     class Tiny(Architecture):
-        blocks: int = knob(1, 2, 3)
         width: int = width_knob(4, 8, 12, 16)
-        residual: bool = knob(False, True)
-
         def network(self, shape: Shape, classes: int) -> Layer: ...
 
 An architecture is one instance. `Space` binds the class to a data shape, so that its networks can be built and counted.
@@ -22,14 +19,18 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal, Protocol
 
 from nas.errors import Refusals, RefusedSettingError, SpaceError
-from nas.machine.options import plain, words_of
+from nas.machine.options import brief, plain, shown, words_of
 from nas.network.features import features
 from nas.network.folds import Cost, ShapeError, cost_and_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
+from nas.stored import StoredError, stored
 
 TRIED = 100
 """Settings tried where the default makes no network, before the space is refused."""
+
+MANY = 200
+"""Options of a knob above which no more are all looked at."""
 
 MOST_COUNTED = 2**63
 """Parameters or multiply-adds from which on a network is none."""
@@ -55,6 +56,11 @@ class Knob:
         return bisect_left(self._middles, value + 1)
 
     @cached_property
+    def some(self) -> tuple[Value, ...]:
+        """All options, or of more than `MANY` as many, evenly spread from the first to the last."""
+        return (*self.options[: -1 : -(-len(self.options) // MANY)], self.options[-1])
+
+    @cached_property
     def _middles(self) -> list[float]:
         """Above each value plus one, the next option is nearer."""
         return [math.sqrt((float(low) + 1) * (float(high) + 1)) for low, high in pairwise(self.options)]
@@ -73,7 +79,7 @@ def width_knob(*options: int, default: int | None = None) -> Any:
     """An ordered knob that may be rescaled to use the budget: channels, hidden units, ranks."""
     options = tuple(map(_plain, options))
     if not all(type(option) is int and option > 0 for option in options) or list(options) != sorted(set(options)):
-        raise SpaceError(f"a width knob needs ascending positive whole numbers but got {options!r:.80}")
+        raise SpaceError(f"a width knob needs ascending positive whole numbers but got {shown(options)}")
     return _knob_field(options, "width", _plain(default))
 
 
@@ -86,11 +92,15 @@ def _knob_field(options: tuple[Value, ...], role: Role, default: Value | None) -
     if not options:
         raise SpaceError("a knob needs at least one option but got none; write knob(1, 2, 3)")
     if not all(isinstance(option, int | float | bool | str) for option in options):
-        raise SpaceError(f"a knob's options must be numbers, booleans or strings but are {options!r:.80}")
+        raise SpaceError(f"a knob's options must be numbers, booleans or strings but are {shown(options)}")
     if len(set(options)) != len(options):
-        raise SpaceError(f"a knob needs distinct options but got {options!r:.80} (True is 1, and 0.0 False, to Python)")
-    if any(isinstance(option, float) and not math.isfinite(option) for option in options):
-        raise SpaceError(f"a knob's options must be finite but are {options!r:.80}")
+        raise SpaceError(
+            f"a knob needs distinct options but got {shown(options)} (True is 1, and 0.0 False, to Python)"
+        )
+    try:
+        stored(list(options), Any, "a knob's options")
+    except StoredError as error:
+        raise SpaceError(str(error)) from error
     if default is not None and default not in options:
         raise SpaceError(f"a knob's default must be one of its options but is {default!r}")
     start = 0 if default is None else options.index(default)
@@ -288,9 +298,3 @@ def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:
     if foreign:
         raise SpaceError(f"{where}: field {foreign[0]!r} must be a knob; write {foreign[0]} = knob(…)")
     return tuple(Knob(name=f.name, **f.metadata) for f in fields(architecture))
-
-
-def brief(options: tuple[Value, ...]) -> str:
-    """The options in a line, the middle of a long list left out."""
-    shown = [repr(option) for option in options]
-    return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "…", *shown[-3:]])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.errors import Refusal
+from nas.errors import Refusal, SpaceError
 from nas.network.deployment.numbers import Numbers
 from nas.network.layers import Shape
 from nas.space.budget import Budget, all_counted, counted
@@ -50,8 +50,11 @@ def survey(space: Space, budget: Budget | None = None, numbers: Numbers = "fp32"
     rng = np.random.default_rng(0)
     costs = [cost for _ in range(DRAWS) if (cost := space.cost(draw(space, rng)))]
     refusals = space.refusals.told()
+    known = costs or [cost for knobs in (space.defaults, smallest(space)) if (cost := space.cost(knobs))]
+    if not known:
+        raise SpaceError(f"none of {DRAWS:,} settings drawn of space {space.name!r} makes a network for these images")
     least = space.cost(lightest(space, budget)) if budget else None
-    sizes = [all_counted(cost, numbers) for cost in costs]
+    sizes = [all_counted(cost, numbers) for cost in known]
     caps = budget.caps if budget else ()
     alone = {name: Budget(**{name: 1}, numbers=numbers) for name in CAPS}
     assignments = math.prod(len(knob.options) for knob in space.knobs)
@@ -65,22 +68,23 @@ def survey(space: Space, budget: Budget | None = None, numbers: Numbers = "fp32"
         distinct_networks=_enumerate(space) if exact else _estimate(space, assignments, rng),
         distinct_is_exact=exact,
         numbers=numbers,
-        smallest={name: _counted(space, smallest(space, one), name, numbers) for name, one in alone.items()},
+        smallest={name: min(_known(space, smallest(space, one), name, numbers, sizes)) for name, one in alone.items()},
         median={name: int(statistics.median(size[name] for size in sizes)) for name in CAPS},
-        largest={name: _counted(space, largest(space, one), name, numbers) for name, one in alone.items()},
+        largest={name: max(_known(space, largest(space, one), name, numbers, sizes)) for name, one in alone.items()},
         draws=DRAWS,
         budget=budget,
-        shares={name: sum(size[name] <= most for size in sizes) / DRAWS for name, most in caps},
+        shares={name: sum(counted(cost, name, numbers) <= most for cost in costs) / DRAWS for name, most in caps},
         share_feasible=sum(map(budget.covers, costs)) / DRAWS if budget else None,
         satisfiable=least is not None and budget.covers(least) if budget else None,
         refusals=refusals,
     )
 
 
-def _counted(space: Space, knobs: Knobs, name: str, numbers: Numbers) -> int:
+def _known(space: Space, knobs: Knobs, name: str, numbers: Numbers, sizes: list[dict[str, int]]) -> list[int]:
+    """The sizes that were drawn, and that of the knobs, where they make a network: a space full of holes has perhaps
+    none that can be reached step by step."""
     cost = space.cost(knobs)
-    assert cost is not None
-    return counted(cost, name, numbers)
+    return [*(size[name] for size in sizes), *([counted(cost, name, numbers)] if cost else [])]
 
 
 def _enumerate(space: Space) -> int:
@@ -103,11 +107,12 @@ def _estimate(space: Space, assignments: int, rng: np.random.Generator) -> float
     return assignments * sum(1 / _multiplicity(space, knobs) for knobs in drawn) / PROBES
 
 
-def _multiplicity(space: Space, knobs: Knobs) -> int:
+def _multiplicity(space: Space, knobs: Knobs) -> float:
     network = space.network(knobs)
-    same = 1
+    same = 1.0
     for knob in space.knobs:
-        others = [option for option in knob.options if option != knobs[knob.name]]
+        others = [option for option in knob.some if option != knobs[knob.name]]
         if others and space.makes({**knobs, knob.name: others[0]}, network):
-            same *= 1 + sum(space.makes({**knobs, knob.name: option}, network) for option in others)
+            share = sum(space.makes({**knobs, knob.name: option}, network) for option in others) / len(others)
+            same *= 1 + share * (len(knob.options) - 1)
     return same
