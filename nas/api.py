@@ -258,6 +258,10 @@ def _takes(options: Callable[P, Any], run: Callable[..., R]) -> Callable[P, R]:
     def called(*arguments: P.args, **keywords: P.kwargs) -> R:
         begin_work()
         given = {one.name: keywords.pop(one.name) for one in besides if one.name in keywords}
+        try:
+            own.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise UserError(f"nas.{called.__name__}: {error}; help(nas.{called.__name__}) has its arguments") from error
         return run(options(*arguments, **keywords), **given)
 
     meanings = "\n".join(f"    {name}: {explained(*about)}" for name, about in described(options).items())

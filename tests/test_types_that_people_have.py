@@ -21,6 +21,8 @@ from nas.space.space import Architecture, bind, knob, knobs_of, width_knob
 from nas.training.recipe import Recipe
 from nas.training.recipes import named_recipe
 
+FUNCTIONS: Any = nas
+
 ASKED = SearchOptions(dataset="digits", budget=2_000)
 
 
@@ -123,6 +125,36 @@ def test_a_budget_is_a_whole_number(most: Any) -> None:
     assert Budget(**given(parameters=np.int64(5))) == Budget(**given(parameters=5.0)) == Budget(5)
     with pytest.raises(BudgetError, match="a budget's parameters must be a whole number but got"):
         Budget(most)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda: FUNCTIONS.search(dataset="digits", budget=9, unknwon=3),
+            "nas.search: got an unexpected keyword argument 'unkn",
+        ),
+        (
+            lambda: FUNCTIONS.export("run"),
+            "nas.export: missing a required argument: 'to'; help(nas.export) has its arguments",
+        ),
+        (
+            lambda: FUNCTIONS.train("a", "b", "c"),
+            "nas.train: too many positional arguments; help(nas.train) has its arguments",
+        ),
+        (lambda: FUNCTIONS.report(5), "run must be text or a path but got 5"),
+        (lambda: FUNCTIONS.report("run", out=5), "out must be text or a path but got 5"),
+        (lambda: FUNCTIONS.report("a" * 300), "run must have names of at most 255 bytes but got 'aaa"),
+        (lambda: FUNCTIONS.search(dataset="digits", budget=9, space=f"{'a' * 300}.py"), "there is no space file 'aaa"),
+        (lambda: FUNCTIONS.parameters(None), "a layer must be one of Conv, BatchNorm, "),
+        (lambda: FUNCTIONS.to_module(None), "a layer must be one of Conv, BatchNorm, "),
+    ],
+)
+def test_calls_that_cannot_be_meant_are_refused_in_one_line(call: Any, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        call()
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_takes_them() -> None:

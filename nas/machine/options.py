@@ -12,6 +12,7 @@ From the fields derive the checks, the flags of a command (`nas.cli.flags`), the
 """
 
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -167,10 +168,15 @@ def _check_one(name: str, value: Any, about: Option, annotation: Any, error: typ
         _check_number(name, value, about, whole=float not in leaves, error=error)
     elif set(leaves) <= set(_NAMED) and not isinstance(value, leaves):  # others are checked where they are used
         raise error(f"{name} must be {' or '.join(_NAMED[leaf] for leaf in leaves)} but got {shown(value)}")
+    elif Path in leaves and any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(value).parts):
+        raise error(f"{name} must have names of at most {_LONGEST_NAME} bytes but got {shown(value)}")
 
 
 _NAMED = {str: "text", Path: "a path", bool: "True or False"}
 """Types of values that are not numbers, in words."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every usual file system."""
 
 _LARGEST = 2**63 - 1
 """The largest whole number that is kept."""

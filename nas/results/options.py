@@ -282,3 +282,7 @@ class ReportOptions:
     png: str | Path | None = option(
         "write the plots as PNG files too, into this folder (needs Kaleido and Chrome)", default=None, metavar="DIR"
     )
+
+    def __post_init__(self) -> None:
+        tidy(self)
+        check(self)

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def find_space(name_or_path: str) -> tuple[Path, str | None]:
     its path, "mine.py", or "mine.py:Name" where the file has several. Raises SpaceError where there is none."""
     path, class_name = _divided(name_or_path)
     if path is not None:
-        if not path.is_file():
+        if not os.path.isfile(path):  # which a name that is too long is none for either
             raise SpaceError(f"there is no space file {str(path)!r}")
         return path.resolve(), class_name
     shipped = shipped_spaces()
