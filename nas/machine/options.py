@@ -12,7 +12,6 @@ From the fields derive the checks, the flags of a command (`nas.cli.flags`), the
 """
 
 import operator
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -168,7 +167,7 @@ def _check_one(name: str, value: Any, about: Option, annotation: Any, error: typ
         _check_number(name, value, about, whole=float not in leaves, error=error)
     elif set(leaves) <= set(_NAMED) and not isinstance(value, leaves):  # others are checked where they are used
         raise error(f"{name} must be {' or '.join(_NAMED[leaf] for leaf in leaves)} but got {shown(value)}")
-    elif Path in leaves and any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(value).parts):
+    elif Path in leaves and any(len(part.encode(errors="surrogatepass")) > _LONGEST_NAME for part in Path(value).parts):
         raise error(f"{name} must have names of at most {_LONGEST_NAME} bytes but got {shown(value)}")
 
 
