@@ -436,7 +436,7 @@ def test_places_that_are_no_trainings_are_refused(tmp_path: Path) -> None:
     assert told("file") == "/file is a file; give --out a folder"
     assert told("full") == "/full is no folder of a training and not empty; give --out another folder"
     assert told("file/inside") == "/file/inside cannot be written: Not a directory; give --out another folder"
-    assert told("torn").startswith("/torn/settings.json cannot be read: JSONDecodeError(")
+    assert told("torn").startswith("/torn/settings.json cannot be read: JSONDecodeError: ")
     assert (
         told("list") == "/list/settings.json cannot be read: it is no JSON object; restore it, or choose another folder"
     )
