@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.data.inspection import doubts
 from nas.data.load import SearchData, array_search_data, load_search_data
-from nas.errors import RunError, SpaceError, UserError
+from nas.errors import RunError, SpaceError, UserError, shown
 from nas.machine.folders import WorkFolder, slug
 from nas.machine.options import described, explained
 from nas.machine.process import default_workers
@@ -171,7 +171,7 @@ def _locate(space: str | type[Architecture]) -> tuple[Path, str | None]:
         return find_space(space)
     if not isinstance(space, type):
         is_one = isinstance(space, Architecture)
-        found = f"an instance; give the class {type(space).__name__}" if is_one else f"{space!r:.80}"
+        found = f"an instance; give the class {type(space).__name__}" if is_one else shown(space)
         raise SpaceError(f"space must be a name, a .py file or a class derived from nas.Architecture but is {found}")
     try:
         file = inspect.getsourcefile(space)

@@ -18,6 +18,9 @@ EXIT_DONE, EXIT_NO_ANSWER, EXIT_WRONG_USE, EXIT_MACHINE, EXIT_LOST, EXIT_INTERRU
 """Done; ran but has no answer; one of these errors; of a process that trains: the machine gave out, or what machines
 share cannot be reached; interrupted."""
 
+LONGEST = 200
+"""Letters of the words of an exception that are told."""
+
 
 class UserError(Exception):
     """Wrong use: its text is one line for the person at the terminal, whatever the names in it hold."""
@@ -100,6 +103,24 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, UserError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Any value in a line of at most 80 letters."""
+    try:
+        words = repr(value)
+    except Exception:  # of others' code, or of a number with thousands of digits
+        words = f"a value of type {type(value).__name__}"
+    return f"{' '.join(words.split()):.80}"
+
+
+def words_of(error: BaseException) -> str:
+    """What others' code raised, in one line of reasonable length."""
+    try:
+        words = in_one_line(error)
+    except Exception:  # its own text fails
+        words = type(error).__name__
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 
 
 def is_of_the_machine(error: BaseException) -> bool:

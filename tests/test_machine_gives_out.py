@@ -18,7 +18,7 @@ from nas.errors import is_of_the_machine, told_of_the_machine
 from nas.machine.checkpoint import DamagedCheckpointError, read_checkpoint, write_checkpoint
 from nas.machine.folders import write_atomically
 from nas.network.blocks import classifier, stage
-from nas.network.layers import Sequence
+from nas.network.layers import Layer, Sequence
 from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.training.recipe import Recipe
@@ -83,15 +83,28 @@ def test_what_cannot_be_written_leaves_what_was_there_and_no_half_file(tmp_path:
     assert os.listdir(tmp_path) == ["state.pt"]
 
 
+def some_digits() -> DeviceData:
+    return DeviceData.of(load_search_data("digits", seed=0, images=200), torch.device("cpu"), ())
+
+
+def train_an_epoch(network: Layer, checkpoint: Path) -> None:
+    begun = train(network, some_digits(), RECIPE, seed=0, checkpoint=checkpoint)
+    next(begun)
+    begun.close()
+
+
+def check_that_it_begins_anew(checkpoint: Path) -> None:
+    found = list(train(NETWORK, some_digits(), RECIPE, seed=0, checkpoint=checkpoint))
+    expected = list(train(NETWORK, some_digits(), RECIPE, seed=0))
+    assert [epoch.validation_loss for epoch in found] == [epoch.validation_loss for epoch in expected]
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "other bytes", "another file of torch"])
 def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
-    data = DeviceData.of(load_search_data("digits", seed=0, images=200), torch.device("cpu"), ())
     file = tmp_path / "state.pt"
-    begun = train(NETWORK, data, RECIPE, seed=0, checkpoint=file)
-    next(begun)
-    begun.close()
+    train_an_epoch(NETWORK, file)
     whole = file.read_bytes()
     if damage == "another file of torch":
         torch.save({"x": torch.ones(3)}, file)
@@ -99,9 +112,7 @@ def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(
         file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "other bytes": b"x" * len(whole)}[damage])
     with pytest.raises(DamagedCheckpointError):
         read_checkpoint(file, torch.device("cpu"))
-    found = list(train(NETWORK, data, RECIPE, seed=0, checkpoint=file))
-    expected = list(train(NETWORK, data, RECIPE, seed=0))
-    assert [epoch.validation_loss for epoch in found] == [epoch.validation_loss for epoch in expected]
+    check_that_it_begins_anew(file)
     told = capsys.readouterr().err
     assert told.startswith(f"{file} is damaged: ")
     assert told.endswith("; the training begins anew\n")
@@ -112,18 +123,13 @@ def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(
 def test_the_checkpoint_of_another_training_is_told_and_the_training_begins_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
 ) -> None:
-    data = DeviceData.of(load_search_data("digits", seed=0, images=200), torch.device("cpu"), ())
     file = tmp_path / "state.pt"
     wider = Sequence((stage("basic", 1, 1, 6, kernel=3, stride=2), classifier(6, 10)))
-    begun = train(wider if other == "network" else NETWORK, data, RECIPE, seed=0, checkpoint=file)
-    next(begun)
-    begun.close()
+    train_an_epoch(wider if other == "network" else NETWORK, file)
     if other == "optimiser":
         values, groups = read_checkpoint(file, torch.device("cpu"))
         write_checkpoint(file, values, groups | {"optimiser": {"999 momentum": torch.zeros(3)}})
-    found = list(train(NETWORK, data, RECIPE, seed=0, checkpoint=file))
-    expected = list(train(NETWORK, data, RECIPE, seed=0))
-    assert [epoch.validation_loss for epoch in found] == [epoch.validation_loss for epoch in expected]
+    check_that_it_begins_anew(file)
     told = capsys.readouterr().err
     assert told.startswith(f"{file} is of another {'network' if other == 'network' else 'training'}")
     assert told.endswith("; the training begins anew\n")

@@ -19,10 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from nas.errors import UserError, in_one_line
-
-LONGEST = 200
-"""Letters of the words of an exception that are told."""
+from nas.errors import UserError, shown
 
 Names = Sequence[str] | Callable[[], Sequence[str]]
 """Names to choose from, or what finds them."""
@@ -205,24 +202,6 @@ def brief(options: Sequence[Any]) -> str:
     """The options in a line, the middle of a long list left out."""
     shown = [repr(option) for option in options]
     return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "…", *shown[-3:]])
-
-
-def shown(value: Any) -> str:
-    """Any value in a line of at most 80 letters."""
-    try:
-        words = repr(value)
-    except Exception:  # of others' code, or of a number with thousands of digits
-        words = f"a value of type {type(value).__name__}"
-    return f"{' '.join(words.split()):.80}"
-
-
-def words_of(error: BaseException) -> str:
-    """What others' code raised, in one line of reasonable length."""
-    try:
-        words = in_one_line(error)
-    except Exception:  # its own text fails
-        words = type(error).__name__
-    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 
 
 def differences(stored: Any, asked: Any) -> list[str]:

@@ -2,8 +2,8 @@
 
 from typing import Any, Never, get_args, get_type_hints
 
-from nas.errors import UserError
-from nas.machine.options import plain, shown
+from nas.errors import UserError, shown
+from nas.machine.options import plain
 from nas.network.layers import KINDS, Concat, Function, Layer, Sequence, Statistic
 
 _CHOICES = {Function: get_args(Function), Statistic: get_args(Statistic)}

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from nas.errors import RefusedSettingError, SpaceError
-from nas.machine.options import words_of
+from nas.errors import RefusedSettingError, SpaceError, words_of
 from nas.machine.registry import defined
 from nas.space.space import Architecture, Space, knobs_of
 

@@ -18,8 +18,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Protocol
 
-from nas.errors import Refusals, RefusedSettingError, SpaceError
-from nas.machine.options import brief, plain, shown, words_of
+from nas.errors import Refusals, RefusedSettingError, SpaceError, shown, words_of
+from nas.machine.options import brief, plain
 from nas.network.features import features
 from nas.network.folds import Cost, ShapeError, cost_and_shape
 from nas.network.layers import Layer, Shape
@@ -169,7 +169,7 @@ class Space:
         named = self.architecture.beginnings
         if not isinstance(named, list | tuple) or not all(isinstance(knobs, Mapping) for knobs in named):
             like = "({'width': 8},)"
-            raise SpaceError(f"beginnings of space {self.name!r} must be knobs like {like} but is {named!r:.80}")
+            raise SpaceError(f"beginnings of space {self.name!r} must be knobs like {like} but is {shown(named)}")
         return tuple({name: self.check(knobs)[name] for name in knobs} for knobs in named)
 
     def check(self, knobs: Knobs) -> dict[str, Value]:

@@ -56,9 +56,9 @@ def onnx_file(contents: Contents) -> bytes:
 def _write(contents: Contents, folder: Path) -> float:
     from onnxruntime import InferenceSession
 
-    module, file = _plain_module(contents), folder / "model.onnx"
-    file.write_bytes(onnx_file(contents))
-    session = InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    module, file, model = _plain_module(contents), folder / "model.onnx", onnx_file(contents)
+    file.write_bytes(model)
+    session = InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
