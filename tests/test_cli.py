@@ -108,6 +108,18 @@ def test_streams_that_are_closed_take_nothing_and_stop_nothing(closed: str) -> N
     assert bool(done.stdout) == (closed in ("<&-", "2>&-"))
 
 
+def test_a_search_goes_on_when_nobody_reads_its_messages_any_more(tmp_path: Path) -> None:
+    """As that of `nas search … |& head -1`, or of a terminal that was closed."""
+    words = "search --dataset digits --budget 1K --trials 2 --epochs 1 --workers 1 --no-baselines --strategies random"
+    command = [sys.executable, "-m", "nas.cli", *words.split(), "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "searching digits" in process.stderr.readline()
+        process.stderr.close()
+    assert process.returncode == 0
+    assert json.loads((tmp_path / "run" / "pareto.json").read_text())["front"]
+
+
 def test_nas_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "nas.cli", "list", "/nowhere"], capture_output=True, text=True)
     assert done.returncode == 2
@@ -146,6 +158,7 @@ def test_nas_runs_as_a_program() -> None:
         ("recipes nowhere.toml", "nowhere.toml cannot be read: No such file or directory"),
         ("count mixed --select 10K", "--select needs a pareto.json"),
         ("count nowhere.json", "there is no pareto.json at nowhere.json"),
+        ("data --dataset=", "data set '' is no known name and no such file or folder exists"),
         ("data --dataset nowhere", "data set 'nowhere' is no known name and no such file or folder exists"),
         ("list nowhere", "there is no folder 'nowhere'; run a search first or name another folder"),
         ("show nowhere", "nowhere is no folder of a search: it has no settings.json"),

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -175,12 +176,25 @@ def test_a_train_folder_without_a_test_folder_is_refused(tmp_path: Path) -> None
     assert refusal(tmp_path).startswith(f"{tmp_path} has a folder train but neither test nor val. The layout is FOLDER")
 
 
-def test_a_test_class_unknown_to_training_is_refused(tmp_path: Path) -> None:
+def test_a_test_class_unknown_to_training_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     classes_of_pictures(tmp_path / "train", 3)
     classes_of_pictures(tmp_path / "test", 3)
     picture(tmp_path / "test" / "eel" / "a.png")
-    with pytest.raises(DataError, match=r"test has 1 classes that train has not: 'eel'\. Give both the same classes\."):
+    told = f"{tmp_path}/test has 1 classes that train has not: 'eel'. Give both the same classes."
+    assert refusal(tmp_path) == told
+    with pytest.raises(DataError, match=re.escape(told)):
         load_test(str(tmp_path))
+
+
+def test_that_of_several_pages_or_frames_the_first_alone_is_read_is_told(tmp_path: Path) -> None:
+    classes_of_pictures(tmp_path, 5)
+    pages = [Image.new("RGB", (8, 6), (0, 200, number)) for number in range(3)]
+    pages[0].save(tmp_path / "cat" / "pages.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "cat" / "page.tif")
+    pages[0].save(tmp_path / "dog" / "frames.webp", save_all=True, append_images=pages[1:], lossless=True)
+    names = "cat/pages.tif, dog/frames.webp"
+    told = f"of 2 files of {tmp_path} that hold several pictures, the first alone is read: {names}"
+    assert told in doubts_about(tmp_path)
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What commands say to people: on stderr, since stdout is for data."""
 
+import errno
+import io
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +14,36 @@ if TYPE_CHECKING:
 
 WIDE = 160
 """Columns of a wide table where there is no terminal to say."""
+
+
+class _LeavableStream(io.TextIOWrapper):
+    """Where nobody reads any more (a pipe whose reader has ended, a terminal that was closed), what is said goes
+    nowhere from there on, and the work goes on."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._leave(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._leave(error)
+
+    def _leave(self, error: OSError) -> None:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+def outlive_readers_of_stderr() -> None:
+    """From here on, that whoever reads what is said has left ends nothing."""
+    if (stream := sys.stderr) is sys.__stderr__ and isinstance(stream, io.TextIOWrapper):
+        own = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 - for as long as the process
+        sys.stderr = _LeavableStream(own, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 def terminal_console() -> "Console":
@@ -40,7 +73,7 @@ def saying_epochs(console: "Console") -> "OnEpoch":
 
 def default_dataset(asked: str | None, console: "Console") -> str:
     """The data set asked for, or the default with its notice."""
-    if asked:
+    if asked is not None:
         return asked
     from rich.panel import Panel
 

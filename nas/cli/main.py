@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from nas import __version__
 from nas.cli.commands import COMMANDS
+from nas.cli.console import outlive_readers_of_stderr
 from nas.cli.flags import Parser
 from nas.errors import (
     EXIT_INTERRUPTED,
@@ -26,6 +27,7 @@ from nas.space.files import without_arguments
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     _open_closed_streams()
+    outlive_readers_of_stderr()
     try:
         flags = build_parser().parse_args(arguments)
         with without_arguments():

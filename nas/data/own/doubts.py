@@ -1,4 +1,4 @@
-"""What looks wrong in data on disk that can be used all the same, without opening an image."""
+"""What looks wrong in data on disk that can be used all the same, without decoding an image."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,14 @@ from pathlib import Path
 from nas.data.arrays import first_names
 from nas.data.own.listing import Listing, is_picture, listings
 from nas.data.own.parts import class_folders, part_said
+from nas.data.own.pictures import holds_several
 from nas.data.own.walk import files_below
 
 
 def folder_doubts(path: Path) -> Iterator[str]:
     """A line each: files that nobody reads, links that are not followed or lead nowhere, classes that look like parts,
-    hold the same folders, are called alike, or have no test image. DataError: a folder that cannot be read."""
+    hold the same folders, are called alike or have no test image, files of several pictures. DataError: a folder that
+    cannot be read."""
     found = listings(path)
     whole = files_below([str(path)], lenient=True)
     if files := _unread(found, [file for file in whole.files[0] if file not in whole.dangling]):
@@ -24,6 +26,9 @@ def folder_doubts(path: Path) -> Iterator[str]:
     if whole.dangling:
         names = first_names([os.path.relpath(link, path) for link in whole.dangling])
         yield f"{len(whole.dangling):,} links of {path} lead nowhere: {names}"
+    if several := [file for each in found for file in each.pictures if holds_several(file)]:
+        names = first_names([os.path.relpath(file, path) for file in several])
+        yield f"of {len(several):,} files of {path} that hold several pictures, the first alone is read: {names}"
     if len(found) == 1:
         yield from _like_parts(found[0])
     yield from _same_inside(found[0])

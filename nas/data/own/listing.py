@@ -54,8 +54,8 @@ def files_of(path: Path, part: Part) -> tuple[list[str], Labels, tuple[str, ...]
     found = judged[0] if judged and part == "test" else training
     if found is training:
         _check_endings(training)
-    else:
-        _check_same_classes(found.root, training.class_names)
+    if judged:
+        _check_same_classes(judged[0].root, training.class_names)
     if not found.pictures:
         raise DataError(
             f"{path} has no images to {part} with; put .png, .jpg, .bmp, .tif or .webp files in {FOLDER_LAYOUTS}."

@@ -38,6 +38,18 @@ def pixels_of(file: str, image_size: int | None) -> npt.NDArray[np.uint8]:
         return np.asarray(rgb if image_size is None else centre_square(rgb, image_size))
 
 
+def holds_several(file: str) -> bool:
+    """Whether a TIFF or WebP file holds several pages or frames. False where it cannot be read, which whoever reads it
+    tells."""
+    if not file.lower().endswith((".tif", ".tiff", ".webp")):
+        return False
+    try:
+        with _picture(file) as picture:
+            return int(getattr(picture, "n_frames", 1)) > 1
+    except DataError:
+        return False
+
+
 def as_shown(picture: "Picture") -> "Picture":
     """The picture in RGB as viewers show it: turned as the camera says, what is transparent on white."""
     from PIL import Image, ImageOps
