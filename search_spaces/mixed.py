@@ -10,6 +10,16 @@ from nas.space.space import Architecture, Knobs, knob, width_knob
 BLOCKS_OF_A_STAGE = (1, 2, 3, 4, 6)
 EXPANSIONS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 EXCITATIONS = (0, 4, 8, 16)
+SHALLOW: Knobs = {
+    "stem": 8,
+    "shortcut": "none",
+    **{f"kind{s}": "inverted" for s in (1, 2, 3)},
+    **{f"blocks{s}": 1 for s in (1, 2, 3)},
+    **{f"expansion{s}": 1.0 for s in (1, 2, 3)},
+    **{"width1": 10, "width2": 10, "width3": 12, "kernel3": 3, "head": "bias-free"},
+}
+"""One depthwise-separable convolution a stage: with few parameters, width in front of the classifier is worth more than
+depth, values of both signs more than rectified ones, and a channel more than a bias a class."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,10 @@ class Mixed(Architecture):
     convolutions in common. `rank` counts only with a low-rank head. Stage 4 is there if `blocks4` is above 0. The
     defaults are a good network of about 100,000 parameters for 32 x 32 images of 100 classes; of the `beginnings`, the
     first is better at 1,000 and 10,000 parameters and takes nearly three times the multiply-adds, the second is better
-    at 1,000 (`studies/blocks`).
+    by far at 1,000 (`studies/blocks`).
     """
 
-    beginnings: ClassVar[tuple[Knobs, ...]] = ({"halve": "3"}, {"shared2": True, "shared3": True})
+    beginnings: ClassVar[tuple[Knobs, ...]] = ({"halve": "3"}, SHALLOW)
 
     stem: int = width_knob(*WIDTHS[2:39], default=16)
     halve: str = knob(
@@ -62,7 +72,7 @@ class Mixed(Architecture):
     excitation4: int = knob(*EXCITATIONS)
     shared4: bool = knob(False, True)
     pool: Statistic = knob("average", "max")
-    head: str = knob("linear", "low-rank", "signs", "low-rank signs")
+    head: str = knob("linear", "low-rank", "signs", "low-rank signs", "bias-free", "low-rank bias-free")
     rank: int = width_knob(*WIDTHS[1:39])
 
     def network(self, shape: Shape, classes: int) -> Layer:
@@ -73,8 +83,9 @@ class Mixed(Architecture):
         for s in ("1", "2", "3", "4") if self.blocks4 else ("1", "2", "3"):
             layers.append(self._stage(s, width, 2 if s in halved else 1))
             width = getattr(self, f"width{s}")
-        rank = self.rank if "low-rank" in self.head else None
-        return Sequence((*layers, classifier(width, classes, pool=self.pool, rank=rank, signs="signs" in self.head)))
+        rank, signs, bias = "low-rank" in self.head, "signs" in self.head, "bias-free" not in self.head
+        head = classifier(width, classes, pool=self.pool, rank=self.rank if rank else None, signs=signs, bias=bias)
+        return Sequence((*layers, head))
 
     def _stage(self, s: str, inputs: int, stride: int) -> Sequence:
         return stage(

@@ -279,11 +279,12 @@ def classifier(
     pool: Statistic = "average",
     rank: int | None = None,
     signs: bool = False,
+    bias: bool = True,
     dropout: float = 0.0,
 ) -> Sequence:
     """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes. With
-    `signs` the matrix of the classes is fixed and takes no parameters (`SignLinear`)."""
-    last = (SignLinear if signs else Linear)(inputs if rank is None else rank, classes)
+    `signs` the matrix of the classes is fixed and takes no parameters (`SignLinear`). `bias`: one a class."""
+    last = (SignLinear if signs else Linear)(inputs if rank is None else rank, classes, bias)
     drop, thin = [Dropout(dropout)] * (dropout > 0), [] if rank is None else [Linear(inputs, rank, bias=False)]
     return Sequence((GlobalPool(pool), Flatten(), *drop, *thin, last), "head")
 
