@@ -375,6 +375,17 @@ def test_what_a_shipped_space_begins_with_are_networks_of_their_own(name: str) -
     assert len({space.identity(knobs) for knobs in begun}) == len(begun)
 
 
+@pytest.mark.parametrize("head", ["linear", "low-rank"])
+def test_a_head_of_mixed_without_bias_saves_a_parameter_a_class(head: str) -> None:
+    space = shipped("mixed")
+    whole, bare = (
+        space.cost(space.defaults | {"head": own}) for own in (head, f"{head} bias-free".removeprefix("linear "))
+    )
+    assert whole is not None
+    assert bare is not None
+    assert whole.parameters - bare.parameters == space.classes
+
+
 @dataclass(frozen=True)
 class Begun(Tiny):
     """Tiny, with a good design that is told."""

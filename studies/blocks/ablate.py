@@ -66,6 +66,8 @@ VARIANTS: dict[str, Changes] = {
     "signs": {"head": "signs"},
     "low-rank signs 16": {"head": "low-rank signs", "rank": 16},
     "low-rank signs 32": {"head": "low-rank signs", "rank": 32},
+    "bias-free": {"head": "bias-free"},
+    "shallow": {**named_space("mixed").beginnings[1]},
     "hardswish": {"activation": "hardswish"},
     "silu": {"activation": "silu"},
     "kernel 5": both(kernel=5),
