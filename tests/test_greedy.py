@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import optuna
@@ -53,12 +54,12 @@ def height(knobs: Knobs) -> float:
 
 
 def climb(
-    strategy: str, trials: int, accuracy: Callable[[Knobs], float], budget: int = 1_500
+    strategy: str, trials: int, accuracy: Callable[[Knobs], float], budget: int = 1_500, **settings: Any
 ) -> tuple[optuna.Study, list[Knobs]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = hill()
     study = optuna.create_study(
-        direction="maximize", sampler=STRATEGIES[strategy](space, Budget(budget), seed=0, below=0)
+        direction="maximize", sampler=STRATEGIES[strategy](space, Budget(budget), seed=0, below=0, **settings)
     )
     found: list[Knobs] = []
     for _ in range(trials):
@@ -110,6 +111,16 @@ def test_greedy_finds_the_top_of_a_hill_under_the_budget(strategy: str) -> None:
     """By trying all 41,772 of them: left 20, right 19, depth 2, kind c has 0.7279 within 1,500 parameters."""
     _, found = climb(strategy, 90, height)
     assert max(map(height, found)) > 0.7279 - 0.002
+
+
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_greedy_begins_its_walk_at_the_best_of_the_networks_with_which_all_begin(strategy: str) -> None:
+    beginnings = ({"kind": "b"}, {"left": 18, "right": 18, "depth": 2, "kind": "c"}, {"depth": 1})
+    study, found = climb(strategy, 12, height, beginnings=beginnings)
+    assert max(range(4), key=lambda number: height(found[number])) == 2
+    assert next(line for line in log(study) if "start 1" in line).startswith("#2 start 1 at")
+    study, _ = climb(strategy, 12, lambda knobs: -height(knobs), beginnings=({"depth": 2},))
+    assert next(line for line in log(study) if "start 1" in line).startswith("#0 start 1 at")
 
 
 @pytest.mark.parametrize("strategy", GREEDY)

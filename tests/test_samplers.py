@@ -1,6 +1,7 @@
 """The contract of every strategy: one that is listed is tested here by being listed."""
 
 import inspect
+import itertools
 import json
 import math
 import statistics
@@ -140,6 +141,20 @@ def test_a_search_goes_on_after_the_default_with_the_beginnings_of_the_space(str
     assert default == space.defaults | {name: default[name] for name in widths}
     for knobs, wanted in zip(begun, space.beginnings, strict=True):
         assert knobs == space.defaults | wanted | {name: knobs[name] for name in widths}
+
+
+@pytest.mark.parametrize("best", [0, 2])
+def test_what_a_strategy_that_knows_little_varies_is_the_best_of_its_beginnings(best: int) -> None:
+    """All proposals but the draws share with it what a mutant keeps."""
+    space = shipped("mixed")
+    sampler = STRATEGIES["linear"](space, BUDGET, seed=0, below=0, beginnings=space.beginnings)
+    told = itertools.count()
+    found = searched(space, sampler, 12, lambda _: {best: 0.3}.get(next(told), 0.2))
+    alike = [
+        sum(knobs[k.name] == found[best][k.name] for k in space.knobs if k.role != "width") for knobs in found[3:]
+    ]
+    choices = sum(knob.role != "width" for knob in space.knobs)
+    assert sum(own >= choices - 8 for own in alike) >= 2 * len(alike) / 3
 
 
 def test_proposals_depend_on_the_seed_and_on_nothing_else(strategy: str) -> None:

@@ -71,7 +71,6 @@ class FeasibleSampler(ProposingSampler):
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
         self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
         self._beginnings = (*starts, self._defaults, *(self._defaults | dict(knobs) for knobs in beginnings))
-        self._default_number = len(starts)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._ranges = {n: _continuous(kind) for n, kind in self.distributions.items() if not kind.single()}
         self._study_name = ""
@@ -136,17 +135,22 @@ class FeasibleSampler(ProposingSampler):
         return Proposal(knobs, exhausted=True) if fresh is None else Proposal(fresh)
 
     def begun(self, study: Study, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
-        """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the default or,
-        as often, of the best network told. A default that is worse than most of `DOUBT` networks or more is left
-        behind: half draws, half mutants of the best."""
-        known = self.told(study)
-        best = max(known, key=lambda t: t.value or 0.0).params if known else self._defaults
-        default = next((t.value for t in known if first_of(t) == self._default_number), None)
-        better = sum((t.value or 0.0) > default for t in known) if default is not None else 0
+        """What a strategy that knows little yet proposes: a share `UNIFORM` of draws, else mutants of the best of those
+        that it began with or, as often, of the best network told. Where what it began with is worse than most of
+        `DOUBT` networks or more, it is left behind: half draws, half mutants of the best."""
+        known, first = self.told(study), self.best_beginning(study)
+        best = max(known, key=_value).params if known else self._defaults
+        better = sum(_value(trial) > _value(first) for trial in known) if first else 0
         is_bad = len(known) >= DOUBT and 2 * better > len(known)
         if rng.random() < (0.5 if is_bad else UNIFORM):
             return draw_within(self.space, target, rng)
-        return self.mutant(best if is_bad or rng.random() < 0.5 else self._defaults, target, seen, rng)
+        parent = best if is_bad or rng.random() < 0.5 else first.params if first else self._defaults
+        return self.mutant(parent, target, seen, rng)
+
+    def best_beginning(self, study: Study) -> FrozenTrial | None:
+        """The best of the trials with which all strategies begin, of those told; None where none is."""
+        begun = [trial for trial in self.told(study) if first_of(trial) < len(self._beginnings)]
+        return max(begun, key=_value, default=None)
 
     def mutant(self, parent: Knobs, target: Budget, seen: set[str], rng: np.random.Generator) -> dict[str, Value]:
         """A mutant of the parent, fitted; one that the study does not have, if a few tries find one."""
@@ -239,3 +243,7 @@ def draw_target(budget: Budget, smallest: int, below: float, rng: np.random.Gene
 def _continuous(kind: BaseDistribution) -> BaseDistribution:
     """The range without its grid: Optuna's densities on a grid are several times slower, and `fit` rounds anyway."""
     return FloatDistribution(kind.low, kind.high, log=kind.log) if isinstance(kind, IntDistribution) else kind
+
+
+def _value(trial: FrozenTrial) -> float:
+    return trial.value or 0.0

@@ -169,6 +169,9 @@ class WalkSampler(FeasibleSampler):
         return found
 
     def _beginning(self, study: Study) -> Point:
+        """The best of the networks with which all strategies begin, of those told; else the first of them."""
+        if best := self.best_beginning(study):
+            return self.point(best.params)
         first = study.get_trials(deepcopy=False)[0]
         if first.number == 0 and len(first.params) == len(self._names) and 0 not in left_aside(study):
             return self.point(first.params)
