@@ -150,9 +150,7 @@ def test_what_a_strategy_that_knows_little_varies_is_the_best_of_its_beginnings(
     sampler = STRATEGIES["linear"](space, BUDGET, seed=0, below=0, beginnings=space.beginnings)
     told = itertools.count()
     found = searched(space, sampler, 12, lambda _: {best: 0.3}.get(next(told), 0.2))
-    alike = [
-        sum(knobs[k.name] == found[best][k.name] for k in space.knobs if k.role != "width") for knobs in found[3:]
-    ]
+    alike = [sum(knobs[k.name] == found[best][k.name] for k in space.knobs if k.role != "width") for knobs in found[3:]]
     choices = sum(knob.role != "width" for knob in space.knobs)
     assert sum(own >= choices - 8 for own in alike) >= 2 * len(alike) / 3
 
