@@ -18,8 +18,7 @@ from machine import Figures, parser, say, show, space_named
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.network.layers import Layer
 from nas.space.budget import Budget, parse_count
-from nas.space.designs import scaled
-from nas.space.draw import default_within
+from nas.space.designs import default_within, scaled
 from nas.training import train
 from nas.training.recipe import Recipe
 from nas.training.steps.graphs import Gradients, RecordedGradients

@@ -28,7 +28,7 @@ from nas.network.blocks import classifier, stage, stem
 from nas.network.layers import Layer
 from nas.network.modules.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
 from nas.space.budget import Budget, parse_count
-from nas.space.draw import default_within
+from nas.space.designs import default_within
 from nas.training.recipe import Recipe
 from nas.training.train import train
 

@@ -40,7 +40,7 @@ from nas.search.options import SearchOptions
 from nas.search.search import run_folder
 from nas.search.studies import open_studies, studied
 from nas.space.budget import Budget, parse_count
-from nas.space.draw import default_within
+from nas.space.designs import default_within
 from nas.training.recipes import RECIPES, recipe_for
 from nas.training.several import train_all
 from nas.training.training import Training, training_folder

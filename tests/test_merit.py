@@ -14,7 +14,7 @@ from nas.search.result.merit import FEWEST, MOST, Merit, merits, noise_of, short
 from nas.search.sampling.proposals import distribution
 from nas.search.strategies import STRATEGIES
 from nas.space.budget import Budget
-from nas.space.draw import default_within
+from nas.space.designs import default_within
 from nas.space.files import named_space
 from nas.space.space import bind
 

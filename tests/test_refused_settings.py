@@ -17,7 +17,8 @@ from nas.search.search import run_folder
 from nas.search.studies import BaselineSpace
 from nas.search.workers.refused import read_refusals
 from nas.space.budget import Budget
-from nas.space.draw import check_satisfiable, default_within, draw, draw_within, fit
+from nas.space.designs import default_within
+from nas.space.draw import check_satisfiable, draw, draw_within, fit
 from nas.space.space import Architecture, Space, bind, knob, width_knob
 from nas.space.survey import survey
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from drawn import shipped
@@ -26,6 +27,8 @@ from nas.search.sampling.proposals import distribution, exhausted, suggest
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
+from nas.space.designs import default_within, designs_for
+from nas.space.draw import fit
 from nas.space.space import Architecture, Knob, Knobs, Space, Value, bind, knob, width_knob
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.json"
@@ -133,14 +136,14 @@ def test_the_first_proposal_is_the_default_of_the_space_if_it_uses_the_budget(st
     assert searched(space, sampler, 1) == [space.defaults]
 
 
-def test_a_search_goes_on_after_the_default_with_the_beginnings_of_the_space(strategy: str) -> None:
+def test_a_search_begins_with_the_designs_of_the_space_those_of_about_its_size_first(strategy: str) -> None:
     space = shipped("mixed")
-    sampler = STRATEGIES[strategy](space, BUDGET, seed=0, beginnings=space.beginnings)
-    default, *begun = searched(space, sampler, 1 + len(space.beginnings))
-    widths = {knob.name for knob in space.knobs if knob.role == "width"}
-    assert default == space.defaults | {name: default[name] for name in widths}
-    for knobs, wanted in zip(begun, space.beginnings, strict=True):
-        assert knobs == space.defaults | wanted | {name: knobs[name] for name in widths}
+    for budget in (Budget(1_000), BUDGET):
+        sampler = STRATEGIES[strategy](space, budget, seed=0, beginnings=space.beginnings)
+        begun = searched(space, sampler, 1 + len(space.beginnings))
+        designs = designs_for(space, space.beginnings, budget)
+        assert begun[0] == default_within(space, budget)
+        assert begun == [fit(space, design, budget, np.random.default_rng(0)) for design in designs]
 
 
 @pytest.mark.parametrize("best", [0, 2])

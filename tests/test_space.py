@@ -14,7 +14,8 @@ from nas.errors import SpaceError
 from nas.network.folds import Cost, output_shape
 from nas.network.layers import Activation, Conv, Flatten, Function, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.space.budget import Budget
-from nas.space.draw import draw
+from nas.space.designs import default_within, designs_for
+from nas.space.draw import draw, fit
 from nas.space.files import find_space, load_architecture, named_space, shipped_spaces, space_checksum, told_space
 from nas.space.named import parse_knobs
 from nas.space.space import Architecture, Knob, Knobs, Space, bind, knob, knobs_of, width_knob
@@ -373,6 +374,31 @@ def test_what_a_shipped_space_begins_with_are_networks_of_their_own(name: str) -
     space = shipped(name)
     begun = [space.defaults, *(space.defaults | knobs for knobs in space.beginnings)]
     assert len({space.identity(knobs) for knobs in begun}) == len(begun)
+
+
+@given(budget=st.integers(200, 20_000_000), classes=st.sampled_from([2, 10, 100]))
+def test_designs_come_in_the_order_of_how_near_their_own_size_is_to_the_budget(budget: int, classes: int) -> None:
+    space = shipped("mixed", classes=classes)
+    designs = designs_for(space, space.beginnings, Budget(budget))
+    costs = [space.cost(design) for design in designs]
+    distances = [max(c.parameters / budget, budget / c.parameters) for c in costs if c]
+    assert distances == sorted(distances)
+    assert sorted(map(repr, designs)) == sorted(repr(space.defaults | own) for own in ({}, *space.beginnings))
+
+
+def test_the_default_of_a_budget_is_the_design_that_was_made_for_about_its_size() -> None:
+    space = shipped("mixed", classes=100)
+    large = default_within(space, Budget(100_000))
+    assert {k.name for k in space.knobs if large[k.name] != space.defaults[k.name]} <= {
+        "stem",
+        "width1",
+        "width2",
+        "width3",
+    }
+    small = default_within(space, Budget(1_000))
+    assert {small["blocks1"], small["blocks2"], small["blocks3"]} == {1}
+    other = shipped("plain", classes=100)  # names no other
+    assert default_within(other, Budget(1_000)) == fit(other, other.defaults, Budget(1_000), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("head", ["linear", "low-rank"])

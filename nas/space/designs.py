@@ -1,5 +1,7 @@
-"""Well-known designs scaled in width to a budget: networks that nobody searched for."""
+"""Designs made by hand, scaled to a budget: those that a space names, and well-known ones that nobody searched for."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,8 +10,8 @@ import numpy as np
 from nas.network.blocks import Block, classifier, conv_norm, inverted, stage, stem
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.budget import Budget
-from nas.space.draw import fit, lightest
-from nas.space.space import Architecture, Space, width_knob
+from nas.space.draw import defaults, fit, lightest
+from nas.space.space import Architecture, Knobs, Searchable, Space, Value, width_knob
 
 WIDTHS = range(1, 1281)
 
@@ -78,6 +80,25 @@ class VGG(Architecture):
             layers.append(stage("conv", 2, widths[s - 1], widths[s], kernel=3, stride=1, name=f"stage {s}"))
             layers += [Pool("max", 2)] if s < 3 else []
         return Sequence((*layers, classifier(self.width3, classes)))
+
+
+def designs_for(space: Searchable, beginnings: Iterable[Knobs], budget: Budget) -> list[dict[str, Value]]:
+    """With what a search within the budget begins: the default of the space and its `beginnings`, each given by the
+    knobs in which it differs, not fitted; those first whose own size is nearest to the budget, by ratio. For each was
+    made for about the size that it is written in."""
+
+    def distance(knobs: Knobs) -> float:
+        cost = space.cost(knobs)
+        return abs(math.log(cost.parameters / budget.parameters)) if cost else math.inf
+
+    default = defaults(space)
+    return sorted((default | dict(knobs) for knobs in ({}, *beginnings)), key=distance)
+
+
+def default_within(space: Space, budget: Budget) -> dict[str, Value]:
+    """The default of the budget, with which every search within it begins: the first of the designs for it, fitted.
+    Raises BudgetError if nothing is within budget."""
+    return fit(space, designs_for(space, space.beginnings, budget)[0], budget, np.random.default_rng(0))
 
 
 DESIGNS: dict[str, type[Architecture]] = {"resnet": ResNet, "mobilenetv2": MobileNetV2, "vgg": VGG}

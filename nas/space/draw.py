@@ -87,12 +87,8 @@ def fit(
     return space.settled(fitting.knobs(best))
 
 
-def default_within(space: Searchable, budget: Budget) -> dict[str, Value]:
-    """The space's default, fitted, with which every search begins. Raises BudgetError if nothing is within budget."""
-    return fit(space, _defaults(space), budget, np.random.default_rng(0))
-
-
-def _defaults(space: Searchable) -> dict[str, Value]:
+def defaults(space: Searchable) -> dict[str, Value]:
+    """The default of every knob."""
     return {knob.name: knob.options[knob.start] for knob in space.knobs}
 
 
@@ -109,7 +105,7 @@ def largest(space: Searchable, budget: Budget | None = None) -> dict[str, Value]
 def check_satisfiable(space: Searchable, budget: Budget, name: str) -> Cost:
     """The cost of the smallest network. Raises BudgetError, naming it and the caps that bind, if even that is over
     budget."""
-    least = space.nearest(_defaults(space), budget) if isinstance(space, Listed) else lightest(space, budget)
+    least = space.nearest(defaults(space), budget) if isinstance(space, Listed) else lightest(space, budget)
     if (cost := space.cost(least)) is not None and budget.covers(cost):
         return cost
     found, flags = budget.missed(cost) if cost else ("none that fits the images", "--budget")
@@ -144,7 +140,7 @@ def _extreme(space: Searchable, budget: Budget, sign: int) -> dict[str, Value]:
             improved = score(best) < before
         return best
 
-    starts = [*({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1)), _defaults(space)]
+    starts = [*({knob.name: knob.options[end] for knob in space.knobs} for end in (0, -1)), defaults(space)]
     if math.inf in map(score, starts):  # there are holes in the space, at which a descent may end
         rng = np.random.default_rng(0)
         starts += sorted((draw(space, rng) for _ in range(DRAWS)), key=score)[:STARTS]

@@ -21,7 +21,7 @@ from nas.network.deployment.memory import peak_activation
 from nas.network.folds import cost
 from nas.network.serial import to_json
 from nas.space.budget import Budget, parse_count
-from nas.space.draw import default_within, fit
+from nas.space.draw import fit
 from nas.space.files import named_space
 from nas.space.space import Space, Value, bind
 from nas.training.recipe import changed, parse_changes
@@ -81,8 +81,6 @@ def variant(space: Space, budget: Budget, name: str) -> dict[str, Value]:
     changes: Changes = {}
     for part in name.split("+"):
         changes |= VARIANTS[part.strip()]
-    if not changes:
-        return default_within(space, budget)
     return fit(space, space.defaults | changes, budget, np.random.default_rng(0))
 
 

@@ -13,8 +13,7 @@ from nas.search.result.front import pareto_front
 from nas.search.result.merit import merits, shortlist
 from nas.search.search import Search
 from nas.search.studies import feasible_baselines, rebuilt
-from nas.space.designs import scaled
-from nas.space.draw import default_within
+from nas.space.designs import default_within, scaled
 from nas.space.space import Space
 
 Kind = Literal["found", "default", "baseline"]

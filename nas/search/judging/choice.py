@@ -1,7 +1,7 @@
 """Which rule of stopping a search follows where none is asked for."""
 
 from nas.search.options import SearchOptions
-from nas.space.draw import default_within
+from nas.space.designs import default_within
 from nas.space.space import Space
 from nas.stopping.rules import DEFAULT_RULE, default_rule
 

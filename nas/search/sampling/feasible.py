@@ -23,6 +23,7 @@ from nas.search.sampling.outcomes import Outcome, outcome
 from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
+from nas.space.designs import designs_for
 from nas.space.draw import GOAL, check_satisfiable, draw, draw_within, fit
 from nas.space.space import Knobs, Searchable, Value
 
@@ -47,10 +48,11 @@ left."""
 class FeasibleSampler(ProposingSampler):
     """Samples every knob of the space jointly; the network is never over budget.
 
-    The first trials are the `starts` (good networks of another budget), if any, the space's default, and its
-    `beginnings`, each given by the knobs in which it differs from the default; all fitted. A share `below` of the
-    others aims at smaller networks (see `draw_target`). When nothing is found that the study does not have, a known
-    network is proposed all the same, for the caller to replay, and the proposal is `exhausted`.
+    The first trials are the `starts` (good networks of another budget), if any, the space's default and its
+    `beginnings`, each given by the knobs in which it differs (in the order of `nas.space.designs.designs_for`); all
+    fitted. A share `below` of the others aims at smaller networks (see `draw_target`). When nothing is found that the
+    study does not have, a known network is proposed all the same, for the caller to replay, and the proposal is
+    `exhausted`.
     Raises BudgetError if the space has no network within budget.
     """
 
@@ -69,8 +71,8 @@ class FeasibleSampler(ProposingSampler):
     ) -> None:
         super().__init__(space.knobs)
         self.space, self.budget, self.seed, self.below = space, budget, seed, below
-        self._defaults = {knob.name: knob.options[knob.start] for knob in space.knobs}
-        self._beginnings = (*starts, self._defaults, *(self._defaults | dict(knobs) for knobs in beginnings))
+        designs = designs_for(space, beginnings, budget)
+        self._default, self._beginnings = designs[0], (*starts, *designs)
         self._smallest = check_satisfiable(space, budget, getattr(space, "name", "table"))
         self._ranges = {n: _continuous(kind) for n, kind in self.distributions.items() if not kind.single()}
         self._study_name = ""
@@ -139,12 +141,12 @@ class FeasibleSampler(ProposingSampler):
         that it began with or, as often, of the best network told. Where what it began with is worse than most of
         `DOUBT` networks or more, it is left behind: half draws, half mutants of the best."""
         known, first = self.told(study), self.best_beginning(study)
-        best = max(known, key=_value).params if known else self._defaults
+        best = max(known, key=_value).params if known else self._default
         better = sum(_value(trial) > _value(first) for trial in known) if first else 0
         is_bad = len(known) >= DOUBT and 2 * better > len(known)
         if rng.random() < (0.5 if is_bad else UNIFORM):
             return draw_within(self.space, target, rng)
-        parent = best if is_bad or rng.random() < 0.5 else first.params if first else self._defaults
+        parent = best if is_bad or rng.random() < 0.5 else first.params if first else self._default
         return self.mutant(parent, target, seen, rng)
 
     def best_beginning(self, study: Study) -> FrozenTrial | None:
@@ -182,7 +184,7 @@ class FeasibleSampler(ProposingSampler):
         found: dict[str, dict[str, Value]] = {}
         if math.prod(len(knob.options) for knob in self.space.knobs) <= ENUMERABLE:
             for options in itertools.product(*(knob.options for knob in self.space.knobs)):
-                knobs = dict(zip(self._defaults, options, strict=True))
+                knobs = dict(zip(self._default, options, strict=True))
                 cost = self.space.cost(knobs)
                 if cost and self.budget.covers(cost):
                     found.setdefault(self.space.identity(knobs), knobs)

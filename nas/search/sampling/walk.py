@@ -179,7 +179,7 @@ class WalkSampler(FeasibleSampler):
 
     def _best(self, study: Study) -> Knobs:
         trials = self.told(study)
-        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._defaults
+        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._default
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:

@@ -31,4 +31,4 @@ class GPSampler(FeasibleSampler):
         for _, t in sorted(chosen.items()):
             params = {name: t.params[name] for name in self._ranges}
             known.add_trial(create_trial(value=t.value, params=params, distributions=self._ranges))
-        return self.fitted(self._defaults | known.ask(self._ranges).params, target, rng)
+        return self.fitted(self._default | known.ask(self._ranges).params, target, rng)

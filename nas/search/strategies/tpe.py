@@ -54,7 +54,7 @@ class TPESampler(FeasibleSampler):
         known = _Told(sorted([*trials, *running], key=lambda t: t.number))
         asked = create_trial(state=TrialState.RUNNING)
         sample = tpe.sample_relative(optuna.create_study(direction="maximize", storage=known), asked, self._ranges)
-        return self.fitted(self._defaults | sample, target, rng)
+        return self.fitted(self._default | sample, target, rng)
 
     def _chosen(self, trials: Sequence[FrozenTrial], target: Budget, seen: set[str], rng: np.random.Generator) -> Knobs:
         """The best-ranked candidate that is within the target and new; a draw where there is none."""

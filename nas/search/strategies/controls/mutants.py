@@ -13,4 +13,4 @@ class MutantsSampler(FeasibleSampler):
 
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """A mutant of the default within the target."""
-        return self.mutant(self._defaults, target, self.seen(study), rng)
+        return self.mutant(self._default, target, self.seen(study), rng)

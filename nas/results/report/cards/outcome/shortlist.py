@@ -12,7 +12,7 @@ from nas.results.report.trials import opener, title
 from nas.results.words import describe, interval_text
 from nas.search.records import Record
 from nas.search.result.merit import APART, Merit, merits, shortlist
-from nas.space.draw import default_within
+from nas.space.designs import default_within
 
 PLACE = 15
 
