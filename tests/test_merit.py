@@ -101,7 +101,9 @@ def test_the_default_within_a_budget_is_the_network_with_which_every_strategy_be
     space = bind(named_space("mixed"), (1, 8, 8), 10)
     expected = default_within(space, Budget(budget))
     for name in ("random", "tpe", "greedy"):
-        study = optuna.create_study(sampler=STRATEGIES[name](space, Budget(budget), seed=3))
+        study = optuna.create_study(
+            sampler=STRATEGIES[name](space, Budget(budget), seed=3, beginnings=space.beginnings)
+        )
         trial = study.ask({knob.name: distribution(knob) for knob in space.knobs})
         assert trial.params == expected
 
