@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,12 @@ class _LeavableStream(io.TextIOWrapper):
     def _leave(self, error: OSError) -> None:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+        lead_nowhere(self)
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """From here on, what is written into the stream's file is dropped."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def outlive_readers_of_stderr() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from nas import __version__
 from nas.cli.commands import COMMANDS
-from nas.cli.console import outlive_readers_of_stderr
+from nas.cli.console import lead_nowhere, outlive_readers_of_stderr
 from nas.cli.flags import Parser
 from nas.errors import (
     EXIT_INTERRUPTED,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not _reader_has_left():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, of the interpreter
+        lead_nowhere(sys.stdout)  # for the last flush, of the interpreter
         return EXIT_NO_ANSWER
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)

@@ -141,13 +141,18 @@ class FeasibleSampler(ProposingSampler):
         that it began with or, as often, of the best network told. Where what it began with is worse than most of
         `DOUBT` networks or more, it is left behind: half draws, half mutants of the best."""
         known, first = self.told(study), self.best_beginning(study)
-        best = max(known, key=_value).params if known else self._default
         better = sum(_value(trial) > _value(first) for trial in known) if first else 0
         is_bad = len(known) >= DOUBT and 2 * better > len(known)
         if rng.random() < (0.5 if is_bad else UNIFORM):
             return draw_within(self.space, target, rng)
-        parent = best if is_bad or rng.random() < 0.5 else first.params if first else self._default
+        given = first.params if first else self._default
+        parent = self.best_told(study) if is_bad or rng.random() < 0.5 else given
         return self.mutant(parent, target, seen, rng)
+
+    def best_told(self, study: Study) -> Knobs:
+        """The knobs of the best network told, the default's where none is."""
+        best = max(self.told(study), key=_value, default=None)
+        return best.params if best else self._default
 
     def best_beginning(self, study: Study) -> FrozenTrial | None:
         """The best of the trials with which all strategies begin, of those told; None where none is."""

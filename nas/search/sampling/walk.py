@@ -96,7 +96,7 @@ class WalkSampler(FeasibleSampler):
     def propose(self, study: Study, target: Budget, rng: np.random.Generator) -> Knobs:
         """The first network that the walk asks for and the study does not have."""
         if target.parameters < self.budget.parameters:
-            return self.fitted(self._best(study), target, rng)
+            return self.fitted(self.best_told(study), target, rng)
         seen = self.seen(study)
         wanted = self._first_unknown(self._outcomes(study), seen, self._beginning(study))
         return draw_within(self.space, target, rng) if wanted is None else self.knobs_of(wanted)
@@ -176,10 +176,6 @@ class WalkSampler(FeasibleSampler):
         if first.number == 0 and len(first.params) == len(self._names) and 0 not in left_aside(study):
             return self.point(first.params)
         return self.fit(self.point(self._beginnings[0]))
-
-    def _best(self, study: Study) -> Knobs:
-        trials = self.told(study)
-        return max(trials, key=lambda t: t.value or 0.0).params if trials else self._default
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:
