@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import BudgetError, DataError, RecipeError, RunError, SpaceError, UserError
+from nas.network.deployment.memory import peak_activation
 from nas.network.folds import macs, output_shape, parameters
 from nas.network.layers import (
     Activation,

@@ -26,6 +26,13 @@ FUNCTIONS: Any = nas
 ASKED = SearchOptions(dataset="digits", budget=2_000)
 
 
+def test_all_that_nas_offers_is_there() -> None:
+    found: dict[str, Any] = {}
+    exec("from nas import *", found)  # as space files and notebooks do
+    assert set(nas.__all__) <= set(found)
+    assert nas.peak_activation(Flatten(), (1, 2, 2)) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
