@@ -17,7 +17,7 @@ import numpy as np
 from nas.data.inspection import doubts
 from nas.data.load import SearchData, array_search_data, load_search_data
 from nas.errors import RunError, SpaceError, UserError, shown
-from nas.machine.folders import WorkFolder, slug
+from nas.machine.folders import WorkFolder, check_no_work, read_settings, slug
 from nas.machine.options import described, explained
 from nas.machine.process import default_workers
 from nas.network.layers import Layer
@@ -214,7 +214,9 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     Raises UserError where a package is missing, a place cannot be used, or there are no trained networks.
     """
     check_packages(asked)
+    check_no_work(Path(asked.to), "--to")
     source = at_hand(asked.source, weights=True)
+    _check_beside_data(Path(asked.to), source)
     if asked.dataset:
         move_data(source, asked.dataset)
     budgets = asked.budget if isinstance(asked.budget, tuple) else None
@@ -226,6 +228,14 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
         card = told_command(each.card, asked)
         result.append((to, export_network(each.network, each.weights, card, to, asked, each.sample), each.origin))
     return result
+
+
+def _check_beside_data(to: Path, source: Path) -> None:
+    """Raises UserError where an export would lie among the images of the network's data set, as a class of its own."""
+    settings = read_settings(source if source.is_dir() else source.parent) or {}
+    dataset = Path(str(settings.get("dataset", ""))).resolve()
+    if settings and dataset.is_dir() and to.resolve().is_relative_to(dataset):
+        raise UserError(f"{to} lies in the data set {dataset}, as a class of its own; give --to another folder")
 
 
 @dataclass(frozen=True)

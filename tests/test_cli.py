@@ -215,6 +215,10 @@ def test_wrong_use_is_told_in_one_line_with_exit_code_2(
         ("search", "a search needs a size: give --budget, or parameters or bytes in --max"),
         ("search --budget 1K --max flops=1M", "there is no cap 'flops'; what can be capped is bytes, macs, memory"),
         ("search --max memory=8KB", "a search needs a size: give --budget, or parameters or bytes in --max"),
+        (
+            "search --budget 10,000",
+            "argument --budget: a comma stands between several counts, but got '10,000'; write 1",
+        ),
         ("search --budget 12x", "argument --budget: a count must be a number like 100000, 100K or 1.5M but got '12x'"),
         ("search --budget 0", "argument --budget: a count must be a whole number of at least 1 but got '0'"),
         ("search --budget 1K --trials many", "argument --trials: invalid int value: 'many'"),

@@ -292,6 +292,13 @@ def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
         f"every class of {tmp_path}/years (2019, 2020) has the same folders, cat, dog, which are read as one: are "
         "those the classes, or parts?",
     )
+    for number, name in enumerate(("animals/cat", "animals/dog", "things/car", "things")):
+        for other in range(6):
+            picture(tmp_path / "nested" / name / f"{other}.png", (number, other, 200))
+    assert doubts_about(tmp_path / "nested") == (
+        f"the images of 2 of 2 classes of {tmp_path}/nested lie in several folders, which are read as one: animals "
+        "(cat, dog), things (., car); are those the classes?",
+    )
 
 
 def test_classes_without_a_test_image_or_of_nearly_one_name_are_told(tmp_path: Path) -> None:

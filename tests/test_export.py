@@ -517,6 +517,13 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     assert "there is no pareto.json at" in refusal(capsys, tmp_path, *to)
     alone = shutil.copy(run / "pareto.json", tmp_path / "front.json")
     assert f"{alone} lies alone, without the weights" in refusal(capsys, alone, *to)
+    assert f"{run} holds a search; give --to another folder" in refusal(capsys, run, "--to", run)
+    assert "to must not be empty" in refusal(capsys, run, "--to", "")
+    images, begun = tmp_path / "images", tmp_path / "begun"
+    for folder in (images, begun):
+        folder.mkdir()
+    (begun / "settings.json").write_text(json.dumps({"what": "search", "dataset": str(images)}))
+    assert f"lies in the data set {images}, as a class" in refusal(capsys, begun, "--to", images / "out")
     assert "no trained network with at most 10 parameters" in refusal(capsys, run, "--budget", "10", *to)
     assert "4000 is not empty and holds more than an earlier export" in refusal(
         capsys, run, "--budget", "4K", "--to", shutil.copytree(run / "weights", tmp_path / "full" / "4000").parent

@@ -270,3 +270,30 @@ def test_a_journal_that_is_gone_is_not_begun_anew_beside_the_results_of_its_run(
     assert (folder / "pareto.json").read_bytes() == front
     journal_file(folder).write_bytes(whole)
     assert searching.run_cli(command).returncode == 0
+
+
+def test_a_journal_that_lost_trials_or_has_a_foreign_last_line_is_refused(tmp_path: Path) -> None:
+    command = searching.command(tmp_path, tmp_path / "out", "--workers", "1", trials=3, epochs=1)
+    assert searching.run_cli(command).returncode == 0
+    folder = run_folder(tmp_path / "out")
+    journal, show = journal_file(folder), [*command[:3], "show", str(folder.path)]
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    new = b'{"op_code":4,'  # as Optuna writes a trial that begins
+    trials = [number for number, line in enumerate(lines) if line.startswith(new)]
+    journal.write_bytes(b"".join(lines[: trials[-1]]) + lines[trials[-1]][:40])
+    for words in (command, show):
+        done = searching.run_cli(words)
+        lacks = f"nas: {journal} has {len(trials) - 1} of the {len(trials)} trials that pareto.json beside it counts; "
+        assert (done.returncode, done.stderr) == (2, f"{lacks}restore it, or delete pareto.json to go on with these\n")
+    journal.write_bytes(whole + b"garbage\n")
+    for words in (command, show):
+        done = searching.run_cli(words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"nas: {journal} is damaged: ")
+        assert done.stderr.count("\n") == 1
+    journal.write_bytes(whole + b"torn")
+    assert searching.run_cli(command).returncode == 0
+    (folder / "pareto.json").unlink()
+    journal.write_bytes(b"".join(lines[: trials[-1]]))
+    assert searching.run_cli(command).returncode == 0

@@ -117,6 +117,7 @@ def test_networks_are_stored_as_json_and_read_again() -> None:
         ),
         ("nowhere.py", [], "there is no space file 'nowhere.py'"),
         ("mixed", ["width1"], "settings must be KNOB=VALUE with a knob of stem, halve, activation, shortcut, kind1"),
+        ("mixed", ["stem=4", "stem=5"], "knob 'stem' is given twice; give it one value"),
         ("mixed", ["kernel1=4"], "knob 'kernel1' must be one of 3, 5, 7 but got '4'"),
         ("s4-resnet20", ["blocks=3"], "s4-resnet20 is a fixed model and has no knobs; leave out blocks=3"),
         ("scaled:resnet@50K", ["a=1"], "scaled:resnet@50K is a fixed model and has no knobs; leave out a=1"),

@@ -443,6 +443,12 @@ def test_nas_report_refuses_what_is_no_run_and_a_place_that_cannot_be_written(
     place = tmp_path / "none"
     said = f"nas: {place / 'r.html'} cannot be written: there is no folder {place}; give --out another file\n"
     assert capsys.readouterr().err == said
+    journal = made / "seed0" / "journal.log"
+    before = journal.read_bytes()
+    assert main(["report", str(made / "seed0"), "--out", str(journal)]) == 2
+    said = f"nas: {journal} cannot be written: it is there and no .html file, and would be lost; give --out another"
+    assert capsys.readouterr().err == f"{said} file\n"
+    assert journal.read_bytes() == before
 
 
 def test_a_search_ends_with_its_report_or_why_there_is_none_and_the_commands_that_come_next(tmp_path: Path) -> None:

@@ -156,6 +156,10 @@ def test_one_of_several_classes_can_be_named(tmp_path: Path) -> None:
     assert "must define a class Third derived from nas.Architecture but defines Mine, Other" in refusal(
         named_space, f"{file}:Third"
     )
+    alias = written(tmp_path, GOOD + "\nBest = Mine\n")
+    assert load_architecture(alias) is not None
+    assert load_architecture(alias, "Best").__name__ == load_architecture(alias, "Mine").__name__ == "Mine"
+    file = written(tmp_path, GOOD + GOOD.replace("Mine", "Other"))
     assert [told_space(file, name) for name in ("Mine", "Other")] == [f"{file}:Mine", f"{file}:Other"]
 
 

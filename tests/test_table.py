@@ -421,6 +421,28 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_there_and_something_else_is_not_written_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.json").write_text('{"what": "search"}')
+    notes, asked = tmp_path / "notes.txt", ["table", "mixed", "--dataset", "digits"]
+    notes.touch()
+    for words, told in (
+        (["--out", tmp_path], f"{tmp_path} holds a search; give --out another folder"),
+        (["--out", ""], "out must not be empty"),
+        (
+            ["--html", notes],
+            f"{notes} cannot be written: it is there and no .html file, and would be lost; give --html",
+        ),
+    ):
+        code, _, err = run([*asked, *map(str, words)], capsys)
+        assert code == 2
+        assert err.startswith(f"nas: {told}")
+    assert {file.name for file in tmp_path.iterdir()} == {"settings.json", "notes.txt"}
+    assert notes.read_text() == ""
+    assert run(["table", "", "--dataset", "digits"], capsys)[2] == "nas: models must not be empty\n"
+
+
 def test_a_loss_that_has_exploded_is_told_by_its_order() -> None:
     (shown,) = line("mixed", "digits").trainings
     told = "training loss 2.000, validation loss 2.100, accuracy 50.00 %, 3s"

@@ -233,6 +233,7 @@ def check(machines: Machines) -> Figures:
     counts = Counter(record.state for record in records)
     if len(records) != search.all_trials or set(counts) - {"trained", "stopped", "replayed"}:
         machines.faults.append(f"{dict(counts)} of {search.all_trials} trials")
+        machines.faults += [f"failed: {record.failure}" for record in records if record.state == "failed"]
     lines = [json.loads(line) for line in (machines.run / "journal.log").read_text().splitlines()]
     stored = machines.database.run("SELECT line FROM nas_journal WHERE run = 'run' ORDER BY n").splitlines()
     if [json.loads(line) for line in stored] != lines:

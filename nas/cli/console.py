@@ -69,11 +69,11 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2))
 
 
-def saying_epochs(console: "Console") -> "OnEpoch":
-    """What tells of every epoch of a training in a line."""
+def saying_epochs(console: "Console", *, several: bool = False) -> "OnEpoch":
+    """What tells of every epoch of a training in a line, and, but for `several`, how long it will take yet."""
     from nas.cli.network_tables import training_line
 
-    return lambda label, metrics, epochs: say(console, f"{label}: {training_line(metrics, epochs)}")
+    return lambda label, metrics, epochs: say(console, f"{label}: {training_line(metrics, epochs, alone=not several)}")
 
 
 def default_dataset(asked: str | None, console: "Console") -> str:

@@ -106,10 +106,10 @@ def recipes_table(recipes: "Mapping[str, Recipe]") -> Table:
     return plain_table("recipe", "options", rows=rows, left=("recipe", "options"), wraps="options")
 
 
-def training_line(metrics: "Metrics", epochs: int) -> str:
-    """An epoch in a line, with the time that those left will take, as long as the latest."""
+def training_line(metrics: "Metrics", epochs: int, *, alone: bool = True) -> str:
+    """An epoch in a line; of a training `alone` with the time that those left will take, as long as the latest."""
     epoch = metrics.epochs[-1]
-    left = (epochs - epoch.epoch) * statistics.median(each.seconds for each in metrics.epochs[-LATEST:])
+    left = alone and (epochs - epoch.epoch) * statistics.median(each.seconds for each in metrics.epochs[-LATEST:])
     told = [f"epoch {epoch.epoch}/{epochs}: training loss {_loss(epoch.train_loss)}"]
     if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
         told += [f"validation loss {_loss(epoch.validation_loss)}", f"accuracy {100 * epoch.validation_accuracy:.2f} %"]

@@ -15,11 +15,12 @@ from rich.text import Text
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
 from nas.results.confirming.against import Against, against_default
-from nas.results.words import about, counted, describe, duration, refusal_lines, sparkline, with_spread
+from nas.results.words import about, counted, describe, duration, legend, refusal_lines, short, sparkline, with_spread
 from nas.search.judging.audit import audit
 from nas.search.records import Record, read_run, run_folders
 from nas.search.result.compare import average_random, compare, compare_runs, courses
 from nas.search.result.front import best_within, count, pareto_front
+from nas.search.result.merit import noise_of
 from nas.search.search import BASELINES, run_folder
 from nas.search.sharing.mirror import at_hand
 from nas.search.workers.progress import Progress
@@ -28,6 +29,9 @@ from nas.search.workers.snapshot import Snapshot
 from nas.space.caps import CAPS
 
 LEADERS = 3
+
+NORMAL_95 = 1.96
+"""Deviations to either side within which 95 % of normal values lie."""
 
 
 def summary(snapshot: Snapshot, progress: Progress) -> RenderableType:
@@ -93,12 +97,25 @@ def leaders(snapshot: Snapshot) -> Table:
     for budget in snapshot.search.budgets:
         for place, r in enumerate(_leading(snapshot, budget)):
             use = f"{r.parameters / budget:.1%}"
-            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, describe(r)))
+            told = f"{short(r)} {describe(r)}"
+            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, told))
     names = ("budget", "accuracy", "parameters", "of budget", "multiply-adds", "network")
     table = plain_table(*names, rows=rows, left=("network",), wraps="network")
-    table.caption = "a network is told by the kind, width × blocks of its stages"
+    table.caption = _caption(snapshot)
     table.caption_justify = "left"
     return table
+
+
+def _caption(snapshot: Snapshot) -> str:
+    """What the accuracies are of and how far chance may move the best, and how a network is told."""
+    words, front = [], pareto_front(snapshot.records)
+    if (images := snapshot.search.validation_images) and front:
+        best = max(record.accuracy for record in front)
+        chance = 100 * NORMAL_95 * math.sqrt(noise_of(best, images))
+        words.append(f"accuracy on {images:,} validation images, ± {chance:.1f} points by chance")
+    if told := legend(snapshot.records):
+        words.append(f"a network is told by {told}")
+    return "; ".join(words)
 
 
 def _leading(snapshot: Snapshot, budget: int) -> list[Record]:

@@ -164,11 +164,24 @@ def slug(text: str) -> str:
     return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def check_file(path: Path, flag: str) -> None:
-    """Raises UserError where no file can be written, before the work is done that goes into it."""
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+def check_file(path: Path, flag: str, ending: str) -> None:
+    """Raises UserError where no file can be written, before the work is done that goes into it, or where one lies that
+    has another ending, which is something else."""
+    problem = ""
+    if path.is_dir():
+        problem = "it is a folder"
+    elif not path.parent.is_dir():
+        problem = f"there is no folder {path.parent}"
+    elif path.exists() and path.suffix.lower() != ending:
+        problem = f"it is there and no {ending} file, and would be lost"
+    if problem:
         raise UserError(f"{path} cannot be written: {problem}; give {flag} another file")
+
+
+def check_no_work(path: Path, flag: str) -> None:
+    """Raises UserError where the folder is itself one of work: others' folders are not looked for in it."""
+    if (found := read_settings(path)) is not None:
+        raise UserError(f"{path} holds a {found.get('what', 'piece of work')}; give {flag} another folder")
 
 
 @contextmanager
@@ -208,6 +221,20 @@ def cut_torn_line(path: Path) -> None:
         if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def check_last_line(path: Path) -> None:
+    """Raises ValueError where the last line has an end and is no JSON: readers may pass over it as one that is being
+    written, until another follows."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        end, tail = size, b""
+        while end and tail.count(b"\n") < 2:
+            begin = max(0, end - 2**16)
+            file.seek(begin)
+            end, tail = begin, file.read(end - begin) + tail
+    if tail.endswith(b"\n"):
+        json.loads(tail[:-1].rpartition(b"\n")[2])
 
 
 def _partial(path: Path) -> Path:

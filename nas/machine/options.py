@@ -160,6 +160,8 @@ def _check_one(name: str, value: Any, about: Option, annotation: Any, error: typ
     leaves = _leaves(annotation)
     if about.names and not (isinstance(value, str) and value in about.names):
         raise error(f"{name} must be of {', '.join(about.names)} but got {shown(value)}")
+    if isinstance(value, str) and not value:  # as of a variable of the shell that is not set
+        raise error(f"{name} must not be empty")
     if about.ends or leaves in ((int,), (float,)):
         _check_number(name, value, about, whole=float not in leaves, error=error)
     elif set(leaves) <= set(_NAMED) and not isinstance(value, leaves):  # others are checked where they are used

@@ -55,6 +55,6 @@ def only_subclass(base: Callable[[], type[T]]) -> Callable[[ModuleType], type[T]
 
 
 def defined(module: ModuleType, base: type[T]) -> list[type[T]]:
-    """The classes that a module defines itself and that are derived from the base."""
+    """The classes that a module defines itself and that are derived from the base, each once, whatever its names."""
     classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
-    return [found for found in classes if found.__module__ == module.__name__]
+    return [found for found in dict.fromkeys(classes) if found.__module__ == module.__name__]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import RunError, UserError
-from nas.machine.folders import WorkFolder, slug
+from nas.machine.folders import WorkFolder, check_no_work, slug
 from nas.machine.options import described
 from nas.machine.process import default_workers
 from nas.results.entries import Entry, check_entries, entries, read_ladder
 from nas.results.networks import is_stored
 from nas.results.options import TableOptions
-from nas.results.trainings import OnEpoch, decided, load, test, with_data
+from nas.results.trainings import Clock, OnEpoch, decided, load, test, with_data
 from nas.results.words import with_spread
 from nas.search.search import Search, run_folder
 from nas.search.sharing.address import read_address
@@ -118,11 +118,14 @@ def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | Non
     groups = _begun(asked if lent is None else _on_its_data(asked, lent.read()), models)
     labels = {folder.path: entry.label for entry, folders in groups for folder in folders}
 
+    every = [folder for _, folders in groups for folder in folders]
+    epochs = {folder.path: folder.read().recipe.all_epochs for folder in every}
+    clock = Clock(every, epochs)
+
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
-            on_epoch(labels[folder.path], metrics, folder.read().recipe.all_epochs)
+            on_epoch(labels[folder.path] + clock.left(folder, metrics), metrics, epochs[folder.path])
 
-    every = [folder for _, folders in groups for folder in folders]
     workers = min(default_workers(asked.device) if asked.workers is None else asked.workers, len(every))
     own = trainers_of(lent, workers, asked.device, asked.patience) if lent else Trainers(workers, asked.device)
     with own as trainers:
@@ -163,6 +166,7 @@ def _begun(asked: TableOptions, models: Sequence[str]) -> list[tuple[Entry, list
     written."""
     begun: list[tuple[WorkFolder[Training], Training]] = []
     groups: list[tuple[Entry, list[WorkFolder[Training]]]] = []
+    check_no_work(Path(asked.out), "--out")
     for seed in range(asked.seed, asked.seed + asked.seeds):
         data = load(asked, seed)
         found = _entries(asked, models, len(data.train.images))

@@ -1,7 +1,8 @@
 """Networks trained by what they are called: one (`nas train`), and what tables of several share."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,17 +14,45 @@ from nas.machine.options import text, words
 from nas.machine.process import pick_device
 from nas.results.networks import find_network, is_stored, stored_data
 from nas.results.options import TrainingOptions, TrainOptions
+from nas.results.words import about
 from nas.space.named import is_known, to_stored
 from nas.training.distillation.teaching import teacher_in
 from nas.training.recipe import Recipe, check_teaching, recipe_values
 from nas.training.recipes import named_recipe
 from nas.training.several import train_all
-from nas.training.training import Metrics, Training, check, input_shape, load_data, read_metrics, training_folder
+from nas.training.training import (
+    Metrics,
+    Training,
+    check,
+    input_shape,
+    load_data,
+    metrics_file,
+    read_metrics,
+    training_folder,
+)
 from nas.training.worker import read_test, run_test
 
 Asked = TypeVar("Asked", bound=TrainingOptions)
 OnEpoch = Callable[[str, Metrics, int], None]
 """Told of an epoch: what is trained, what it came to so far, the epochs of the whole training."""
+
+
+class Clock:
+    """How long trainings side by side will take yet, by the epochs that were trained since it was made."""
+
+    def __init__(self, folders: Sequence[WorkFolder[Training]], epochs: Mapping[Path, int]) -> None:
+        begun = [folder for folder in folders if metrics_file(folder).exists()]
+        self._done = {folder.path: len(read_metrics(folder).epochs) for folder in begun}
+        self._before, self._all = sum(self._done.values()), sum(epochs[folder.path] for folder in folders)
+        self._began = time.monotonic()
+
+    def left(self, folder: WorkFolder[Training], metrics: Metrics) -> str:
+        """In words, now that a training has come so far: ", about 4 min left"; nothing where nothing is."""
+        self._done[folder.path] = len(metrics.epochs)
+        done = sum(self._done.values())
+        waiting, new = self._all - done, done - self._before
+        seconds = (time.monotonic() - self._began) / max(new, 1) * waiting
+        return f", {about(seconds)} left" if waiting > 0 else ""
 
 
 @dataclass(frozen=True)

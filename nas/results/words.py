@@ -1,7 +1,7 @@
 """Values in words, the same in tables, pages and cards."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +109,23 @@ def about(seconds: float) -> str:
     return "about " + " ".join(f"{n} {unit}" for n, unit in ((minutes, "min"), (rest, "s")) if n)
 
 
+def _stages(record: "Record") -> list[str]:
+    return sorted(name[5:] for name in record.knobs if name.startswith("width") and name[5:].isdigit())
+
+
+def legend(records: Iterable["Record"]) -> str:
+    """How `describe` tells the networks, in words; nothing where it tells the knobs as they are."""
+    return "kind, width × blocks of each stage" if any(map(_stages, records)) else ""
+
+
+def short(record: "Record") -> str:
+    """What tells a network apart from others that are described alike: the beginning of its fingerprint."""
+    return record.network[:6]
+
+
 def describe(record: "Record") -> str:
     """The knobs that matter most, in a few words: the kinds of block and widths, or all knobs of a small space."""
-    knobs = record.knobs
-    stages = sorted(name[5:] for name in knobs if name.startswith("width") and name[5:].isdigit())
+    knobs, stages = record.knobs, _stages(record)
     if not stages:
         return " ".join(f"{name}={value}" for name, value in knobs.items())
     stages = [s for s in stages if knobs.get("blocks" + s, 1)]

@@ -5,6 +5,7 @@ The only file that reaches into what Optuna does not offer.
 
 import copy
 import fcntl
+import json
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import RunError, in_one_line
-from nas.machine.folders import RESTORE, WorkFolder, cut_torn_line
+from nas.machine.folders import RESTORE, WorkFolder, check_last_line, cut_torn_line
 from nas.search.notes import Notes, note_death_before, read_notes, write_notes
 
 
@@ -161,21 +162,38 @@ def journal_file(folder: WorkFolder[Any]) -> Path:
 
 
 def open_storage(folder: WorkFolder[Any]) -> RunStorage:
-    """The journal of the run, as its folder has it. Raises RunError where it cannot be read, or is gone and results of
-    the run are there."""
+    """The journal of the run, as its folder has it. Raises RunError where it cannot be read, or lacks trials that
+    results of the run beside it count."""
     lock = _FlockLock(journal_file(folder), folder.path / "locks" / "journal.lock")
+    counted = _counted(folder / "pareto.json")  # before the journal, which others append to
     try:
         storage = RunStorage(JournalFileBackend(str(journal_file(folder)), lock_obj=lock))
+        check_last_line(journal_file(folder))
     except OSError as error:
         raise RunError(f"{journal_file(folder)} cannot be read: {error.strerror}; {RESTORE}") from error
     except Exception as error:  # whatever Optuna stumbles over in lines that are not its own
         raise RunError(f"{journal_file(folder)} is damaged: {in_one_line(error):.100}; {RESTORE}") from error
-    if (folder / "pareto.json").exists() and not optuna.get_all_study_names(storage):
+    names = [] if counted is None else optuna.get_all_study_names(storage)
+    held = sum(storage.get_n_trials(storage.get_study_id_from_name(name)) for name in names)
+    if counted is not None and (held < counted or not names):
+        lacks = f"has {held} of the {counted} trials that pareto.json beside it counts"
+        gone = "is gone or empty, and pareto.json beside it tells of what it held"
         raise RunError(
-            f"{journal_file(folder)} is gone or empty, and pareto.json beside it tells of what it held; restore it, or "
-            "delete pareto.json to begin anew"
+            f"{journal_file(folder)} {lacks if held else gone}; restore it, or delete pareto.json to "
+            f"{'go on with these' if held else 'begin anew'}"
         )
     return storage
+
+
+def _counted(front: Path) -> int | None:
+    """The trials that pareto.json counts, 0 where it does not say; None where there is none."""
+    try:
+        found = json.loads(front.read_bytes())["counts"]["proposed"]
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return found if isinstance(found, int) else 0
 
 
 def parse_study_name(name: str) -> tuple[str, int]:

@@ -218,11 +218,13 @@ def size_text(size: int) -> str:
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
-    """Comma-separated counts in ascending order, each once.
+    """Comma-separated counts in ascending order, each once. Raises BudgetError where commas are those of thousands.
 
     >>> parse_counts("10K,1K")
     (1000, 10000)
     """
+    if re.fullmatch(r"\d{1,3}(,\d{3})*,0\d\d(,\d{3})*", text.strip()):
+        raise BudgetError(f"a comma stands between several counts, but got {text!r}; write {text.replace(',', '')}")
     return tuple(sorted({parse_count(part) for part in text.split(",")}))
 
 

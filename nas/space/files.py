@@ -85,7 +85,7 @@ def load_architecture(
     in `sys.argv`; without any, those of this process. Raises SpaceError for none, several or bad code."""
     module = _import_file(path, arguments)
     own = defined(module, Architecture)
-    named = [kind for kind in own if kind.__name__ == class_name]
+    named = [kind for kind in own if class_name == kind.__name__ or vars(module).get(class_name or "") is kind]
     found = named if class_name else _with_knobs(own)
     names = ", ".join(kind.__name__ for kind in own) or "none"
     if len(found) > 1:

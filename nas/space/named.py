@@ -161,6 +161,8 @@ def parse_knobs(decisions: tuple[Knob, ...], assignments: Iterable[str]) -> dict
         name, equals, text = assignment.partition("=")
         if not equals or name not in options:
             raise SpaceError(f"settings must be KNOB=VALUE with a knob of {', '.join(options)} but got {assignment!r}")
+        if name in knobs:
+            raise SpaceError(f"knob {name!r} is given twice; give it one value")
         meant = _meant(options[name], text)
         if meant is None:
             raise SpaceError(f"knob {name!r} must be one of {brief(options[name])} but got {text!r}")

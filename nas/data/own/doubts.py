@@ -13,7 +13,7 @@ from nas.data.own.walk import files_below
 
 def folder_doubts(path: Path) -> Iterator[str]:
     """A line each: files that nobody reads, links that are not followed or lead nowhere, classes that look like parts,
-    hold the same folders, are called alike or have no test image, files of several pictures. DataError: a folder that
+    hold several folders, are called alike or have no test image, files of several pictures. DataError: a folder that
     cannot be read."""
     found = listings(path)
     whole = files_below([str(path)], lenient=True)
@@ -31,7 +31,7 @@ def folder_doubts(path: Path) -> Iterator[str]:
         yield f"of {len(several):,} files of {path} that hold several pictures, the first alone is read: {names}"
     if len(found) == 1:
         yield from _like_parts(found[0])
-    yield from _same_inside(found[0])
+    yield from _inside(found[0])
     yield from _called_alike(found[0])
     for test in found[1:]:
         yield from _untested(test)
@@ -57,12 +57,24 @@ def _like_parts(classes: Listing) -> Iterator[str]:
         )
 
 
-def _same_inside(classes: Listing) -> Iterator[str]:
+def _inside(classes: Listing) -> Iterator[str]:
+    """Folders in those of the classes: they may be the classes."""
     inside = {class_folders(classes.root / name) for name in classes.class_names}
     if len(inside) == 1 and len(names := next(iter(inside))) > 1:
         yield (
             f"every class of {classes.root} ({first_names(classes.class_names)}) has the same folders, "
             f"{first_names(names)}, which are read as one: are those the classes, or parts?"
+        )
+        return
+    places: dict[str, set[str]] = {}
+    for label, folder in sorted(set(zip(classes.labels.tolist(), map(os.path.dirname, classes.pictures), strict=True))):
+        name = classes.class_names[label]
+        places.setdefault(name, set()).add(os.path.relpath(folder, classes.root / name).split(os.sep)[0])
+    several = [f"{name} ({first_names(sorted(within))})" for name, within in places.items() if len(within) > 1]
+    if several:
+        yield (
+            f"the images of {len(several):,} of {len(places):,} classes of {classes.root} lie in several folders, "
+            f"which are read as one: {first_names(several)}; are those the classes?"
         )
 
 

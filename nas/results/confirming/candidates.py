@@ -8,6 +8,7 @@ from nas.errors import RunError
 from nas.network.folds import cost
 from nas.network.layers import Layer
 from nas.network.serial import fingerprint
+from nas.results.words import short
 from nas.search.records import Record
 from nas.search.result.front import pareto_front
 from nas.search.result.merit import merits, shortlist
@@ -82,7 +83,7 @@ def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
 
 
 def _of_record(record: Record, budget: int, space: Space) -> Candidate:
-    label = f"{record.parameters:,} parameters, {record.network[:6]}"
+    label = f"{record.parameters:,} parameters, {short(record)}"
     network = rebuilt(record, space)
     return Candidate(
         label, "found", (budget,), network, record.network, record.parameters, record.macs, record.accuracy

@@ -28,7 +28,7 @@ from nas.results.confirming.teaching import teaching
 from nas.results.export.int8.judging import int8_judge
 from nas.results.moved import move_data
 from nas.results.options import ConfirmOptions
-from nas.results.trainings import OnEpoch
+from nas.results.trainings import Clock, OnEpoch
 from nas.search.records import read_run
 from nas.search.search import Search, arrays_file, run_folder
 from nas.search.sharing.mirror import at_hand
@@ -185,11 +185,13 @@ def _trained(
     for path, work in begun.items():
         training_folder(path).enter(_training(confirmation, *work))
     places = {path: f"{place} of {len(begun)}" for place, path in enumerate(begun, start=1)}
+    clock = Clock(list(map(training_folder, begun)), dict.fromkeys(begun, confirmation.recipe.all_epochs))
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
             candidate, stage, seed = begun[folder.path]
-            which = f"{STAGES[stage]}, {places[folder.path]}: {candidate.label}, seed {seed}"
+            left = clock.left(folder, metrics)
+            which = f"{STAGES[stage]}, {places[folder.path]}{left}: {candidate.label}, seed {seed}"
             on_epoch(which, metrics, confirmation.recipe.all_epochs)
 
     failures = trainers.train(list(map(training_folder, begun)), show)

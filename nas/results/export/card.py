@@ -51,7 +51,7 @@ class Measured:
 class ModelCard:
     """All that is known of a network besides its layers and weights. `class_names` are in the order of its scores,
     `recipe` is what `nas.training.recipe.recipe_values` gives, `commands` lead from the data set to the exported
-    folder, `teacher` says who taught it, if anyone did."""
+    folder, `teacher` says who taught it, if anyone did, `found` what else is to be known of how it was chosen."""
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
@@ -61,6 +61,7 @@ class ModelCard:
     recipe: dict[str, Any]
     commands: tuple[str, ...]
     teacher: str = ""
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str], depl
         + ".",
         *([card.teacher] if card.teacher else []),
         "## How it came to be",
+        *([card.found] if card.found else []),
         "\n".join(f"    {command}" for command in card.commands),
         "Exported with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "## Use",
@@ -145,7 +147,8 @@ def _deployed(programs: Sequence[Deployed]) -> list[str]:
     return [
         "## What it takes to run",
         _table(head, map(_deployed_row, programs)),
-        f"Times are processor time of single images, on one thread of {processors}. Accuracies are of these weights.",
+        f"Times are processor time of single images, on one thread of {processors}. Accuracies are of these "
+        "weights, on images by which they may have been chosen; those above say what to expect of new ones.",
         *(program.note for program in programs if program.note),
     ]
 

@@ -22,7 +22,7 @@ from nas.results.export.card import Measured, ModelCard
 from nas.results.export.measuring import Sample, preprocessing_of, sample_of
 from nas.results.options import ExportOptions, FormatOptions
 from nas.results.trainings import training_command
-from nas.results.words import times
+from nas.results.words import counted, times, with_spread
 from nas.search.result.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, run_folder, weights_file
 from nas.search.studies import load_data_of
@@ -129,19 +129,26 @@ def _of_confirmed(
     whole = entry.get("all_images")
     told, which = (whole, "the first seed") if whole else (entry, "the seed with the best validation accuracy")
     training = _of_training(training_folder(folder.path / told["best"]))
-    measured = []
+    measured: list[Measured] = []
     for own in training.card.measured:
         values = tuple(told[own.split]["values"]) if told[own.split] else own.values
-        seeds = f"Over {len(values)} seeds; the weights are those of {which}."
-        note = seeds if len(values) > 1 else "Of one seed."
-        if whole:
-            note += " All training images were used, those set aside for validation among them."
+        seeds = f"Over {len(values)} seeds; the weights are those of {which}." if len(values) > 1 else "Of one seed."
+        notes = [] if measured else [seeds]
+        if whole and not measured:
+            notes.append("All training images were used, those set aside for validation among them.")
         if own.split == "test":
-            note += f" The test split was read {times(confirmed['test_reads'])} by this run."
-        measured.append(replace(own, values=values, note=note))
+            notes.append(f"The test split was read {times(confirmed['test_reads'])} by this run.")
+        measured.append(replace(own, values=values, note=" ".join(notes)))
     commands = (search.command(folder.path), *confirmed["commands"], _command(folder.path, budget))
     card = replace(training.card, measured=tuple(measured), commands=commands, teacher=entry.get("teacher") or "")
-    return replace(training, card=card, origin=f"confirmed, weights of {Path(told['best']).name}")
+    origin = f"confirmed, weights of {Path(told['best']).name}"
+    if test := told["test"]:
+        mean = with_spread(test["mean"], test["deviation"], unit=" %")
+        origin += f"; {mean} on the test split over {counted(test['n'], 'seed')}"
+    if entry["default_of"]:
+        origin = f"the space's default, than which nothing that was found is better; {origin}"
+        card = replace(card, found="It is the space's default: no network that the search found was better in full.")
+    return replace(training, card=card, origin=origin)
 
 
 def _own_budgets(source: Path, front: Front) -> list[int]:

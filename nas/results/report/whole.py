@@ -17,7 +17,7 @@ def write_report(run: Path, file: Path | None = None) -> Path:
     default report.html in the folder. Raises RunError where there is no run, or the file cannot be written, UserError
     where it can never be."""
     if file is not None:
-        check_file(file, "--out")
+        check_file(file, "--out", ".html")
     text = report_html(run)
     file = file or run / "report.html"
     try:

@@ -245,7 +245,7 @@ def verdict(
     """The comparison in words.
 
     >>> verdict("tpe", "greedy", 0.2, None, None, 1)
-    'one search each (tpe +0.20 points): chance cannot be told from skill'
+    'one search each (tpe +0.20 points over greedy): chance cannot be told from skill'
     >>> verdict("tpe", "greedy", 0.2, [-0.1, 0.5], 0.31, 5)
     'no difference seen, n = 5 (tpe +0.20 points, 95 % interval -0.10 to +0.50, p = 0.31); n is too small to see any'
     >>> verdict("tpe", "greedy", -1.0, [-1.5, -0.6], 0.002, 10)
@@ -253,7 +253,10 @@ def verdict(
     """
     leader, follower = (first, second) if difference >= 0 else (second, first)
     if searches < 2 or p is None:
-        return f"one search each ({leader} {abs(difference):+.2f} points): chance cannot be told from skill"
+        ahead = (
+            f"{leader} {abs(difference):+.2f} points over {follower}" if difference else f"{first} level with {second}"
+        )
+        return f"one search each ({ahead}): chance cannot be told from skill"
     figures = f"{leader} {abs(difference):+.2f} points"
     if interval is not None:
         low, high = interval if difference >= 0 else (-interval[1], -interval[0])

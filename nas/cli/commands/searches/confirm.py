@@ -1,6 +1,7 @@
 """The command `nas confirm`."""
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def run(flags: argparse.Namespace) -> int:
 
     asked, console = read_options(ConfirmOptions, flags), terminal_console()
     asked = replace(asked, run=at_hand(asked.run))
-    content = confirm(asked, saying_epochs(console))
+    content = confirm(asked, saying_epochs(console, several=True))
     if flags.json:
         print_json(content)
     console.print(confirmed_table(content))
     say(console, f"result: {Path(asked.run) / 'confirmed.json'}")
+    say(console, f"next: nas export {shlex.quote(str(asked.run))} --to DIR")
     return EXIT_DONE if any(entry["test"] for entry in content["networks"]) else EXIT_NO_ANSWER

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nas.cli.console import default_dataset, say, terminal_console
 from nas.cli.flags import add_options, read_options
 from nas.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO_ANSWER, UserError
+from nas.machine.folders import check_no_work
 from nas.search.options import SearchOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def run(flags: argparse.Namespace) -> int:
     if flags.seeds < 1:
         raise UserError(f"--seeds must be at least 1 but got {flags.seeds}")
     asked, console = read_options(SearchOptions, flags), terminal_console()
+    if asked.out and flags.seeds > 1:
+        check_no_work(Path(asked.out), "--out")
     asked = replace(asked, dataset=default_dataset(asked.dataset, console))
     folders = []
     for seed in range(asked.seed, asked.seed + flags.seeds):

@@ -27,16 +27,16 @@ def run(flags: argparse.Namespace) -> int:
     from nas.results.trainings import with_data
 
     asked, console = read_options(TableOptions, flags), terminal_console()
-    for flag in ("markdown", "html"):
+    for flag, ending in (("markdown", ".md"), ("html", ".html")):
         if file := getattr(flags, flag):
-            check_file(Path(file), f"--{flag}")
+            check_file(Path(file), f"--{flag}", ending)
     models = to_train(asked)
     if models or asked.ladder or not asked.models:
         check_asked(asked, models)
         asked = with_data(asked, models)
         if asked.on is None:  # else those of the run
             asked = replace(asked, dataset=default_dataset(asked.dataset, console))
-    lines = table(asked, saying_epochs(console))
+    lines = table(asked, saying_epochs(console, several=True))
     console.print(contest_table(lines))
     for line in failure_lines(lines):
         console.print(line, soft_wrap=True)
