@@ -28,6 +28,7 @@ from nas.results.confirming.confirmed import interval
 from nas.results.confirming.content import read_confirmed
 from nas.results.confirming.margin import Margin, margin, margin_of
 from nas.results.confirming.racing import Entrant, decided, dropped, racers, winner
+from nas.results.export.card import card_text
 from nas.results.export.exportable import exportables
 from nas.results.options import ConfirmOptions
 from nas.results.report.whole import report_html
@@ -266,6 +267,11 @@ def test_winner_default_and_baselines_are_trained_with_every_seed_and_the_test_s
         "validation": tuple(best["validation"]["values"]),
         "test": tuple(best["test"]["values"]),
     }
+    said = "the space's default, than which nothing that was found is better; confirmed, weights of "
+    assert exported.origin.startswith(said if best["default_of"] else "confirmed, weights of ")
+    assert exported.origin.endswith("% on the test split over 2 seeds")
+    assert bool(exported.card.found) == bool(best["default_of"])
+    assert card_text(exported.network, exported.card, {}).count("Over 2 seeds") == 1
 
     assert set(best["int8"]) == {"validation", "test", "failure"}
     assert best["int8"]["failure"] is None

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from nas.api import run_search
 from nas.cli.live import QUIET_SECONDS, LiveView, PlainView
-from nas.cli.run_tables import progress_words
+from nas.cli.run_tables import leaders, progress_words
 from nas.machine.folders import WorkFolder
 from nas.results.words import describe
 from nas.search.options import SearchOptions
 from nas.search.records import Record, State
+from nas.search.result.front import pareto_front
 from nas.search.search import BASELINES, Search, run_folder
 from nas.search.workers.progress import Outlook, Progress
 from nas.search.workers.snapshot import Snapshot
@@ -213,3 +214,13 @@ def test_a_network_is_described_by_the_stages_that_it_has() -> None:
         "width3": 4,
     }
     assert describe(replace(small, knobs=knobs)) == "basic 8×2 · 4×1"
+
+
+def test_networks_that_are_described_alike_are_told_apart_and_accuracies_by_their_images() -> None:
+    ended = [trial(number, EPOCHS, "trained") for number in range(2)]
+    said = io.StringIO()
+    search = replace(ONE, validation_images=50)
+    Console(file=said, width=160).print(leaders(Snapshot(search, ended, 30.0, 0)))
+    best = pareto_front(ended)[-1]
+    assert f"{best.network[:6]} {describe(best)}" in said.getvalue()
+    assert re.search(r"accuracy on 50 validation images, ± \d+\.\d points by chance", said.getvalue())

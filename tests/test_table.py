@@ -16,6 +16,7 @@ from nas.cli.network_tables import training_line
 from nas.results.entries import entries
 from nas.results.pages.table import table_page
 from nas.results.table import Line, line_cells, line_values
+from nas.results.trainings import Clock
 from nas.training.epoch import Epoch
 from nas.training.recipe import Recipe
 from nas.training.training import Metrics, training_folder
@@ -419,6 +420,20 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing_behind(
     assert err.startswith(f"nas: {told}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_left_is_that_of_all_trainings_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shown,) = line("mixed", "digits").trainings
+    now = 0.0
+    monkeypatch.setattr("nas.results.trainings.time.monotonic", lambda: now)
+    one, other = folders = [training_folder(tmp_path / name) for name in ("one", "other")]
+    clock = Clock(folders, {one.path: 4, other.path: 2})
+    now = 30.0
+    assert clock.left(one, shown) == ", about 2 min 30 s left"
+    now = 60.0
+    assert clock.left(one, replace(shown, epochs=shown.epochs * 4)) == ", about 30 s left"
+    assert clock.left(other, replace(shown, epochs=shown.epochs * 2)) == ""
+    assert "left" not in training_line(shown, 4, alone=False)
 
 
 def test_what_is_there_and_something_else_is_not_written_into(
