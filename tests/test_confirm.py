@@ -225,7 +225,9 @@ def trained(run: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime for path in sorted(run.glob("confirmed/*/metrics.json"))}
 
 
-def test_winner_default_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(run: Path) -> None:
+def test_winner_default_and_baselines_are_trained_with_every_seed_and_the_test_split_is_read_once(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content = confirmed(run, seeds=2, workers=2)
     verdicts = {verdict["budget"]: verdict for verdict in content["verdicts"]}
     by_network = {entry["network"]: entry for entry in content["networks"]}
@@ -283,6 +285,9 @@ def test_winner_default_and_baselines_are_trained_with_every_seed_and_the_test_s
     judged = {entry["network"] for entry in content["networks"] if entry["int8"]}
     assert len(judged) == 2  # the best of each budget
 
+    assert main(["show", str(run)]) == 0
+    shown = capsys.readouterr().err
+    assert all(f"confirmed {line}" in shown for line in verdict_lines(content))
     page = report_html(run)
     assert "<td class=n>the default</td>" in page
     assert all(escape(line) in page for line in verdict_lines(content))

@@ -222,5 +222,5 @@ def test_networks_that_are_described_alike_are_told_apart_and_accuracies_by_thei
     search = replace(ONE, validation_images=50)
     Console(file=said, width=160).print(leaders(Snapshot(search, ended, 30.0, 0)))
     best = pareto_front(ended)[-1]
-    assert f"{best.network[:6]} {describe(best)}" in said.getvalue()
+    assert f"{describe(best)} ({best.network[:6]})" in said.getvalue()
     assert re.search(r"accuracy on 50 validation images, ± \d+\.\d points by chance", said.getvalue())

@@ -13,7 +13,7 @@ from rich.live import Live
 from nas.cli.console import say
 from nas.cli.run_tables import progress_words, summary
 from nas.machine.folders import WorkFolder
-from nas.results.words import counted, describe, short
+from nas.results.words import counted, named
 from nas.search.records import Record
 from nas.search.result.front import best_within, pareto_front
 from nas.search.search import Search
@@ -34,7 +34,7 @@ def finished_line(record: Record, snapshot: Snapshot, progress: Progress) -> str
     best = best_within(pareto_front(snapshot.records), record.budget)
     return (
         f"[{', '.join(progress_words(snapshot, progress))}] {record.strategy} #{record.number} of {record.budget:,}: "
-        f"{record.parameters:,} parameters, {describe(record)} ({short(record)}): {outcome}"
+        f"{record.parameters:,} parameters, {named(record)}: {outcome}"
         + (f" (best {best.accuracy:.2%})" if best else "")
     )
 

@@ -1,6 +1,7 @@
 """What a person sees of networks, spaces and trainings, as text and tables for a terminal."""
 
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,8 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
     for entry in content["networks"]:
         test, validation = entry["test"], entry["validation"]
         fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
-        fate += "".join(f", failed: {failure}" for failure in entry["failures"])
+        failed = Counter(entry["failures"]).items()
+        fate += "".join(f", {counted(times, 'training')} failed: {reason}" for reason, times in failed)
         rows.append(
             (
                 entry["label"] + fate,

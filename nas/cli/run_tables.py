@@ -15,12 +15,12 @@ from rich.text import Text
 from nas.cli.console import say
 from nas.cli.network_tables import plain_table
 from nas.results.confirming.against import Against, against_default
-from nas.results.words import about, counted, describe, duration, legend, refusal_lines, short, sparkline, with_spread
+from nas.results.words import about, counted, duration, legend, named, refusal_lines, sparkline, with_spread
 from nas.search.judging.audit import audit
 from nas.search.records import Record, read_run, run_folders
 from nas.search.result.compare import average_random, compare, compare_runs, courses
 from nas.search.result.front import best_within, count, pareto_front
-from nas.search.result.merit import noise_of
+from nas.search.result.merit import APART, noise_of
 from nas.search.search import BASELINES, run_folder
 from nas.search.sharing.mirror import at_hand
 from nas.search.workers.progress import Progress
@@ -29,9 +29,6 @@ from nas.search.workers.snapshot import Snapshot
 from nas.space.caps import CAPS
 
 LEADERS = 3
-
-NORMAL_95 = 1.96
-"""Deviations to either side within which 95 % of normal values lie."""
 
 
 def summary(snapshot: Snapshot, progress: Progress) -> RenderableType:
@@ -82,7 +79,7 @@ def _workers(snapshot: Snapshot) -> Table:
             f"{len(record.accuracies)}/{snapshot.search.epochs}",
             f"{record.accuracy:.2%}" if record.accuracies else "",
             sparkline(record.accuracies),
-            describe(record),
+            named(record),
         )
         for record in snapshot.records
         if record.state == "running"
@@ -97,8 +94,7 @@ def leaders(snapshot: Snapshot) -> Table:
     for budget in snapshot.search.budgets:
         for place, r in enumerate(_leading(snapshot, budget)):
             use = f"{r.parameters / budget:.1%}"
-            told = f"{short(r)} {describe(r)}"
-            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, told))
+            rows.append((None if place else budget, f"{r.accuracy:.2%}", r.parameters, use, r.macs, named(r)))
     names = ("budget", "accuracy", "parameters", "of budget", "multiply-adds", "network")
     table = plain_table(*names, rows=rows, left=("network",), wraps="network")
     table.caption = _caption(snapshot)
@@ -111,7 +107,7 @@ def _caption(snapshot: Snapshot) -> str:
     words, front = [], pareto_front(snapshot.records)
     if (images := snapshot.search.validation_images) and front:
         best = max(record.accuracy for record in front)
-        chance = 100 * NORMAL_95 * math.sqrt(noise_of(best, images))
+        chance = 100 * APART * math.sqrt(noise_of(best, images))
         words.append(f"accuracy on {images:,} validation images, ± {chance:.1f} points by chance")
     if told := legend(snapshot.records):
         words.append(f"a network is told by {told}")

@@ -119,7 +119,7 @@ def legend(records: Iterable["Record"]) -> str:
 
 
 def short(record: "Record") -> str:
-    """What tells a network apart from others that are described alike: the beginning of its fingerprint."""
+    """The beginning of a network's fingerprint."""
     return record.network[:6]
 
 
@@ -131,6 +131,11 @@ def describe(record: "Record") -> str:
     stages = [s for s in stages if knobs.get("blocks" + s, 1)]
     parts = [f"{knobs.get('kind' + s, '')} {knobs['width' + s]}×{knobs.get('blocks' + s, 1)}".strip() for s in stages]
     return " · ".join(parts)
+
+
+def named(record: "Record") -> str:
+    """A network in a few words, and what tells it apart from others of which these are true."""
+    return f"{describe(record)} ({short(record)})"
 
 
 def layer_text(layer: Layer) -> str:

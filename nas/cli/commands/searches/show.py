@@ -20,8 +20,13 @@ def run(flags: argparse.Namespace) -> int:
     console = terminal_console()
     if flags.strategy is None:
         from nas.cli.run_tables import print_run
+        from nas.results.confirming.content import read_confirmed
+        from nas.results.words import verdict_lines
 
-        print_run(at_hand(flags.run), console)
+        folder = at_hand(flags.run)
+        print_run(folder, console)
+        for line in verdict_lines(read_confirmed(folder) or {}):
+            say(console, f"confirmed {line}")
         return EXIT_DONE
     from nas.api import explain
 
