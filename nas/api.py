@@ -53,7 +53,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished (or interrupted) search. `front` is what pareto.json holds."""
 
@@ -61,6 +61,11 @@ class Result:
     ending: Ending
     front: Front
     failure: str | None = None
+
+    def __repr__(self) -> str:
+        found = [network for budget in self.front.search.budgets if (network := self.front.best(budget))]
+        best = "; ".join(f"{one.validation_accuracy:.2%} with {one.parameters:,} parameters" for one in found)
+        return f"Result({str(self.folder)!r}, {self.ending}, on the validation split: {best or 'nothing yet'})"
 
     def network(self, budget: int | None = None) -> Layer:
         """The most accurate network found, or that with at most `budget` parameters. Raises RunError if none is."""

@@ -328,6 +328,10 @@ def test_the_python_interface_searches_own_arrays(tmp_path: Path) -> None:
     result = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), budget=1500, **arguments)
     assert result.ending == "complete"
     assert nas.parameters(result.network()) == result.front.networks[-1].parameters <= 1500
+    best = result.front.best(1500)
+    assert best is not None
+    told = f"{best.validation_accuracy:.2%} with {best.parameters:,} parameters"
+    assert repr(result) == f"Result({str(result.folder)!r}, complete, on the validation split: {told})"
     again = nas.search(arrays=(arrays["x_train"], arrays["y_train"]), budget=1500, **arguments)
     assert again.front == result.front
 
