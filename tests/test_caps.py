@@ -237,7 +237,7 @@ def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
         ("memory=0KB", r"memory: a size must be a whole number of bytes of at least 1"),
         ("bytes=0.5B", r"bytes: a size must be a whole number of bytes"),
         ("memory", r"a cap must be NAME=MOST, of bytes, macs, memory, parameters, but got 'memory'"),
-        ("", r"a cap must be NAME=MOST"),
+        ("", r"max must not be empty"),
         ("memory=8KB,memory=8KB", r"the cap on memory is given twice; leave one out"),
         ("parameters=2KB", r"parameters: a count must be a number"),
     ],
