@@ -479,3 +479,14 @@ def test_a_front_whose_sizes_cannot_be_told_apart_is_drawn() -> None:
     for sizes in ((10, 1_000), (10**300, 10**300 + 1)):
         drawn = front_plot([replace(one, parameters=size) for one, size in zip(found, sizes, strict=True)])
         assert drawn.count("●") == 2
+
+
+def test_an_interrupt_that_came_through_an_exec_ends_with_code_130_and_not_by_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "from nas.cli import main\n"
+        "main.build_parser = lambda: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(main.main([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
