@@ -271,7 +271,7 @@ def test_winner_default_and_baselines_are_trained_with_every_seed_and_the_test_s
     }
     said = "the space's default, than which nothing that was found is better; confirmed, weights of "
     assert exported.origin.startswith(said if best["default_of"] else "confirmed, weights of ")
-    assert exported.origin.endswith("% on the test split over 2 seeds")
+    assert exported.origin.endswith(" on the test split over 2 seeds")
     assert bool(exported.card.found) == bool(best["default_of"])
     assert card_text(exported.network, exported.card, {}).count("Over 2 seeds") == 1
 

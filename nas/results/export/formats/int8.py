@@ -25,10 +25,7 @@ def _measure(contents: Contents, folder: Path) -> Deployed:
     from nas.results.export.measuring import measured
 
     found = measured(folder / "model.int8.onnx", "int8", contents.card.preprocessing, contents.sample)
-    notes = [contents.quantised.note] if contents.quantised.note else []
-    if (folder / "model.int8.onnx").stat().st_size > (folder / "model.onnx").stat().st_size:
-        notes.append("to tell how to round takes ONNX more bytes here than rounding saves; C has none of that (--c)")
-    return replace(found, note="; ".join(notes))
+    return replace(found, note=contents.quantised.note)
 
 
 FORMAT = Format(
