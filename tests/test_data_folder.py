@@ -273,6 +273,12 @@ def test_folders_that_can_only_be_parts_are_no_classes(tmp_path: Path) -> None:
     )
 
 
+def folders_of_pictures(root: Path, *names: str, count: int = 6) -> None:
+    for number, name in enumerate(names):
+        for other in range(count):
+            picture(root / name / f"{other}.png", (number, other, 200))
+
+
 def doubts_about(root: Path) -> tuple[str, ...]:
     return describe(str(root), image_size=8).doubts
 
@@ -285,16 +291,12 @@ def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
         f"test tube, train station of {tmp_path}/names are read as classes: if they are parts of the data, call them "
         "train and test and give each the folders of the classes",
     )
-    for number, name in enumerate(("2019/cat", "2019/dog", "2020/cat", "2020/dog")):
-        for other in range(6):
-            picture(tmp_path / "years" / name / f"{other}.png", (number, other, 200))
+    folders_of_pictures(tmp_path / "years", "2019/cat", "2019/dog", "2020/cat", "2020/dog")
     assert doubts_about(tmp_path / "years") == (
         f"every class of {tmp_path}/years (2019, 2020) has the same folders, cat, dog, which are read as one: are "
         "those the classes, or parts?",
     )
-    for number, name in enumerate(("animals/cat", "animals/dog", "things/car", "things")):
-        for other in range(6):
-            picture(tmp_path / "nested" / name / f"{other}.png", (number, other, 200))
+    folders_of_pictures(tmp_path / "nested", "animals/cat", "animals/dog", "things/car", "things")
     assert doubts_about(tmp_path / "nested") == (
         f"the images of 2 of 2 classes of {tmp_path}/nested lie in several folders, which are read as one: animals "
         "(cat, dog), things (., car); are those the classes?",
@@ -302,9 +304,7 @@ def test_classes_that_look_like_parts_are_told(tmp_path: Path) -> None:
 
 
 def test_classes_without_a_test_image_or_of_nearly_one_name_are_told(tmp_path: Path) -> None:
-    for number, name in enumerate(("train/Cat", "train/cat", "train/dog", "test/cat", "test/Cat")):
-        for other in range(4):
-            picture(tmp_path / name / f"{other}.png", (number, other, 200))
+    folders_of_pictures(tmp_path, "train/Cat", "train/cat", "train/dog", "test/cat", "test/Cat", count=4)
     assert doubts_about(tmp_path) == (
         f"classes of {tmp_path}/train whose names differ in case only: Cat and cat",
         f"1 of 3 classes have no image in {tmp_path}/test: dog",

@@ -426,12 +426,12 @@ def test_the_time_left_is_that_of_all_trainings_together(tmp_path: Path, monkeyp
     (shown,) = line("mixed", "digits").trainings
     now = 0.0
     monkeypatch.setattr("nas.results.trainings.time.monotonic", lambda: now)
-    one, other = folders = [training_folder(tmp_path / name) for name in ("one", "other")]
-    clock = Clock(folders, {one.path: 4, other.path: 2})
+    one, other = (training_folder(tmp_path / name) for name in ("one", "other"))
+    clock = Clock({one.path: 4, other.path: 2})
     now = 30.0
-    assert clock.left(one, shown) == ", about 2 min 30 s left"
+    assert clock.left(one, shown) == "about 2 min 30 s left"
     now = 60.0
-    assert clock.left(one, replace(shown, epochs=shown.epochs * 4)) == ", about 30 s left"
+    assert clock.left(one, replace(shown, epochs=shown.epochs * 4)) == "about 30 s left"
     assert clock.left(other, replace(shown, epochs=shown.epochs * 2)) == ""
     assert "left" not in training_line(shown, 4, alone=False)
 

@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
     except KeyboardInterrupt:
-        exec(
-            ""
-        )  # one that came through an exec, as of a dataclass, makes Python end by the signal, unless this forgets it
+        exec("")  # forgets that it came through an exec, as of a dataclass, for which Python would end by the signal
         return EXIT_INTERRUPTED
     except Exception as error:
         if not is_of_the_machine(error):  # a full disk, too many open files, …

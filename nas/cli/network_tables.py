@@ -199,7 +199,7 @@ def confirmed_table(content: Mapping[str, Any]) -> RenderableType:
         test, validation = entry["test"], entry["validation"]
         fate = f", dropped: {entry['dropped']}" if entry["dropped"] else ""
         failed = Counter(entry["failures"]).items()
-        fate += "".join(f", {counted(times, 'training')} failed: {reason}" for reason, times in failed)
+        fate += "".join(f", {counted(number, 'training')} failed: {reason}" for reason, number in failed)
         rows.append(
             (
                 entry["label"] + fate,

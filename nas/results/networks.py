@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.errors import RunError, UserError
 from nas.network.layers import Shape
+from nas.results.words import short
 from nas.space.budget import parse_count
 from nas.space.named import Named, check_pretrained, is_known, known_network
 
@@ -60,7 +61,7 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
         best = content.best(parse_count(select) if select else None)
         selected = [best] if best else []
     if len(selected) != 1:
-        sizes = ", ".join(f"{entry.parameters:,} ({entry.network[:6]})" for entry in front) or "none"
+        sizes = ", ".join(f"{entry.parameters:,} ({short(entry.network)})" for entry in front) or "none"
         has = "several networks" if selected else "no network"
         raise UserError(f"{path} has {has} {select or ''}".rstrip() + f"; the parameters of its front are {sizes}")
     own_shape, own_classes = content.shape, content.classes

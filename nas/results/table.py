@@ -120,11 +120,12 @@ def _trained(asked: TableOptions, models: Sequence[str], on_epoch: OnEpoch | Non
 
     every = [folder for _, folders in groups for folder in folders]
     epochs = {folder.path: folder.read().recipe.all_epochs for folder in every}
-    clock = Clock(every, epochs)
+    clock = Clock(epochs)
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
-            on_epoch(labels[folder.path] + clock.left(folder, metrics), metrics, epochs[folder.path])
+            label, left = labels[folder.path], clock.left(folder, metrics)
+            on_epoch(f"[{left}] {label}" if left else label, metrics, epochs[folder.path])
 
     workers = min(default_workers(asked.device) if asked.workers is None else asked.workers, len(every))
     own = trainers_of(lent, workers, asked.device, asked.patience) if lent else Trainers(workers, asked.device)

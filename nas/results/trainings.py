@@ -40,19 +40,20 @@ OnEpoch = Callable[[str, Metrics, int], None]
 class Clock:
     """How long trainings side by side will take yet, by the epochs that were trained since it was made."""
 
-    def __init__(self, folders: Sequence[WorkFolder[Training]], epochs: Mapping[Path, int]) -> None:
-        begun = [folder for folder in folders if metrics_file(folder).exists()]
+    def __init__(self, epochs: Mapping[Path, int]) -> None:
+        """`epochs` of each training, by its folder."""
+        begun = [folder for folder in map(training_folder, epochs) if metrics_file(folder).exists()]
         self._done = {folder.path: len(read_metrics(folder).epochs) for folder in begun}
-        self._before, self._all = sum(self._done.values()), sum(epochs[folder.path] for folder in folders)
+        self._before, self._all = sum(self._done.values()), sum(epochs.values())
         self._began = time.monotonic()
 
     def left(self, folder: WorkFolder[Training], metrics: Metrics) -> str:
-        """In words, now that a training has come so far: ", about 4 min left"; nothing where nothing is."""
+        """In words, now that a training has come so far: "about 4 min left"; nothing where nothing is."""
         self._done[folder.path] = len(metrics.epochs)
         done = sum(self._done.values())
         waiting, new = self._all - done, done - self._before
         seconds = (time.monotonic() - self._began) / max(new, 1) * waiting
-        return f", {about(seconds)} left" if waiting > 0 else ""
+        return f"{about(seconds)} left" if waiting > 0 else ""
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,9 @@ def legend(records: Iterable["Record"]) -> str:
     return "kind, width × blocks of each stage" if any(map(_stages, records)) else ""
 
 
-def short(record: "Record") -> str:
-    """The beginning of a network's fingerprint."""
-    return record.network[:6]
+def short(fingerprint: str) -> str:
+    """Its beginning, by which people tell networks apart."""
+    return fingerprint[:6]
 
 
 def describe(record: "Record") -> str:
@@ -135,7 +135,7 @@ def describe(record: "Record") -> str:
 
 def named(record: "Record") -> str:
     """A network in a few words, and what tells it apart from others of which these are true."""
-    return f"{describe(record)} ({short(record)})"
+    return f"{describe(record)} ({short(record.network)})"
 
 
 def layer_text(layer: Layer) -> str:

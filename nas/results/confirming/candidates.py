@@ -83,7 +83,7 @@ def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
 
 
 def _of_record(record: Record, budget: int, space: Space) -> Candidate:
-    label = f"{record.parameters:,} parameters, {short(record)}"
+    label = f"{record.parameters:,} parameters, {short(record.network)}"
     network = rebuilt(record, space)
     return Candidate(
         label, "found", (budget,), network, record.network, record.parameters, record.macs, record.accuracy
@@ -93,7 +93,7 @@ def _of_record(record: Record, budget: int, space: Space) -> Candidate:
 def _default(search: Search, space: Space, budget: int, searched: Mapping[str, float]) -> Candidate:
     network = space.network(default_within(space, search.budget(budget)))
     counted, known = cost(network, space.shape), fingerprint(network, space.shape)
-    label = f"default within {budget:,}, {known[:6]}"
+    label = f"default within {budget:,}, {short(known)}"
     return Candidate(
         label, "default", (), network, known, counted.parameters, counted.macs, searched.get(known), (budget,)
     )

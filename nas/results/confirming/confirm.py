@@ -185,13 +185,14 @@ def _trained(
     for path, work in begun.items():
         training_folder(path).enter(_training(confirmation, *work))
     places = {path: f"{place} of {len(begun)}" for place, path in enumerate(begun, start=1)}
-    clock = Clock(list(map(training_folder, begun)), dict.fromkeys(begun, confirmation.recipe.all_epochs))
+    clock = Clock(dict.fromkeys(begun, confirmation.recipe.all_epochs))
 
     def show(folder: WorkFolder[Training], metrics: Metrics) -> None:
         if on_epoch:
             candidate, stage, seed = begun[folder.path]
             left = clock.left(folder, metrics)
-            which = f"{STAGES[stage]}, {places[folder.path]}{left}: {candidate.label}, seed {seed}"
+            where = ", ".join(filter(None, (STAGES[stage], places[folder.path], left)))
+            which = f"{where}: {candidate.label}, seed {seed}"
             on_epoch(which, metrics, confirmation.recipe.all_epochs)
 
     failures = trainers.train(list(map(training_folder, begun)), show)

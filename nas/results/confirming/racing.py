@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nas.results.confirming.candidates import Candidate
-from nas.results.words import counted
+from nas.results.words import counted, short
 from nas.search.result.merit import noise_of
 from nas.training.training import Metrics, accuracies, validation_losses
 
@@ -83,7 +83,7 @@ def _judged(entrant: Entrant, entrants: Sequence[Entrant], images: int, front: b
     if behind <= CLEARLY * math.sqrt(_variance(leader, images) + _variance(entrant, images)):
         return entrant
     seeds = counted(len(entrant.raced), "seed")
-    reason = f"{100 * behind:.1f} points behind {leader.candidate.fingerprint[:6]} after {seeds}"
+    reason = f"{100 * behind:.1f} points behind {short(leader.candidate.fingerprint)} after {seeds}"
     return replace(entrant, dropped=reason)
 
 
@@ -128,4 +128,4 @@ def decided(entrants: Sequence[Entrant], budgets: Sequence[int]) -> list[Entrant
 def _behind(entrant: Entrant, winners: Mapping[int, Entrant]) -> str:
     first = next(winners[budget] for budget in entrant.candidate.budgets if entrant.races(budget))
     behind, seeds = _race_loss(entrant) - _race_loss(first), counted(len(entrant.race), "seed")
-    return f"log-loss {behind:.3f} above {first.candidate.fingerprint[:6]} after {seeds}"
+    return f"log-loss {behind:.3f} above {short(first.candidate.fingerprint)} after {seeds}"

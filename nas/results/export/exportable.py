@@ -133,9 +133,11 @@ def _of_confirmed(
     for own in training.card.measured:
         values = tuple(told[own.split]["values"]) if told[own.split] else own.values
         seeds = f"Over {len(values)} seeds; the weights are those of {which}." if len(values) > 1 else "Of one seed."
-        notes = [] if measured else [seeds]
-        if whole and not measured:
-            notes.append("All training images were used, those set aside for validation among them.")
+        notes = []
+        if not measured:  # the same of every split
+            notes.append(seeds)
+            if whole:
+                notes.append("All training images were used, those set aside for validation among them.")
         if own.split == "test":
             notes.append(f"The test split was read {times(confirmed['test_reads'])} by this run.")
         measured.append(replace(own, values=values, note=" ".join(notes)))
