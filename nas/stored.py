@@ -13,7 +13,7 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from nas.errors import UserError
@@ -39,7 +39,9 @@ Duration = Annotated[float, Within(0)]
 Loss = Annotated[float, Within(finite=False)]
 """A number that is not one where a training exploded."""
 
-Readers = Mapping[Any, Callable[[Any], Any]]
+Reader = Callable[[Any], Any]
+
+Readers = Mapping[Any, Reader]
 """What reads the values of types that have a form of their own."""
 
 
@@ -47,41 +49,102 @@ def stored(value: Any, kind: Any, where: str = "it", readers: Readers = types.Ma
     """The JSON value as a value of that type: a dataclass, a named tuple, a TypedDict, a list, tuple or mapping of
     such, a union, a literal, text, a number, a truth value, or None. Numbers are finite, text can be written as UTF-8,
     fields that have a default may lack. Raises StoredError; what `readers` raise is theirs."""
+    read = _made(kind, readers) if readers else _remembered(kind)
+    try:
+        return read(value)
+    except _MisfitError as misfit:
+        raise StoredError(f"{where}{misfit.place}{misfit.said}") from None
+
+
+class _MisfitError(Exception):
+    """A value that is not of its type: the place of it inside what is read, and what is said of it."""
+
+    def __init__(self, said: str) -> None:
+        self.said, self.place = said, ""
+
+    def inside(self, place: str) -> "_MisfitError":
+        self.place = place + self.place
+        return self
+
+
+def _wrong(wanted: str, value: Any) -> _MisfitError:
+    return _MisfitError(f" must be {wanted} but is {value!r:.80}")
+
+
+@cache
+def _remembered(kind: Any) -> Reader:
+    """Types are taken apart once, not for each of the many values that are read."""
+    return _made(kind, {})
+
+
+def _made(kind: Any, readers: Readers) -> Reader:
+    """What reads values of that type."""
     if kind in readers:
-        return readers[kind](value)
+        return readers[kind]
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object:
-        return _clean(value, where)
+        return _clean
     if origin is Annotated:
-        if not arguments[1].finite and isinstance(value, float):
-            return value
-        number = stored(value, arguments[0], where, readers)
-        _check_range(number, arguments[1], where)
-        return number
+        return _number(_made(arguments[0], readers), arguments[1])
     if origin is NotRequired:
-        return stored(value, arguments[0], where, readers)
+        return _made(arguments[0], readers)
     if origin in (Union, types.UnionType):
-        return _any_of(value, arguments, where, readers)
+        return _any_of(arguments, readers)
     if origin is Literal:
-        if not any(type(value) is type(one) and value == one for one in arguments):
-            raise _wrong(where, "one of " + ", ".join(map(str, arguments)), value)
-        return value
+        return _literal(arguments)
     if kind in _LEAVES:
-        return _leaf(value, kind, where)
-    if isinstance(kind, type) and (is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "_fields")):
-        return _with_fields(value, kind, where, readers)
-    return _many(value, origin or kind, arguments, where, readers)
+        return _leaf(kind)
+    if isinstance(kind, type) and hasattr(kind, "_fields"):
+        return _named_tuple(kind, readers)
+    if isinstance(kind, type) and (is_dataclass(kind) or is_typeddict(kind)):
+        return _fields(kind, readers)
+    many: Any = origin or kind
+    if many in (dict, Mapping) or (isinstance(many, type) and issubclass(many, Mapping)):
+        return _mapping(_made(arguments[1] if arguments else Any, readers))
+    if many is tuple and arguments and arguments[-1] is not ...:
+        return _tuple([_made(one, readers) for one in arguments])
+    return _many(_made(arguments[0] if arguments else Any, readers), as_tuple=many is tuple)
 
 
-def _any_of(value: Any, kinds: Sequence[Any], where: str, readers: Readers) -> Any:
-    said = []
-    for kind in kinds:
-        try:
-            return stored(value, kind, where, readers)
-        except StoredError as error:
-            said.append(error)
-    told = [error for error, kind in zip(said, kinds, strict=True) if kind is not type(None)]
-    raise told[0] if len(told) == 1 else _wrong(where, " or ".join(_named(kind) for kind in kinds), value)
+def _number(read_number: Reader, within: Within) -> Reader:
+    most = "" if within.most == math.inf else f" and at most {within.most:g}"
+
+    def read(value: Any) -> Any:
+        if not within.finite and isinstance(value, float):
+            return value
+        number = read_number(value)
+        if not within.least <= number <= within.most:
+            raise _wrong(f"at least {within.least:g}{most}", number)
+        return number
+
+    return read
+
+
+def _any_of(kinds: Sequence[Any], readers: Readers) -> Reader:
+    every = {kind: _made(kind, readers) for kind in kinds}
+
+    def read(value: Any) -> Any:
+        if type(value) in every:
+            return every[type(value)](value)
+        said = {}
+        for kind, read_kind in every.items():
+            try:
+                return read_kind(value)
+            except _MisfitError as misfit:
+                said[kind] = misfit
+        told = [misfit for kind, misfit in said.items() if kind is not type(None)]
+        raise told[0] if len(told) == 1 else _wrong(" or ".join(map(_named, kinds)), value)
+
+    return read
+
+
+def _literal(every: Sequence[Any]) -> Reader:
+    def read(value: Any) -> Any:
+        if not any(type(value) is type(one) and value == one for one in every):
+            raise _wrong("one of " + ", ".join(map(str, every)), value)
+        return value
+
+    return read
 
 
 _LEAVES: dict[Any, str] = {
@@ -97,48 +160,41 @@ def _named(kind: Any) -> str:
     return _LEAVES.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def _leaf(value: Any, kind: Any, where: str) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = is_number if kind is float else type(value) is kind
-    if not fits:
-        raise _wrong(where, _LEAVES[kind], value)
-    return _clean(value, where)
+def _leaf(kind: Any) -> Reader:
+    def read(value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number if kind is float else type(value) is kind):
+            raise _wrong(_LEAVES[kind], value)
+        return _clean(value)
+
+    return read
 
 
-def _clean(value: Any, where: str) -> Any:
+def _clean(value: Any) -> Any:
     """The value, in which every number is one and all text can be written."""
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise _wrong(where, "text that UTF-8 can hold", value) from error
+            raise _wrong("text that UTF-8 can hold", value) from error
     elif isinstance(value, float) and not math.isfinite(value):
-        raise _wrong(where, "a finite number", value)
+        raise _wrong("a finite number", value)
     elif isinstance(value, int) and abs(value) > _LARGEST:
-        raise StoredError(f"{where} must be a number of at most 64 bits but has {value.bit_length()}")
+        raise _MisfitError(f" must be a number of at most 64 bits but has {value.bit_length()}")
     elif isinstance(value, list | dict):
-        inner = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, one in inner:
-            _clean(key, where)
-            _clean(one, f"{where}[{key}]")
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            _clean(key)
+            try:
+                _clean(one)
+            except _MisfitError as misfit:
+                raise misfit.inside(f"[{key}]") from None
     return value
 
 
 _LARGEST = 2**63 - 1
 
 
-def _check_range(number: Any, within: Within, where: str) -> None:
-    if not within.least <= number <= within.most:
-        most = "" if within.most == math.inf else f" and at most {within.most:g}"
-        raise _wrong(where, f"at least {within.least:g}{most}", number)
-
-
-@lru_cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
-
-
-@lru_cache
+@cache
 def _needed(kind: Any) -> frozenset[str]:
     """Names of the fields that have to be there."""
     if is_dataclass(kind):
@@ -147,46 +203,95 @@ def _needed(kind: Any) -> frozenset[str]:
     return required
 
 
-def _with_fields(value: Any, kind: Any, where: str, readers: Readers) -> Any:
-    hints = _hints(kind)
-    if hasattr(kind, "_fields"):  # a named tuple
-        if not isinstance(value, list | tuple) or len(value) > len(hints):
-            raise _wrong(where, f"a list of {', '.join(hints)}", value)
-        pairs = zip(value, hints.items(), strict=False)
+def _readers_of(kind: Any, readers: Readers) -> dict[str, Reader]:
+    """What reads each field."""
+    return {name: _made(hint, readers) for name, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+def _named_tuple(kind: Any, readers: Readers) -> Reader:
+    own = _readers_of(kind, readers)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple) or len(value) > len(own):
+            raise _wrong(f"a list of {', '.join(own)}", value)
+        found: list[Any] = []
+        for one, (name, read_field) in zip(value, own.items(), strict=False):
+            try:
+                found.append(read_field(one))
+            except _MisfitError as misfit:
+                raise misfit.inside(f".{name}") from None
         try:
-            return kind(*(stored(one, hint, f"{where}.{name}", readers) for one, (name, hint) in pairs))
-        except TypeError as error:
-            raise _wrong(where, f"a list of {', '.join(hints)}", value) from error
-    if not isinstance(value, dict):
-        raise _wrong(where, "an object", value)
-    if missing := sorted(_needed(kind) - set(value)):
-        raise StoredError(f"{where} has no {missing[0]!r}")
-    open_ended = is_typeddict(kind)
-    if not open_ended and (unknown := sorted(set(value) - set(hints))):
-        raise StoredError(f"{where} has {unknown[0]!r:.80}, which nobody knows")
-    known = {
-        name: stored(value[name], hint, f"{where}.{name}", readers) for name, hint in hints.items() if name in value
-    }
-    return {**_clean(value, where), **known} if open_ended else kind(**known)
+            return kind(*found)
+        except TypeError:
+            raise _wrong(f"a list of {', '.join(own)}", value) from None
+
+    return read
 
 
-def _many(value: Any, kind: Any, arguments: tuple[Any, ...], where: str, readers: Readers) -> Any:
-    if kind in (dict, Mapping) or (isinstance(kind, type) and issubclass(kind, Mapping)):
+def _fields(kind: Any, readers: Readers) -> Reader:
+    own, is_open_ended = _readers_of(kind, readers), is_typeddict(kind)
+
+    def read(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _wrong(where, "an object", value)
-        of = arguments[1] if arguments else Any
-        return {_clean(key, where): stored(one, of, f"{where}[{key!r:.40}]", readers) for key, one in value.items()}
-    if not isinstance(value, list | tuple):
-        raise _wrong(where, "a list", value)
-    if kind is tuple and arguments and arguments[-1] is not ...:
-        if len(value) != len(arguments):
-            raise _wrong(where, f"a list of {len(arguments)}", value)
-        kinds = arguments
-    else:
-        kinds = ((arguments[0] if arguments else Any),) * len(value)
-    found = [stored(one, of, f"{where}[{i}]", readers) for i, (one, of) in enumerate(zip(value, kinds, strict=True))]
-    return found if isinstance(value, list) and kind is not tuple else tuple(found)
+            raise _wrong("an object", value)
+        if missing := sorted(_needed(kind) - set(value)):
+            raise _MisfitError(f" has no {missing[0]!r}")
+        if not is_open_ended and (unknown := sorted(set(value) - set(own))):
+            raise _MisfitError(f" has {unknown[0]!r:.80}, which nobody knows")
+        known = {}
+        for name in own:
+            if name in value:
+                try:
+                    known[name] = own[name](value[name])
+                except _MisfitError as misfit:
+                    raise misfit.inside(f".{name}") from None
+        return {**_clean(value), **known} if is_open_ended else kind(**known)
+
+    return read
 
 
-def _wrong(where: str, wanted: str, value: Any) -> StoredError:
-    return StoredError(f"{where} must be {wanted} but is {value!r:.80}")
+def _mapping(read_value: Reader) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong("an object", value)
+        found = {}
+        for key, one in value.items():
+            _clean(key)
+            try:
+                found[key] = read_value(one)
+            except _MisfitError as misfit:
+                raise misfit.inside(f"[{key!r:.40}]") from None
+        return found
+
+    return read
+
+
+def _tuple(every: Sequence[Reader]) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _wrong("a list", value)
+        if len(value) != len(every):
+            raise _wrong(f"a list of {len(every)}", value)
+        return tuple(_each(value, every))
+
+    return read
+
+
+def _many(read_one: Reader, *, as_tuple: bool) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _wrong("a list", value)
+        found = _each(value, (read_one,) * len(value))
+        return found if isinstance(value, list) and not as_tuple else tuple(found)
+
+    return read
+
+
+def _each(values: Sequence[Any], every: Sequence[Reader]) -> list[Any]:
+    found: list[Any] = []
+    for place, (one, read) in enumerate(zip(values, every, strict=True)):
+        try:
+            found.append(read(one))
+        except _MisfitError as misfit:
+            raise misfit.inside(f"[{place}]") from None
+    return found

@@ -129,7 +129,7 @@ def _connect(url: str, *, autocommit: bool) -> "psycopg.Connection[Any]":
     own = LIVELINESS | {"application_name": "nas"}
     options: Any = {name: value for name, value in own.items() if name not in given}
     with _out_of_reach(url):
-        return psycopg.connect(url, autocommit=autocommit, prepare_threshold=None, **options)
+        return psycopg.connect(url, autocommit=autocommit, **options)
 
 
 _NOT_NOW = ("25006", "55000", "57P03")  # of a standby that takes over, and only reads at first
