@@ -16,7 +16,7 @@ from pathlib import Path
 from machine import Figures, parser, say, show
 from throughput_process import CLASSES, NETWORKS, SIDE, Job, network
 
-from nas.machine.pool import ALLOCATOR
+from nas.machine.pool import ALLOCATOR, WAITING
 from nas.network.folds import cost
 
 PROCESS = Path(__file__).with_name("throughput_process.py")
@@ -24,7 +24,7 @@ PROCESS = Path(__file__).with_name("throughput_process.py")
 
 def run_together(job: Job, processes: int) -> list[float]:
     """What each of the processes reports; all of them start when the last one is warm."""
-    environment = (ALLOCATOR if job.role == "ours" else {}) | os.environ
+    environment = (ALLOCATOR | WAITING if job.role == "ours" else {}) | os.environ
     running = [
         subprocess.Popen(
             [sys.executable, str(PROCESS), json.dumps(asdict(job))],

@@ -40,7 +40,8 @@ NETWORKS = ("basic", "mixed", "default@10K", "default@100K")
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does. `loaders` counts only for the usual script, `size` only for a matrix product."""
+    """What one process does. `loaders` counts only for the usual script, `threads` only for ours, `size` only for a
+    matrix product."""
 
     role: Literal["ours", "usual", "fp32", "bf16"]
     network: str = "basic"
@@ -48,6 +49,7 @@ class Job:
     steps: int = 50
     warmup: int = 10
     loaders: int = 0
+    threads: int = 1
     size: int = 1024
 
 
@@ -83,7 +85,7 @@ def wait_for_start() -> float:
 
 def time_ours(job: Job) -> float:
     """Seconds of the steps after the warm-up in the first epoch of our trainer, its end of an epoch included."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(job.threads)
     images, labels = random_images((job.warmup + job.steps) * job.batch_size)
     split = DeviceSplit(torch.from_numpy(images), torch.from_numpy(labels))
     few = DeviceSplit(split.images[:16], split.labels[:16])

@@ -31,11 +31,11 @@ class Mixed(Architecture):
     a hidden unit of the gate stands for, 0 no gate. With `shared` all blocks of a stage but its first have their 1x1
     convolutions in common. `rank` counts only with a low-rank head. Stage 4 is there if `blocks4` is above 0. The
     defaults are a good network of about 100,000 parameters for 32 x 32 images of 100 classes; of the `beginnings`, the
-    first is better at 10,000 parameters and takes nearly three times the multiply-adds, the second is better by far at
-    1,000 and 5,000 (`studies/blocks`).
+    first is better at 10,000 parameters and takes two and a half times the multiply-adds, the second is better by far
+    at 1,000 and 5,000 (`studies/blocks`).
     """
 
-    beginnings: ClassVar[tuple[Knobs, ...]] = ({"halve": "3"}, SHALLOW)
+    beginnings: ClassVar[tuple[Knobs, ...]] = ({"halve": "3", "excitation1": 4, "excitation2": 8}, SHALLOW)
 
     stem: int = width_knob(*WIDTHS[2:39], default=16)
     halve: str = knob(

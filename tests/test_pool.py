@@ -139,12 +139,16 @@ def test_processes_end_in_the_middle_of_their_work_when_their_parent_is_killed(l
     wait_for(lambda: not is_alive(child))
 
 
-def test_what_the_user_says_of_the_allocator_goes_before_what_we_say(
+def test_what_the_user_says_of_memory_and_threads_goes_before_what_we_say(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "3")
     with Pool(work) as pool:
-        for name, value in (("MALLOC_MMAP_MAX_", "3"), ("MALLOC_TRIM_THRESHOLD_", "100000000000")):
+        for name, value in (
+            ("MALLOC_MMAP_MAX_", "3"),
+            ("MALLOC_TRIM_THRESHOLD_", "100000000000"),
+            ("GOMP_SPINCOUNT", "1000"),
+        ):
             pool.give(0, f"environment {name}", log)
             assert outcome(pool) == 0
             assert last_line(log, otherwise="") == value

@@ -19,6 +19,10 @@ ALLOCATOR = {
 """Keeps freed activations in the process, on huge pages: mapping them anew costs a fifth of the time on a CPU. What the
 user's own environment says instead goes before it."""
 
+WAITING = {"GOMP_SPINCOUNT": "1000"}
+"""Threads of a training that wait for each other spin for microseconds before they sleep, not for milliseconds in which
+another command on these cores cannot compute (benchmarks/shared_cores.py)."""
+
 ARITHMETIC = {"OPENBLAS_NUM_THREADS": "1"}
 """Keeps numpy's sums in the same order whatever the number of cores, so that a search goes on elsewhere as here, and
 leaves the other cores to the other processes; torch's threads are not meant."""
@@ -62,7 +66,7 @@ class Pool:
                 stdin=theirs.fileno(),
                 stdout=file,
                 stderr=file,
-                env=ALLOCATOR | ARITHMETIC | os.environ,
+                env=ALLOCATOR | WAITING | ARITHMETIC | os.environ,
                 start_new_session=True,
             )
         self._running[slot] = _Process(process, ours)

@@ -85,14 +85,14 @@ class VGG(Architecture):
 def designs_for(space: Searchable, beginnings: Iterable[Knobs], budget: Budget) -> list[dict[str, Value]]:
     """With what a search within the budget begins: the default of the space and its `beginnings`, each given by the
     knobs in which it differs, not fitted; those first whose own size is nearest to the budget, by ratio. For each was
-    made for about the size that it is written in."""
+    made for about the size that it is written in; one that names no width, for the default's."""
+    default, widths = defaults(space), {knob.name for knob in space.knobs if knob.role == "width"}
 
-    def distance(knobs: Knobs) -> float:
-        cost = space.cost(knobs)
+    def distance(own: Knobs) -> float:
+        cost = space.cost(default | dict(own) if widths & set(own) else default)
         return abs(math.log(cost.parameters / budget.parameters)) if cost else math.inf
 
-    default = defaults(space)
-    return sorted((default | dict(knobs) for knobs in ({}, *beginnings)), key=distance)
+    return [default | dict(own) for own in sorted(({}, *beginnings), key=distance)]
 
 
 def default_within(space: Space, budget: Budget) -> dict[str, Value]:
