@@ -73,8 +73,7 @@ class Row:
 
 class Lines(BaseJournalBackend):
     """The journal as lines of a table. One statement appends, and the row of the run, which it changes, puts in order
-    those who do: numbers have no gaps, and are those of the order in which lines became visible. What was appended here
-    right behind what was read is not asked for again.
+    those who do: numbers have no gaps, and are those of the order in which lines became visible.
 
     `copy`: a journal file that is kept as long as the table, as far as it is read here: `read` lines of the table,
     `copied` ones of the file.
@@ -83,19 +82,16 @@ class Lines(BaseJournalBackend):
     def __init__(self, session: Session, run: str, copy: Path | None = None) -> None:
         self._session, self._run, self._copy = session, run, copy
         self.copied = self.read = 0
-        self._appended: tuple[int, list[str]] = 0, []
         if copy and copy.exists():
             cut_torn_line(copy)
             self.copied = copy.read_bytes().count(b"\n")
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """See `optuna.storages.journal.BaseJournalBackend`."""
-        first, lines = self._appended
-        if not lines or first != log_number_from:
-            rows = self._session.ask(
-                "SELECT line FROM nas_journal WHERE run = %s AND n >= %s ORDER BY n", [self._run, log_number_from]
-            )
-            lines = [line for (line,) in rows]
+        rows = self._session.ask(
+            "SELECT line FROM nas_journal WHERE run = %s AND n >= %s ORDER BY n", [self._run, log_number_from]
+        )
+        lines = [line for (line,) in rows]
         self.read = log_number_from + len(lines)
         if self._copy and (new := lines[max(0, self.copied - log_number_from) :]):
             with open(self._copy, "a") as file:
@@ -106,10 +102,8 @@ class Lines(BaseJournalBackend):
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """See `optuna.storages.journal.BaseJournalBackend`."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        numbers = self._session.ask(_APPEND, [len(lines), self._run, len(lines), "\n".join(lines)])
-        if len(numbers) != len(lines):
+        if len(self._session.ask(_APPEND, [len(lines), self._run, len(lines), "\n".join(lines)])) != len(lines):
             raise RunError(f"the storage no longer holds the run {self._run!r}")
-        self._appended = min(number for (number,) in numbers), lines
 
 
 class Database(Shared):
