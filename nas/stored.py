@@ -62,9 +62,14 @@ class _MisfitError(Exception):
     def __init__(self, said: str) -> None:
         self.said, self.place = said, ""
 
-    def inside(self, place: str) -> "_MisfitError":
-        self.place = place + self.place
-        return self
+
+def _read_at(place: str, key: object, read: Reader, value: Any) -> Any:
+    """What `read` makes of a value that lies at that place of what is read: a format, for the name or number of it."""
+    try:
+        return read(value)
+    except _MisfitError as misfit:
+        misfit.place = place.format(key) + misfit.place
+        raise
 
 
 def _wrong(wanted: str, value: Any) -> _MisfitError:
@@ -184,17 +189,13 @@ def _clean(value: Any) -> Any:
     elif isinstance(value, list | dict):
         for key, one in value.items() if isinstance(value, dict) else enumerate(value):
             _clean(key)
-            try:
-                _clean(one)
-            except _MisfitError as misfit:
-                raise misfit.inside(f"[{key}]") from None
+            _read_at("[{}]", key, _clean, one)
     return value
 
 
 _LARGEST = 2**63 - 1
 
 
-@cache
 def _needed(kind: Any) -> frozenset[str]:
     """Names of the fields that have to be there."""
     if is_dataclass(kind):
@@ -214,12 +215,7 @@ def _named_tuple(kind: Any, readers: Readers) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list | tuple) or len(value) > len(own):
             raise _wrong(f"a list of {', '.join(own)}", value)
-        found: list[Any] = []
-        for one, (name, read_field) in zip(value, own.items(), strict=False):
-            try:
-                found.append(read_field(one))
-            except _MisfitError as misfit:
-                raise misfit.inside(f".{name}") from None
+        found = [_read_at(".{}", name, own[name], one) for one, name in zip(value, own, strict=False)]
         try:
             return kind(*found)
         except TypeError:
@@ -229,22 +225,16 @@ def _named_tuple(kind: Any, readers: Readers) -> Reader:
 
 
 def _fields(kind: Any, readers: Readers) -> Reader:
-    own, is_open_ended = _readers_of(kind, readers), is_typeddict(kind)
+    own, needed, is_open_ended = _readers_of(kind, readers), _needed(kind), is_typeddict(kind)
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _wrong("an object", value)
-        if missing := sorted(_needed(kind) - set(value)):
+        if missing := sorted(needed - set(value)):
             raise _MisfitError(f" has no {missing[0]!r}")
         if not is_open_ended and (unknown := sorted(set(value) - set(own))):
             raise _MisfitError(f" has {unknown[0]!r:.80}, which nobody knows")
-        known = {}
-        for name in own:
-            if name in value:
-                try:
-                    known[name] = own[name](value[name])
-                except _MisfitError as misfit:
-                    raise misfit.inside(f".{name}") from None
+        known = {name: _read_at(".{}", name, own[name], value[name]) for name in own if name in value}
         return {**_clean(value), **known} if is_open_ended else kind(**known)
 
     return read
@@ -254,14 +244,7 @@ def _mapping(read_value: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _wrong("an object", value)
-        found = {}
-        for key, one in value.items():
-            _clean(key)
-            try:
-                found[key] = read_value(one)
-            except _MisfitError as misfit:
-                raise misfit.inside(f"[{key!r:.40}]") from None
-        return found
+        return {_clean(key): _read_at("[{!r:.40}]", key, read_value, one) for key, one in value.items()}
 
     return read
 
@@ -288,10 +271,4 @@ def _many(read_one: Reader, *, as_tuple: bool) -> Reader:
 
 
 def _each(values: Sequence[Any], every: Sequence[Reader]) -> list[Any]:
-    found: list[Any] = []
-    for place, (one, read) in enumerate(zip(values, every, strict=True)):
-        try:
-            found.append(read(one))
-        except _MisfitError as misfit:
-            raise misfit.inside(f"[{place}]") from None
-    return found
+    return [_read_at("[{}]", i, read, one) for i, (one, read) in enumerate(zip(values, every, strict=True))]
