@@ -25,7 +25,7 @@ from nas import RunError
 from nas.api import search, worker
 from nas.cli.main import build_parser
 from nas.errors import LostError, UserError
-from nas.search.journal import open_study
+from nas.search.journal import at_one_moment, open_study, written_together
 from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.sharing.address import Address
@@ -311,6 +311,21 @@ def test_who_has_lost_the_session_holds_no_lease_and_can_write_no_more(tmp_path:
     with second.claiming():  # a worker that died inside its claim blocks nobody
         assert second.alive(leases) == {second.lease}
         second.end_hung(60)  # nobody hangs
+    for each in (first, second):
+        each.close()
+
+
+def test_who_has_just_written_sees_in_its_turn_what_others_have_written_since(tmp_path: Path, database: Server) -> None:
+    begun(tmp_path, database, "turns")
+    address = Address(database.url, "turns", str(tmp_path / "files"))
+    first, second = (Database(address, run_folder(tmp_path / "turns"), works=True) for _ in range(2))
+    study, of_other = (open_study(each.storage, "random", 2_000) for each in (first, second))
+    trial = study.ask()
+    with written_together(study):  # what is written is not read back before the next turn
+        trial.set_user_attr("told", True)
+    of_other.ask()
+    with first.claiming(), at_one_moment({"random": study}):
+        assert len(study.get_trials(deepcopy=False)) == 2
     for each in (first, second):
         each.close()
 
