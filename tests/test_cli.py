@@ -247,6 +247,31 @@ def test_flags_that_cannot_be_read_end_with_one_line_and_exit_code_2(
 # nas space
 
 
+PRINTING_SPACE = """
+from dataclasses import dataclass
+
+import nas
+
+print("imported")
+
+@dataclass(frozen=True)
+class Printing(nas.Architecture):
+    width: int = nas.width_knob(4, 8)
+
+    def network(self, shape, classes):
+        print("made")
+        return nas.Sequence((nas.Flatten(), nas.Linear(shape[0] * shape[1] * shape[2], classes)))
+"""
+
+
+def test_what_the_code_of_a_space_prints_is_not_among_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "printing.py").write_text(PRINTING_SPACE)
+    code, out, err = run(["space", str(tmp_path / "printing.py"), "--json"], capsys)
+    assert (code, json.loads(out)["space"], set(err.split())) == (0, "printing", {"imported", "made"})
+
+
 def test_a_space_as_json_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(
         ["space", "residual", "--budget", "20K", "--shape", "1x8x8", "--classes", "10", "--json"], capsys

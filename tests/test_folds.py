@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from torch import nn
 
 from nas.network.blocks import classifier, stage, stem
-from nas.network.checked import LayerError
+from nas.network.checked import LayerError, ShapeError
 from nas.network.deployment.memory import peak_activation
-from nas.network.folds import Cost, ShapeError, cost, depth, macs, output_shape, parameters, rows
+from nas.network.folds import Cost, cost, depth, macs, output_shape, parameters, rows
 from nas.network.layers import (
     KINDS,
     Activation,
@@ -220,6 +220,19 @@ def test_a_layer_that_does_not_fit_its_input_is_refused(
     with pytest.raises(ShapeError) as caught:
         fold(layer, shape)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [[4, 8, 8], np.zeros((4, 8, 8)).shape, np.array([4, 8, 8]), torch.Size([4, 8, 8])])
+@pytest.mark.parametrize("fold", [output_shape, macs, peak_activation])
+def test_a_shape_may_be_of_any_type_that_lists_numbers(fold: Callable[[Layer, Any], Any], shape: Any) -> None:
+    assert fold(Conv(4, 8, 3), shape) == fold(Conv(4, 8, 3), (4, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [None, "x", 4, (), (4, 8), (4, 8, 8, 1), (4, -8, 8), (4, 0, 8), (4.5, 8, 8), (True,)])
+@pytest.mark.parametrize("fold", [output_shape, macs, peak_activation])
+def test_what_is_no_shape_is_refused(fold: Callable[[Layer, Any], Any], shape: Any) -> None:
+    with pytest.raises(ShapeError, match="a shape must be"):
+        fold(Conv(4, 8, 3), shape)
 
 
 @dataclass(frozen=True)

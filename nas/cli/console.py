@@ -5,6 +5,9 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -64,9 +67,23 @@ def say(console: "Console", line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+@contextmanager
+def stdout_for_data() -> Iterator[None]:
+    """Meanwhile what is printed, as by the code of a space, goes to stderr, and `print_json` alone writes to stdout."""
+    token = _stdout.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _stdout.reset(token)
+
+
+_stdout: ContextVar[TextIO | None] = ContextVar("_stdout", default=None)
+
+
 def print_json(content: Any) -> None:
     """Prints JSON to stdout."""
-    print(json.dumps(content, indent=2))
+    print(json.dumps(content, indent=2), file=_stdout.get())
 
 
 def saying_epochs(console: "Console", *, several: bool = False) -> "OnEpoch":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from nas import __version__
 from nas.cli.commands import COMMANDS
-from nas.cli.console import lead_nowhere, outlive_readers_of_stderr
+from nas.cli.console import lead_nowhere, outlive_readers_of_stderr, stdout_for_data
 from nas.cli.flags import Parser
 from nas.errors import (
     EXIT_INTERRUPTED,
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outlive_readers_of_stderr()
     try:
         flags = build_parser().parse_args(arguments)
-        with without_arguments():
+        with stdout_for_data(), without_arguments():
             code = COMMANDS[flags.command].run(flags)
         sys.stdout.flush()
         return code

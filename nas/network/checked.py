@@ -1,10 +1,11 @@
-"""Whether the fields of layers are what their types say: nothing else can be counted, stored and built."""
+"""Whether layers, and shapes given to them, are what their types say: nothing else can be counted, stored and built."""
 
+from collections.abc import Iterable
 from typing import Any, Never, get_args, get_type_hints
 
 from nas.errors import UserError, shown
 from nas.machine.options import plain
-from nas.network.layers import KINDS, Concat, Function, Layer, Sequence, Statistic
+from nas.network.layers import KINDS, Concat, Function, Layer, Sequence, Shape, Statistic
 
 _CHOICES = {Function: get_args(Function), Statistic: get_args(Statistic)}
 
@@ -22,6 +23,25 @@ MOST_NESTED = 50
 
 class LayerError(UserError):
     """A layer that cannot be: no layer at all, a field that is not what its type says, or too many one in another."""
+
+
+class ShapeError(ValueError):
+    """A layer cannot be applied to the shape that reaches it, or what was given is no shape."""
+
+
+def checked_shape(shape: Any) -> Shape:
+    """The shape as a tuple of Python's whole numbers, from whatever lists them: a list, an array's shape, torch's.
+
+    Raises ShapeError where it is no shape.
+
+    >>> checked_shape([3, 32, 32])
+    (3, 32, 32)
+    """
+    numbers = tuple(map(plain, shape)) if isinstance(shape, Iterable) else ()
+    if len(numbers) not in (1, 3) or not all(type(number) is int and number > 0 for number in numbers):
+        wanted = "(channels, height, width), or (features,), in whole numbers of at least 1"
+        raise ShapeError(f"a shape must be {wanted} but is {shown(shape)}")
+    return numbers
 
 
 def field_types(kind: type[Layer]) -> dict[str, Any]:

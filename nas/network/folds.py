@@ -8,14 +8,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from nas.network import layers
-from nas.network.checked import check_fields, check_nested, listed, not_a_layer
+from nas.network.checked import ShapeError, check_fields, check_nested, checked_shape, listed, not_a_layer
 from nas.network.layers import Layer, Leaf, Shape
 from nas.network.remembered import Remembered
-
-
-class ShapeError(ValueError):
-    """A layer cannot be applied to the shape that reaches it."""
-
 
 _PARAMETERS = Remembered[int]()
 _FORWARD = Remembered[tuple[int, int, Shape, int]]()
@@ -102,12 +97,13 @@ def _tied_parameters(layer: Layer) -> int:
 
 def output_shape(layer: Layer, shape: Shape) -> Shape:
     """Shape behind the layer. Raises ShapeError where the layer does not fit the shape."""
-    return _forward(layer, shape)[2]
+    return _forward(layer, checked_shape(shape))[2]
 
 
 def macs(layer: Layer, shape: Shape) -> int:
-    """Multiply-adds of a forward pass on one image: convolutions, linear layers and gates; sums and norms are none."""
-    return _forward(layer, shape)[1]
+    """Multiply-adds of a forward pass on one image: convolutions, linear layers and gates; sums and norms are none.
+    Raises ShapeError where the layer does not fit the shape."""
+    return _forward(layer, checked_shape(shape))[1]
 
 
 def _forward(layer: Layer, shape: Shape) -> tuple[int, int, Shape, int]:

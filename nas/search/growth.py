@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import RunError, SpaceError
 from nas.machine.folders import WorkFolder
 from nas.machine.options import differences
-from nas.network.folds import ShapeError
+from nas.network.checked import ShapeError
 from nas.search.journal import open_study, parse_study_name
 from nas.search.judging.judge import Judge
 from nas.search.notes import Predicted, leave_aside, noted_trial, read_notes

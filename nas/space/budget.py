@@ -8,8 +8,9 @@ from typing import Any
 
 from nas.errors import BudgetError
 from nas.machine.options import check, option, plain, tidy
+from nas.network.checked import ShapeError
 from nas.network.deployment.numbers import BYTES, Numbers
-from nas.network.folds import Cost, ShapeError, cost, parameters
+from nas.network.folds import Cost, cost, parameters
 from nas.network.layers import Layer, Shape
 from nas.space.caps import CAPS
 

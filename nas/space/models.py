@@ -7,7 +7,8 @@ fine-tuned torchvision models; S4, ResNets for CIFAR (He et al. 2015). What a mo
 from dataclasses import dataclass, field
 
 from nas.errors import SpaceError
-from nas.network.folds import ShapeError, rows
+from nas.network.checked import ShapeError
+from nas.network.folds import rows
 from nas.network.layers import Layer, Shape
 from nas.space.files import named_space
 from nas.space.space import Knobs, Space, Value

@@ -8,7 +8,8 @@ from typing import Any
 
 from nas.errors import SpaceError, UserError
 from nas.machine.options import brief
-from nas.network.folds import ShapeError, cost
+from nas.network.checked import ShapeError
+from nas.network.folds import cost
 from nas.network.layers import Layer, Shape
 from nas.network.serial import from_json, to_json
 from nas.space.budget import Budget, parse_count

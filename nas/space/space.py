@@ -11,7 +11,7 @@ An architecture is one instance. `Space` binds the class to a data shape, so tha
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from nas.errors import Refusals, RefusedSettingError, SpaceError, shown, words_of
 from nas.machine.options import brief, plain
+from nas.network.checked import ShapeError
 from nas.network.features import features
-from nas.network.folds import Cost, ShapeError, cost_and_shape
+from nas.network.folds import Cost, cost_and_shape
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
 from nas.stored import StoredError, stored
@@ -277,16 +278,11 @@ def bind(architecture: type[Architecture], shape: Shape, classes: int) -> Space:
         why = f"the default network of space {space.name!r} does not fit images {shape}: {error}"
     except RefusedSettingError as refused:
         why = str(refused)
-    if not any(space.cost(knobs) for knobs in _others(space)):
+    rng = random.Random(0)  # always the same others
+    others = ({knob.name: rng.choice(knob.options) for knob in space.knobs} for _ in range(TRIED))
+    if not any(map(space.cost, others)):
         raise SpaceError(why)
     return space
-
-
-def _others(space: Space) -> Iterator[dict[str, Value]]:
-    """Settings far from the default, always the same."""
-    rng = random.Random(0)
-    for _ in range(TRIED):
-        yield {knob.name: rng.choice(knob.options) for knob in space.knobs}
 
 
 def knobs_of(architecture: type[Architecture]) -> tuple[Knob, ...]:

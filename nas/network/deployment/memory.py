@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from nas.network.checked import checked_shape
 from nas.network.deployment.ordering import run_of
 from nas.network.deployment.steps import Held, Part, Run, lifetimes
 from nas.network.layers import Layer, Shape
@@ -76,7 +77,7 @@ def plan(layer: Layer, shape: Shape) -> Plan:
 def peak_activation(layer: Layer, shape: Shape) -> int:
     """Numbers in the arena of the exported network (4 bytes each in fp32, 1 in int8): the most that are held at once in
     the best order. Raises ShapeError where the layer does not fit the shape."""
-    return _size(run_of(layer, shape))
+    return _size(run_of(layer, checked_shape(shape)))
 
 
 def _size(run: Run) -> int:

@@ -12,7 +12,8 @@ from optuna.study import Study
 
 from nas.errors import UserError
 from nas.machine.timeline import Stretch, read_timelines
-from nas.network.folds import Row, ShapeError, rows
+from nas.network.checked import ShapeError
+from nas.network.folds import Row, rows
 from nas.results.confirming.content import read_confirmed
 from nas.search.notes import first_of, read_notes
 from nas.search.records import Record, State, read_records, run_folders
