@@ -1,14 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from records import PLAN, SPACE, record
-from searching import write_space
+from searching import digits_searched, write_space
 
 from nas.errors import SpaceError, UserError
 from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
+from nas.network.serial import fingerprint
 from nas.results.networks import find_network, is_stored
+from nas.search.records import read_run
 from nas.search.result.front import read_front, write_front
 from nas.search.search import run_folder
 from nas.space.budget import Budget
@@ -166,6 +169,23 @@ def test_pretrained_weights_are_for_coloured_images() -> None:
     with pytest.raises(SpaceError) as caught:
         find_network("torchvision:resnet18", shape=(1, 64, 64), pretrained=True)
     assert str(caught.value) == "pretrained weights need 3 channels but got 1"
+
+
+def test_any_network_that_a_search_has_proposed_is_found_in_its_run(tmp_path: Path) -> None:
+    run = digits_searched(tmp_path / "run", 2_000)
+    file = run / "pareto.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"front": [], "best": {}}))  # as if others had been better
+    proposed = {record.network for record in read_run(run_folder(run))[1]}
+    assert len(proposed) == 2
+    for network in proposed:
+        for place in (run, file):
+            found = find_network(str(place), select=network)
+            assert isinstance(found.network, Layer)
+            assert fingerprint(found.network, found.shape) == network
+    shutil.copy(file, tmp_path / "alone.json")
+    with pytest.raises(UserError, match="has no network"):
+        find_network(str(tmp_path / "alone.json"), select=network)
 
 
 def test_what_does_not_go_with_a_stored_network_is_refused(run: Path) -> None:

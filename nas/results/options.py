@@ -44,7 +44,7 @@ class NetworkOptions:
     )
     _: KW_ONLY
     select: str | None = option(
-        "which network of a pareto.json: fingerprint (its beginning does) or most parameters",
+        "which network of a run: most parameters, or the fingerprint (its beginning does) of any that was proposed",
         default=None,
         metavar="FINGERPRINT|N",
     )

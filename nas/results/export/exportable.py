@@ -20,11 +20,12 @@ from nas.results.confirming.confirmed import best_confirmed
 from nas.results.confirming.content import read_confirmed
 from nas.results.export.card import Measured, ModelCard
 from nas.results.export.measuring import Sample, preprocessing_of, sample_of
+from nas.results.networks import run_of
 from nas.results.options import ExportOptions, FormatOptions
 from nas.results.trainings import training_command
 from nas.results.words import counted, times, with_spread
 from nas.search.result.front import Front, FrontNetwork, read_front
-from nas.search.search import Search, run_folder, weights_file
+from nas.search.search import Search, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
 from nas.training.distillation.teacher import teachers_in_words
@@ -90,9 +91,7 @@ def _is_training(folder: Path) -> bool:
 
 def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportable]:
     front = read_front(source)
-    folder = run_folder(source if source.is_dir() else source.parent)
-    is_own = source.is_dir() or source.resolve() == (folder / "pareto.json").resolve()
-    if not (is_own and folder.settings.exists()):
+    if (folder := run_of(source)) is None:
         raise RunError(
             f"{source} lies alone, without the weights of its run; train a network of it, "
             f"`nas train {source} --select N --recipe final`, and export that folder"
