@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from machine import Figures, one_thread, parser, percentile, say, show, spread
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
-from surfaces import SpaceSurface, shipped_surface
+from surfaces import CLASSES, SpaceSurface, shipped_surface
 
 from nas.network.deployment.numbers import BYTES, Numbers
 from nas.search.journal import open_storage
@@ -51,6 +52,7 @@ class Proposing:
     """One study: which strategy proposes how many networks."""
 
     space: str
+    classes: int
     strategy: str
     budget: int
     below: float
@@ -80,7 +82,7 @@ class Proposed:
 def propose(task: Proposing) -> Proposed:
     """Runs the study."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    surface, space = open_space(task.space)
+    surface, space = open_space(task.space, task.classes)
     budget, noise = task.within, random.Random(task.seed)
     sampler = STRATEGIES[task.strategy](space, budget, seed=task.seed, below=task.below)
     study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -99,16 +101,16 @@ def propose(task: Proposing) -> Proposed:
     return Proposed(tuple(uses), tuple(loads), over, len(built), sum(count > task.budget for count in built))
 
 
-def open_space(name: str) -> tuple[SpaceSurface, Space]:
+def open_space(name: str, classes: int) -> tuple[SpaceSurface, Space]:
     """A shipped space, with an accuracy and without."""
-    surface = shipped_surface(name)
+    surface = shipped_surface(name, classes)
     assert isinstance(surface.space, Space)
     return surface, surface.space
 
 
-def told_trials(space_name: str, count: int, seed: int) -> list[FrozenTrial]:
+def told_trials(space_name: str, classes: int, count: int, seed: int) -> list[FrozenTrial]:
     """Completed trials of networks that use the budget of the timed asks."""
-    surface, space = open_space(space_name)
+    surface, space = open_space(space_name, classes)
     rng, noise = np.random.default_rng(seed), random.Random(seed)
     kinds = {knob.name: distribution(knob) for knob in space.knobs}
     trials = []
@@ -123,6 +125,7 @@ class Asking:
     """Timed asks of one strategy after the told trials."""
 
     space: str
+    classes: int
     strategy: str
     storage: Storage
     told: tuple[FrozenTrial, ...]
@@ -132,7 +135,7 @@ class Asking:
 def time_asks(task: Asking) -> Figures:
     """Milliseconds of the asks, the first one (which reads every told trial) apart."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    surface, space = open_space(task.space)
+    surface, space = open_space(task.space, task.classes)
     sampler = STRATEGIES[task.strategy](space, Budget(ASK_BUDGET), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "locks").mkdir()
@@ -166,6 +169,7 @@ def _time_each(study: Study, space: Space, surface: SpaceSurface, count: int) ->
 
 def plan(
     space: str,
+    classes: int,
     strategies: Iterable[str],
     budgets: Iterable[int],
     below: float,
@@ -176,7 +180,9 @@ def plan(
     caps = (tuple(asked.max), asked.numbers)
     sizes = [min(TRIALS_A_STUDY, proposals - start) for start in range(0, proposals, TRIALS_A_STUDY)]
     return [
-        Proposing(space, strategy, budget, below, size, derive_seed(number, "feasibility", strategy, budget), *caps)
+        Proposing(
+            space, classes, strategy, budget, below, size, derive_seed(number, "feasibility", strategy, budget), *caps
+        )
         for budget in budgets
         for strategy in strategies
         for number, size in enumerate(sizes)
@@ -217,6 +223,7 @@ def main() -> int:
     """Prints the figures as JSON; exit code 1 if any proposal is over budget."""
     arguments = parser(__doc__, "python benchmarks/feasibility.py --quick")
     arguments.add_argument("--space", default="mixed", help="shipped space (default: %(default)s)")
+    arguments.add_argument("--classes", type=int, default=CLASSES, help="default: %(default)s")
     arguments.add_argument("--budgets", type=parse_counts, default="2K,3K,10K,100K,1M", help="default: %(default)s")
     arguments.add_argument("--max", default="", help="other caps, as memory=64KB,bytes=256KB (default: none)")
     arguments.add_argument("--numbers", default="fp32", choices=list(BYTES), help="default: %(default)s")
@@ -235,18 +242,21 @@ def main() -> int:
     proposals = asked.proposals // (20 if asked.quick else 1) // len(asked.budgets)
     asks = asked.asks // (5 if asked.quick else 1)
     caps = CapOptions(max=[asked.max] if asked.max else (), numbers=asked.numbers)
-    exact = plan(asked.space, strategies, asked.budgets, 0.0, proposals, caps)
-    spread_out = plan(asked.space, strategies, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4), caps)
+    exact = plan(asked.space, asked.classes, strategies, asked.budgets, 0.0, proposals, caps)
+    spread_out = plan(
+        asked.space, asked.classes, strategies, asked.budgets, DEFAULT_BELOW, max(1, proposals // 4), caps
+    )
     with ProcessPoolExecutor(asked.processes, initializer=one_thread) as pool:
         results = list(pool.map(propose, exact + spread_out))
         shares = [asked.told // asked.processes + (i < asked.told % asked.processes) for i in range(asked.processes)]
-        parts = pool.map(told_trials, [asked.space] * len(shares), shares, range(len(shares)))
+        parts = pool.map(partial(told_trials, asked.space, asked.classes), shares, range(len(shares)))
         told = tuple(trial for part in parts for trial in part)
         storages: tuple[Storage, ...] = ("memory", "journal")
         keys = [(strategy, storage) for strategy in strategies for storage in storages]
-        times = list(pool.map(time_asks, [Asking(asked.space, *key, told, asks) for key in keys]))
+        times = list(pool.map(time_asks, [Asking(asked.space, asked.classes, *key, told, asks) for key in keys]))
     figures: Figures = {
         "space": asked.space,
+        "classes": asked.classes,
         "below 0": by_budget(exact, results[: len(exact)]),
         f"below {DEFAULT_BELOW}": by_budget(spread_out, results[len(exact) :]),
         "told": len(told),
