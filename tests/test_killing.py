@@ -71,6 +71,29 @@ def test_killing_one_of_two_workers_again_and_again_loses_nothing(kills: int, tr
         assert [epoch["epoch"] for epoch in entry["curve"]] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("part", ["tiny.py", "data.npz"])
+def test_a_worker_that_starts_anew_works_on_what_the_search_began_with_or_not_at_all(part: str, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / part
+    command = searching.command(tmp_path, out, "--workers", "1", "--stop", "none", trials=3, epochs=100)
+    begun = file.read_bytes()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        searching.wait_for_trials(out, 1)
+        if part == "tiny.py":
+            file.write_bytes(begun.replace(b"kernel=self.kernel", b"kernel=7"))
+        else:
+            searching.write_data(tmp_path, images=200)
+        for worker in children(process.pid):
+            kill(worker)
+        said = process.communicate(timeout=120)[1].splitlines()[-1]
+    assert process.returncode == 2
+    assert ("has changed since the search began" if part == "tiny.py" else "is not what the search began with") in said
+    file.write_bytes(begun)
+    done = searching.run(command)
+    assert done.returncode == 0, done.stderr
+    counts = searching.result(out)["counts"]
+    assert (counts["trained"], counts["failed"]) == (3, 0)
+
+
 def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_search_goes_on(tmp_path: Path) -> None:
     suicidal = "import os, sys\n            'worker' in sys.argv[0] and os.abort()"
     head = f'        if self.kind == "conv" and self.width == 9 and self.blocks == 2:\n            {suicidal}\n'

@@ -417,7 +417,7 @@ def test_other_data_another_version_and_wrong_places_are_one_line_each(tmp_path:
     begun(tmp_path, database, "mine")
     (tmp_path / "out").mkdir()
     searching.write_data(tmp_path / "out", images=120)
-    with pytest.raises(UserError, match="is not what the run searches on: its images or labels differ"):
+    with pytest.raises(UserError, match="is not what the search began with: its images or labels differ"):
         worker(database.url, run="mine", dataset=tmp_path / "out" / "data.npz")
     with pytest.raises(RunError, match=r"holds no run 'yours'; it holds .*mine"):
         worker(database.url, run="yours")

@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from nas.data.load import SearchData, check_still_there, load_search_data
-from nas.errors import RunError, SpaceError, UserError
-from nas.machine.folders import WorkFolder, write_atomically
+from nas.errors import DataError, RunError, SpaceError, UserError
+from nas.machine.folders import WorkFolder, readable, write_atomically
 from nas.network.folds import Cost, cost, depth
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
@@ -27,22 +27,28 @@ from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget, beside
 from nas.space.designs import DESIGNS, scaled
-from nas.space.files import arguments_here, find_space, load_architecture, space_fingerprint
+from nas.space.files import arguments_here, find_space, load_architecture, space_checksum, space_fingerprint
 from nas.space.space import Knob, Knobs, Space, Value, bind
 from nas.stored import stored
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
-    """Training and validation split of a search."""
+    """Training and validation split of a search. Raises DataError where they are gone, or not what it began with."""
     dataset = str(arrays_file(folder)) if arrays_file(folder).exists() else search.dataset
     check_still_there(dataset)
-    return load_search_data(
+    data = load_search_data(
         dataset,
         seed=search.seed,
         validation_share=search.validation_share,
         image_size=search.image_size,
         progress=False,
     )
+    if data.checksum != search.data_checksum:
+        raise DataError(
+            f"{readable(search.dataset)} is not what the search began with: its images or labels differ; give "
+            "--dataset where that lies"
+        )
+    return data
 
 
 def note_arguments(folder: WorkFolder[Search]) -> None:
@@ -62,7 +68,13 @@ def space_of(search: Search, folder: WorkFolder[Search], shape: Shape, classes: 
 
 
 def same_space_of(search: Search, folder: WorkFolder[Search], shape: Shape, classes: int) -> Space:
-    """As `space_of`. Raises SpaceError too where the file makes something else here than where the search began."""
+    """As `space_of`. Raises SpaceError too where the file has changed, or makes something else here, since the search
+    began."""
+    file = find_space(search.space)[0]
+    if space_checksum(file) != search.space_checksum:
+        raise SpaceError(
+            f"{file} has changed since the search began; restore it, or repeat the command with --changed-space"
+        )
     space = space_of(search, folder, shape, classes)
     if search.space_fingerprint not in ("", space_fingerprint(space)):
         raise SpaceError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.data.load import SearchData
-from nas.errors import DataError, RunError, UserError
+from nas.errors import RunError, UserError
 from nas.machine.checkpoint import shapes
 from nas.machine.folders import WorkFolder
 from nas.machine.options import described, words
@@ -110,10 +110,6 @@ def _of_run(source: Path, budgets: tuple[int, ...] | None) -> dict[str, Exportab
         return result
     weights = {best.network: _run_weights(folder, best.network) for best in found.values()}
     data = load_data_of(search, folder)
-    if data.checksum != search.data_checksum:
-        raise DataError(
-            f"data set {search.dataset} is not what {folder.path} searched on; give --dataset where that lies"
-        )
     for budget, best in found.items():
         card = _searched(source, search, data, front, best, budget)
         origin = f"weights of the search, {search.epochs} epochs; `nas confirm` trains it in full"

@@ -11,6 +11,7 @@ from typing import Literal
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.errors import SpaceError
 from nas.machine.pulse import Pulse, fatal
 from nas.network.layers import Layer
 from nas.search.journal import (
@@ -38,7 +39,7 @@ from nas.search.records import Record, RecordReader, common_failure
 from nas.search.sampling.proposals import ProposingSampler
 from nas.search.search import Search
 from nas.search.sharing.shared import Shared
-from nas.search.studies import Candidate, candidate, studied
+from nas.search.studies import Candidate, candidate, rebuilt, studied
 from nas.space.space import Space
 
 SAME_FAILURES = 3
@@ -128,9 +129,14 @@ class Claims:
         return None
 
     def _claimed(self, trial: Trial) -> Claimed:
+        """The trial and its network. Raises SpaceError where the space makes another one today than is noted."""
+        key = parse_study_name(trial.study.study_name)
         self.pulse.write(trial_key(trial.study, trial), 0, 0)
-        space = studied(self.search, self.space, *parse_study_name(trial.study.study_name))
-        return trial, space.network(trial.params)
+        try:
+            return trial, rebuilt(self.reader.record_of(*key, trial), studied(self.search, self.space, *key))
+        except SpaceError:
+            self.pulse.clear()  # it is not the trial that ends us
+            raise
 
     def judge(self, records: Sequence[Record]) -> Judge:
         """The judge of the search's trainings, who has heard what a model of the space says of their networks; the same
