@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from postgres import Server, free_port, program, server
 from processes import children, kill, wait_for
 
 from nas import RunError
-from nas.api import search, worker
+from nas.api import confirm, search, worker
 from nas.cli.main import build_parser
 from nas.errors import LostError, UserError
 from nas.search.journal import at_one_moment, open_study, written_together
@@ -30,7 +30,7 @@ from nas.search.records import read_run
 from nas.search.search import run_folder
 from nas.search.sharing.address import Address
 from nas.search.sharing.mirror import at_hand
-from nas.search.sharing.postgres import Database, leading
+from nas.search.sharing.postgres import Database, Lines, leading
 from nas.search.sharing.session import Session
 
 CHECKOUT = Path(__file__).parents[1]
@@ -467,6 +467,52 @@ def test_a_role_that_owns_its_schema_alone_is_enough_and_others_are_told_what_th
     with pytest.raises(RunError, match="refuses: permission denied for schema public"):
         bare.make_tables()
     bare.close()
+
+
+def test_a_role_that_times_out_and_a_database_without_an_encoding_are_used_as_others_are(database: Server) -> None:
+    database.run("CREATE ROLE hasty LOGIN")
+    for setting in ("statement_timeout", "lock_timeout", "idle_session_timeout"):
+        database.run(f"ALTER ROLE hasty SET {setting} = '20ms'")
+    database.run("CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    url = database.url.replace("nas@", "hasty@").replace("/nas", "/plain")
+    with closing(Session(url)) as hasty:
+        assert hasty.ask("SELECT 'é'::text FROM pg_sleep(0.1)") == [("é",)]
+        time.sleep(0.1)
+        assert hasty.ask("SELECT 1") == [(1,)]
+
+
+def test_lines_that_an_interrupted_copy_has_written_are_not_copied_again(
+    tmp_path: Path, database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(tmp_path, database, "copied")
+    with closing(Session(database.url)) as session:
+        whole = Lines(session, "copied", tmp_path / "whole.log")
+        whole.append_logs([{"line": number} for number in range(3)])
+        assert len(list(whole.read_logs(0))) == 3
+        copy = Lines(session, "copied", tmp_path / "copy.log")
+
+        def interrupted(self: Lines, name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+            if name == "copied":
+                monkeypatch.undo()
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Lines, "__setattr__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            copy.read_logs(0)
+        copy.read_logs(0)
+    assert (tmp_path / "copy.log").read_text() == (tmp_path / "whole.log").read_text()
+
+
+def test_processes_that_end_at_once_again_and_again_end_what_waits_for_them(
+    tmp_path: Path, database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    done = searching.run(shared(tmp_path, database, out, "--workers", "1", trials=1, epochs=1))
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RunError, match=r"ended 5 times without an epoch done \(exit 1\): they said nothing; see "):
+        confirm(out, epochs=1, seeds=1, workers=1, baselines=False)
 
 
 def test_one_machine_leads_and_workers_of_an_older_search_are_told_to_join_again(

@@ -83,8 +83,11 @@ class Lines(BaseJournalBackend):
         self._session, self._run, self._copy = session, run, copy
         self.copied = self.read = 0
         if copy and copy.exists():
-            cut_torn_line(copy)
-            self.copied = copy.read_bytes().count(b"\n")
+            self._count(copy)
+
+    def _count(self, copy: Path) -> None:
+        cut_torn_line(copy)
+        self.copied = copy.read_bytes().count(b"\n")
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """See `optuna.storages.journal.BaseJournalBackend`."""
@@ -94,9 +97,13 @@ class Lines(BaseJournalBackend):
         lines = [line for (line,) in rows]
         self.read = log_number_from + len(lines)
         if self._copy and (new := lines[max(0, self.copied - log_number_from) :]):
-            with open(self._copy, "a") as file:
-                file.writelines(f"{line}\n" for line in new)
-            self.copied += len(new)
+            try:
+                with open(self._copy, "a") as file:
+                    file.writelines(f"{line}\n" for line in new)
+                self.copied += len(new)
+            except BaseException:  # Ctrl-C too, after which a search may go on with what is here
+                self._count(self._copy)
+                raise
         return map(json.loads, lines)
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:

@@ -23,10 +23,14 @@ LIVELINESS: dict[str, Any] = {
 }
 """How soon a cable that is cut is noticed on this side, in seconds and milliseconds. Linux waits for hours."""
 
-_AS_LIVELY = """
-SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)
+_SETTINGS = """
+SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+    ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
+    ('tcp_user_timeout', '10000'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_timeout', '0')
+) AS own (name, value) USING (name)
 """
+"""The server notices as soon, and gives up nobody who waits for a turn or trains for hours, whatever a role says.
+Versions before 14 have no `idle_session_timeout`."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS nas_runs (
@@ -58,7 +62,7 @@ class Session:
         self.statements = 0
         self._connection = _connect(url, autocommit=True)
         try:
-            self.ask(_AS_LIVELY)
+            self.ask(_SETTINGS)
             self._check_is_direct()
         except BaseException:
             self._connection.close()
@@ -126,7 +130,7 @@ def _connect(url: str, *, autocommit: bool) -> "psycopg.Connection[Any]":
         given = conninfo_to_dict(url)
     except psycopg.Error as error:
         raise UserError(f"{hidden(url)} is no URL of a database: {_words(error)}") from error
-    own = LIVELINESS | {"application_name": "nas"}
+    own = LIVELINESS | {"application_name": "nas", "client_encoding": "utf8"}  # else SQL_ASCII is read as bytes
     options: Any = {name: value for name, value in own.items() if name not in given}
     with _out_of_reach(url):
         return psycopg.connect(url, autocommit=autocommit, **options)

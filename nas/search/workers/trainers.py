@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from nas.errors import EXIT_WRONG_USE, LostError, UserError
+from nas.errors import EXIT_DONE, EXIT_LOST, EXIT_WRONG_USE, LostError, RunError, UserError
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.machine.pool import last_line
 from nas.search.search import Search
@@ -19,6 +19,9 @@ from nas.search.sharing.postgres import Database
 from nas.search.workers.queue import Queue, finished, lend, name_of
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
+
+ENDS = 5
+"""Times in a row that the processes of this machine may end by themselves with no epoch done between."""
 
 
 def trainers_of(folder: WorkFolder[Search], workers: int, device: str, patience: float) -> "Trainers | SharedTrainers":
@@ -43,6 +46,7 @@ class SharedTrainers:
         self._patience = patience
         self._connected = ExitStack()
         self._own: subprocess.Popen[bytes] | None = None
+        self._ends = 0
 
     def __enter__(self) -> Self:
         self._connect()
@@ -62,7 +66,7 @@ class SharedTrainers:
 
     def train(self, folders: Sequence[WorkFolder[Training]], on_epoch: OnEpoch | None = None) -> dict[Path, Failure]:
         """As `Trainers.train`. Raises LostError where storage or files stay out of reach, UserError where the processes
-        of this machine cannot do it, RunError where a teacher is no longer what it was."""
+        of this machine cannot do it, RunError where they end again and again or a teacher is no longer what it was."""
         waiting = {name_of(folder): folder for folder in folders if not is_finished(folder)}
         failures: dict[Path, Failure] = {}
         shown, lost_at, is_handed_out = dict.fromkeys(waiting, ""), 0.0, False
@@ -100,6 +104,7 @@ class SharedTrainers:
             folder = waiting[name]
             if standing.metrics != shown[name]:
                 shown[name] = standing.metrics
+                self._ends = 0
                 write_atomically(metrics_file(folder), standing.metrics + "\n")
                 if on_epoch:
                     on_epoch(folder, read_metrics(folder))
@@ -118,6 +123,12 @@ class SharedTrainers:
         log = self._folder / "workers" / "confirm.log"
         if code == EXIT_WRONG_USE:
             raise UserError(last_line(log, otherwise=f"the processes of this machine ended with {code}; see {log}"))
+        if code not in (None, EXIT_DONE, EXIT_LOST):
+            self._ends += 1
+            if self._ends == ENDS:
+                said = last_line(log, otherwise="they said nothing")
+                times = f"{ENDS} times without an epoch done (exit {code})"
+                raise RunError(f"the processes of this machine ended {times}: {said}; see {log}")
         if self._workers and (self._own is None or code is not None):
             options = ["--workers", str(self._workers), "--device", self._device]
             options += ["--dataset", self._folder.read().dataset, "--patience", f"{self._patience}s"]
