@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from nas.data.inspection import doubts
-from nas.data.load import SearchData, array_search_data, load_search_data
+from nas.data.load import SearchData, array_search_data, check_apart, load_search_data
 from nas.errors import RunError, SpaceError, UserError, shown
 from nas.machine.folders import WorkFolder, check_no_work, read_settings, slug
 from nas.machine.options import described, explained
@@ -101,7 +101,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
         starts=() if asked.warm_start is None else _starts(at_hand(asked.warm_start), asked.budgets, space),
         stop=chosen_rule(asked, space, len(data.train.images) * (asked.epochs or recipe.epochs)),
     )
-    folder = run_folder(asked.out or default_folder(search))
+    folder = _folder(asked, search)
     tell = view.tell if view else warnings.warn
     address = _address(asked, folder)
     if address is None and asked.workers == 0:
@@ -151,10 +151,16 @@ def run_worker(asked: WorkerOptions, view: View | None = None) -> Ending:
         ).run()
 
 
+def _folder(asked: SearchOptions, search: Search) -> WorkFolder[Search]:
+    folder = run_folder(asked.out or default_folder(search))
+    check_apart(folder.path, search.dataset, "--out")
+    return folder
+
+
 def default_folder(search: Search) -> Path:
     """Where a search goes by default: named after what it searches, so that the same command finds it again."""
     what = f"{Path(search.dataset).stem}-{search.space_class.lower()}-{'-'.join(map(str, search.budgets))}"
-    return Path("runs") / f"{what}-{search.trials}x{search.epochs}-seed{search.seed}"
+    return Path("runs") / slug(f"{what}-{search.trials}x{search.epochs}-seed{search.seed}")
 
 
 def _load(asked: SearchOptions) -> SearchData:
@@ -221,7 +227,8 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
     check_packages(asked)
     check_no_work(Path(asked.to), "--to")
     source = at_hand(asked.source, weights=True)
-    _check_beside_data(Path(asked.to), source)
+    settings = read_settings(source if source.is_dir() else source.parent) or {}
+    check_apart(Path(asked.to), str(settings.get("dataset", "")), "--to")
     if asked.dataset:
         move_data(source, asked.dataset)
     budgets = asked.budget if isinstance(asked.budget, tuple) else None
@@ -233,14 +240,6 @@ def run_export(asked: ExportOptions) -> list[tuple[Path, Exported, str]]:
         card = told_command(each.card, asked)
         result.append((to, export_network(each.network, each.weights, card, to, asked, each.sample), each.origin))
     return result
-
-
-def _check_beside_data(to: Path, source: Path) -> None:
-    """Raises UserError where an export would lie among the images of the network's data set, as a class of its own."""
-    settings = read_settings(source if source.is_dir() else source.parent) or {}
-    dataset = Path(str(settings.get("dataset", ""))).resolve()
-    if settings and dataset.is_dir() and to.resolve().is_relative_to(dataset):
-        raise UserError(f"{to} lies in the data set {dataset}, as a class of its own; give --to another folder")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ class Epoch:
 stored([{"epoch": 1, "loss": 0.5, "accuracy": None}], list[Epoch])
 """
 
+import json
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,14 @@ Reader = Callable[[Any], Any]
 
 Readers = Mapping[Any, Reader]
 """What reads the values of types that have a form of their own."""
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON value. Raises ValueError for what is none, or is nested so deeply that it cannot be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def stored(value: Any, kind: Any, where: str = "it", readers: Readers = types.MappingProxyType({})) -> Any:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from records import PLAN, SPACE, record
 
 from nas.cli.commands import COMMANDS
+from nas.cli.console import WIDE
 from nas.cli.main import build_parser, main
 from nas.cli.run_tables import front_plot
 from nas.data.augmentations import AUGMENTATIONS
@@ -118,6 +120,31 @@ def test_a_search_goes_on_when_nobody_reads_its_messages_any_more(tmp_path: Path
         process.stderr.close()
     assert process.returncode == 0
     assert json.loads((tmp_path / "run" / "pareto.json").read_text())["front"]
+
+
+def test_a_log_on_a_full_disk_ends_no_work(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nas.cli", "data", "--dataset", "digits", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True)
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "digits")
+
+
+@pytest.mark.parametrize("columns", ["0", "", "abc", "7"])
+def test_a_width_that_cannot_be_meant_is_passed_over(columns: str) -> None:
+    command = [sys.executable, "-m", "nas.cli", "models"]
+    told = [
+        subprocess.run(command, capture_output=True, env=os.environ | {"COLUMNS": width}).stderr
+        for width in (columns, str(WIDE))
+    ]
+    assert told[0] == told[1] != b""
+
+
+def test_in_a_folder_that_was_deleted_one_line_says_so(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    words = f"cd {tmp_path}/gone && rmdir ../gone && PYTHONPATH={Path.cwd()} {sys.executable} -m nas.cli list"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True)
+    told = "nas: the current folder is gone; change to one that is there\n"
+    assert (done.returncode, done.stderr) == (2, told)
 
 
 def test_nas_runs_as_a_program() -> None:

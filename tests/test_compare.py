@@ -176,6 +176,10 @@ def test_independent_searches_are_run_and_compared_by_one_command(
     # of seconds alone one has perhaps nothing yet when another is over: then they are not compared
     assert [pair["cost"] for pair in at["pairs"]] == [cost for cost in EFFORTS if min(reached[cost]) > 0]
     assert at["against_default"]["is_confirmed"] is False
+    pareto = tmp_path / "out" / "seed3" / "pareto.json"
+    before = pareto.read_bytes()
+    assert main(["compare", str(tmp_path / "out"), "--html", str(pareto)]) == 2
+    assert pareto.read_bytes() == before
     page = (tmp_path / "page.html").read_text()
     assert "greedy (n = 2)" in data_of(page)
     assert "default-src 'none'" in page  # nothing is loaded from elsewhere

@@ -14,7 +14,7 @@ import nas
 from nas.cli.main import main
 from nas.data.arrays import LARGEST_SIDE
 from nas.data.inspection import describe, doubts
-from nas.data.load import array_search_data, load_search_data, load_test
+from nas.data.load import array_search_data, load_search_data, load_test, placed
 from nas.errors import DataError
 from nas.results.export import predict
 
@@ -222,6 +222,40 @@ def test_a_folder_that_is_there_twice_is_told(tmp_path: Path) -> None:
         (tmp_path / "Cat copy" / file.name).write_bytes(file.read_bytes())
     told = doubts(load_search_data(str(tmp_path), seed=0), str(tmp_path))
     assert any("images are there with several labels, the first as 'Cat copy' and 'cat'" in line for line in told)
+
+
+def test_a_folder_named_as_a_data_set_of_nas_is_told_and_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part(tmp_path / "digits", 6)
+    monkeypatch.chdir(tmp_path)
+    assert placed("digits") == "digits"
+    assert placed("./digits") == str(tmp_path / "digits")
+    told = doubts(load_search_data("digits", seed=0), "digits")
+    assert "digits is a data set of nas; what lies here by that name is not read: ./digits would be" in told
+
+
+def test_work_among_the_images_of_a_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part(tmp_path, 6)
+    (tmp_path / "cat" / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for begin in (
+        lambda: nas.search(dataset=".", budget=2_000, trials=1, workers=1),
+        lambda: nas.search(dataset=str(tmp_path), budget=2_000, trials=1, workers=1, out="cat/run"),
+        lambda: nas.train("plain", dataset="."),
+        lambda: nas.table(["plain"], dataset=".", out="table"),
+    ):
+        with pytest.raises(nas.UserError, match=rf"lies in the data set {tmp_path}, as a class of its own; give --out"):
+            begin()
+    assert {file.name for file in tmp_path.iterdir()} == {"cat", "dog"}
+
+
+def test_a_path_that_cannot_be_noted_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    data = tmp_path / os.fsdecode(b"caf\xe9")
+    part(data, 6)
+    with pytest.raises(DataError, match=r"caf\\xe9 has a path that is no UTF-8; rename it"):
+        nas.search(dataset=str(data), budget=2_000, trials=1, workers=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_images_in_both_splits_and_one_class_that_is_nearly_all_are_told() -> None:

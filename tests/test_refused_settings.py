@@ -10,7 +10,7 @@ import pytest
 import searching
 
 from nas.cli.main import main
-from nas.errors import RefusedSettingError, SpaceError
+from nas.errors import Refusal, RefusedSettingError, SpaceError
 from nas.network.blocks import classifier, stage
 from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.search import run_folder
@@ -141,6 +141,15 @@ def test_each_reason_is_counted_and_told_with_its_first_setting() -> None:
         assert any(refusal.reason.endswith(reason) for refusal in space.refusals.told())
     with pytest.raises(RefusedSettingError, match=r"network\(\) of space 'picky' failed for kind=depthwise .*KeyError"):
         space.network(space.defaults | {"kind": "depthwise"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "[[1]]", "{}", '[["a", "b", "c"]]'])
+def test_a_damaged_log_of_refusals_is_passed_over(content: str, tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    for name in ("0.refused", "0 (copy).refused"):
+        (tmp_path / "workers" / name).write_text(content)
+    (tmp_path / "workers" / "1.refused").write_text('[["it is odd", 3, "width=1"]]')
+    assert read_refusals(run_folder(tmp_path)) == [Refusal("it is odd", 3, "width=1")]
 
 
 def test_a_space_that_makes_no_network_at_all_is_refused_with_the_reason() -> None:

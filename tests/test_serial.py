@@ -1,6 +1,7 @@
 import hashlib
 import json
 from dataclasses import fields, replace
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -126,6 +127,10 @@ CONV: dict[str, Any] = {"layer": "Conv", "inputs": 3, "outputs": 8, "kernel": 3}
         ({"layer": "Sequence", "layers": {}}, "Sequence.layers must be a list, but the JSON has {}"),
         ({"layer": "Sequence", "layers": [1]}, "but the JSON has 1"),
         ({"layer": "Sequence", "layers": [], "name": None}, "Sequence.name must be text, but the JSON has None"),
+        (
+            reduce(lambda tree, _: {"layer": "Sequence", "layers": [tree]}, range(2000), CONV),
+            "more than 50 layers lie one",
+        ),
         ({"layer": "Residual", "body": []}, "but the JSON has []"),
         ({"layer": "Residual", "body": CONV, "shortcut": {"layer": "Skip"}}, "but the JSON has 'Skip'"),
     ],

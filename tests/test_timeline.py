@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.machine.timeline import Stretch, Timeline, read_timeline, spent
+from nas.machine.timeline import Stretch, Timeline, read_timeline, read_timelines, spent
 
 
 def test_the_activities_of_a_stretch_fill_the_time_between_its_beginning_and_the_next(tmp_path: Path) -> None:
@@ -34,6 +34,18 @@ def test_a_line_that_a_kill_has_torn_is_left_out(tmp_path: Path) -> None:
     file.write_text('{"began": 1.0, "trial": "a/0", "seconds": {"steps": 2.0}}\n{"began": 3.0, "tri')
     assert read_timeline(file) == [Stretch(1.0, "a/0", {"steps": 2.0})]
     assert read_timeline(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("line", ["", "{", "[" * 100_000, "[[1]]", '{"began": null, "trial": "", "seconds": {}}', "\0"])
+def test_a_damaged_line_and_a_copy_of_the_file_are_left_out(line: str, tmp_path: Path) -> None:
+    timeline = Timeline(tmp_path / "0.timeline", 0.0)
+    timeline.write("a")
+    with open(tmp_path / "0.timeline", "a") as file:
+        file.write(line + "\n")
+    timeline.write("b")
+    (tmp_path / "0 (copy).timeline").write_text(line + "\n")
+    read = read_timelines(tmp_path)
+    assert {slot: [stretch.trial for stretch in stretches] for slot, stretches in read.items()} == {0: ["a", "b"]}
 
 
 def test_what_a_worker_did_is_not_lost_with_the_line_that_the_kill_of_the_one_before_has_torn(tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 WIDE = 160
 """Columns of a wide table where there is no terminal to say."""
 
+NARROW = 20
+"""Columns below which $COLUMNS is taken to be a mistake."""
+
 
 class _LeavableStream(io.TextIOWrapper):
-    """Where nobody reads any more (a pipe whose reader has ended, a terminal that was closed), what is said goes
-    nowhere from there on, and the work goes on."""
+    """Where nobody reads any more (a pipe whose reader has ended, a terminal that was closed, a log on a full disk),
+    what is said goes nowhere from there on, and the work goes on."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -37,7 +40,7 @@ class _LeavableStream(io.TextIOWrapper):
             self._leave(error)
 
     def _leave(self, error: OSError) -> None:
-        if error.errno not in (errno.EPIPE, errno.EIO):
+        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise error
         lead_nowhere(self)
 
@@ -58,6 +61,8 @@ def terminal_console() -> "Console":
     """Writes to stderr. As wide as the terminal, or WIDE where there is none ($COLUMNS wins)."""
     from rich.console import Console
 
+    if not (columns := os.environ.get("COLUMNS", "")).isdecimal() or int(columns) < NARROW:
+        os.environ.pop("COLUMNS", None)  # of which rich would make a width of nothing, or its own
     console = Console(stderr=True)
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=True, width=WIDE)
 

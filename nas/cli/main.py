@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outlive_readers_of_stderr()
     try:
         flags = build_parser().parse_args(arguments)
+        _check_place()
         with stdout_for_data(), without_arguments():
             code = COMMANDS[flags.command].run(flags)
         sys.stdout.flush()
@@ -50,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"nas: {told_of_the_machine(error)}", file=sys.stderr)
         return EXIT_WRONG_USE
+
+
+def _check_place() -> None:
+    """Raises UserError in a folder that was deleted, in which libraries fail in words of their own."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the current folder is gone; change to one that is there") from None
 
 
 def _open_closed_streams() -> None:

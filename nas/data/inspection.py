@@ -1,5 +1,6 @@
 """What is in a data set, and what looks wrong in data that can be used all the same: told before hours are spent."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ def doubts(data: SearchData, dataset: str | None = None) -> list[str]:
     split is not read."""
     own = Path(dataset) if dataset and dataset not in DATA_SETS else None
     found = [] if own is None else [*(folder_doubts(own) if own.is_dir() else npz_doubts(own))]
+    if own is None and dataset and os.path.exists(dataset):
+        found.append(f"{dataset} is a data set of nas; what lies here by that name is not read: ./{dataset} would be")
     found += [*_dark(data), *_one_class(data), *_equal_images(data), *_shuffled(data)]
     return [written_out(line) for line in found]
 

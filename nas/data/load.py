@@ -29,7 +29,7 @@ from nas.data.own.folder import read_folder
 from nas.data.own.npz import read_npz
 from nas.data.own.parts import FOLDER_LAYOUTS
 from nas.data.sets import DATA_SETS, cifar100
-from nas.errors import DataError
+from nas.errors import DataError, UserError
 from nas.machine.folders import cache_folder, readable
 
 LARGEST_VALIDATION_SHARE = 0.5
@@ -102,6 +102,25 @@ def load_search_data(
     share = 0.0 if all_images else validation_share
     divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=share)
     return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
+
+
+def placed(dataset: str) -> str:
+    """A file or folder by its whole path, which holds from every folder; a name as it is. Raises DataError for a path
+    that cannot be noted."""
+    if dataset in DATA_SETS or not os.path.exists(dataset):
+        return dataset
+    path = os.path.realpath(dataset)
+    if path != readable(path):
+        raise DataError(f"data set {readable(path)} has a path that is no UTF-8; rename it")
+    return path
+
+
+def check_apart(work: Path, dataset: str, flag: str) -> None:
+    """Raises UserError where a folder of work would lie among the images of a data set, as a class of its own."""
+    if dataset in (*DATA_SETS, ARRAYS) or not os.path.isdir(dataset):
+        return
+    if work.resolve().is_relative_to(images := Path(dataset).resolve()):
+        raise UserError(f"{work} lies in the data set {images}, as a class of its own; give {flag} another folder")
 
 
 def check_still_there(dataset: str) -> None:

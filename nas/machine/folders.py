@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from nas.errors import RunError, UserError, in_one_line
 from nas.machine.options import differences
+from nas.stored import parsed
 
 RESTORE = "restore it, or choose another folder"
 """What to do about a file of a folder of work that cannot be read."""
@@ -84,7 +85,7 @@ class WorkFolder(Generic[S]):
 
     def _write(self, settings: S) -> None:
         content = {"what": self.kind.what, "format": FORMAT, **settings.to_json()}
-        write_atomically(self.settings, json.dumps(content, indent=2) + "\n")
+        write_atomically(self.settings, json.dumps(content, indent=2) + "\n", synced=True)
 
     def _claim(self, settings: S) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -128,7 +129,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     """What settings.json of a folder holds, None where there is none. Raises RunError where it cannot be read."""
     file = folder / "settings.json"
     try:
-        content = json.loads(file.read_text())
+        content = parsed(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -141,11 +142,6 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 def cache_folder() -> Path:
     """Where what was fetched is kept: $NAS_DATA or ~/.cache/nas."""
     return Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas").expanduser()
-
-
-def placed(name: str) -> str:
-    """A file or folder by its whole path, which holds from every folder; a name as it is."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def readable(name: str) -> str:
@@ -196,17 +192,22 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed."""
-    write_bytes_atomically(path, text.encode(errors="backslashreplace"))
+def write_atomically(path: Path, text: str, *, synced: bool = False) -> None:
+    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed; `synced`, whenever
+    the power fails."""
+    write_bytes_atomically(path, text.encode(errors="backslashreplace"), synced=synced)
 
 
-def write_bytes_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_bytes_atomically(path: Path, content: bytes | memoryview, *, synced: bool = False) -> None:
     """As `write_atomically`. What cannot be written, on a full disk or elsewhere, leaves no half file: OSError, which
     names the file."""
     partial = _partial(path)
     try:
-        partial.write_bytes(content)
+        with open(partial, "wb") as file:
+            file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)

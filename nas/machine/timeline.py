@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nas.machine.folders import cut_torn_line
+from nas.stored import parsed, stored
 
 Activity = Literal["start", "claim", "wait", "build", "steps", "validation", "checkpoint", "judge", "journal"]
 """What a worker does: starting (process, data), finding out what to train next, waiting for others, making or thawing a
@@ -63,13 +64,13 @@ class Timeline:
 
 
 def read_timeline(path: Path) -> list[Stretch]:
-    """The stretches of a worker, in order; those of a line that a kill has torn are left out."""
+    """The stretches of a worker, in order; those of lines that a kill has torn, or that are damaged, are left out."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     stretches = []
     for line in lines:
         try:
-            stretches.append(Stretch(**json.loads(line)))
-        except (ValueError, TypeError):
+            stretches.append(stored(parsed(line), Stretch))
+        except ValueError:
             continue
     return stretches
 
@@ -77,7 +78,7 @@ def read_timeline(path: Path) -> list[Stretch]:
 def read_timelines(folder: Path) -> dict[int, list[Stretch]]:
     """What the workers did whose files, named after their slots, lie in the folder; those of whom nothing is known yet
     are left out."""
-    files = {int(file.stem): file for file in folder.glob("*.timeline")}
+    files = {int(file.stem): file for file in folder.glob("*.timeline") if file.stem.isdecimal()}
     known = {slot: read_timeline(files[slot]) for slot in sorted(files)}
     return {slot: stretches for slot, stretches in known.items() if stretches}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.machine.options import plain
-from nas.network.checked import field_types, wanted_instead
+from nas.network.checked import MOST_NESTED, field_types, wanted_instead
 from nas.network.layers import KINDS, Layer, Sequence, Shape
 from nas.network.remembered import Remembered
 
@@ -33,6 +33,13 @@ def _value_to_json(value: Any) -> Any:
 
 def from_json(tree: Any) -> Layer:
     """The layer tree written by `to_json`. Raises LayerJSONError naming the first thing that is wrong."""
+    try:
+        return _layer_from_json(tree)
+    except RecursionError:
+        raise LayerJSONError(f"more than {MOST_NESTED} layers lie one in another") from None
+
+
+def _layer_from_json(tree: Any) -> Layer:
     found = tree.get("layer") if isinstance(tree, dict) else tree
     if not isinstance(tree, dict) or not isinstance(found, str) or found not in KINDS:
         raise LayerJSONError(f"a layer must be one of {', '.join(KINDS)}, but the JSON has {found!r:.80}")
@@ -53,9 +60,9 @@ def _value_from_json(tree: dict[str, Any], name: str, hint: Any) -> Any:
     if hint == tuple[Layer, ...]:
         if not isinstance(value, list):
             raise LayerJSONError(f"{tree['layer']}.{name} must be a list, but the JSON has {value!r:.80}")
-        return tuple(from_json(inner) for inner in value)
+        return tuple(_layer_from_json(inner) for inner in value)
     if hint == Layer:
-        return from_json(value)
+        return _layer_from_json(value)
     if wanted := wanted_instead(name, hint, value):
         raise LayerJSONError(f"{tree['layer']}.{name} must be {wanted}, but the JSON has {value!r:.80}")
     return value

@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.data.load import placed
 from nas.errors import RunError
-from nas.machine.folders import WorkFolder, placed, read_settings
+from nas.machine.folders import WorkFolder, read_settings
 from nas.search.search import Search, run_folder
 from nas.search.studies import load_data_of
 from nas.training.training import Training, load_data, training_folder

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nas.data.load import check_apart
 from nas.errors import RunError, UserError
 from nas.machine.folders import WorkFolder, check_no_work, slug
 from nas.machine.options import described
@@ -168,6 +169,7 @@ def _begun(asked: TableOptions, models: Sequence[str]) -> list[tuple[Entry, list
     begun: list[tuple[WorkFolder[Training], Training]] = []
     groups: list[tuple[Entry, list[WorkFolder[Training]]]] = []
     check_no_work(Path(asked.out), "--out")
+    check_apart(Path(asked.out), asked.dataset or "", "--out")
     for seed in range(asked.seed, asked.seed + asked.seeds):
         data = load(asked, seed)
         found = _entries(asked, models, len(data.train.images))

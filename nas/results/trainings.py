@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from nas.data.load import SearchData, load_search_data
+from nas.data.load import SearchData, check_apart, load_search_data, placed
 from nas.errors import UserError
-from nas.machine.folders import WorkFolder, placed, slug
+from nas.machine.folders import WorkFolder, slug
 from nas.machine.options import text, words
 from nas.machine.process import pick_device
 from nas.results.networks import find_network, is_stored, stored_data
@@ -98,6 +98,7 @@ def _begun(asked: TrainOptions) -> tuple[WorkFolder[Training], Training]:
     )
     name = slug(f"{data.name}-{training.model}-{Path(asked.recipe).stem}-seed{asked.seed}")
     folder = training_folder(asked.out or Path("trained") / name)
+    check_apart(folder.path, training.dataset, "--out")
     folder.enter(training)
     return folder, training
 

@@ -5,7 +5,6 @@ The only file that reaches into what Optuna does not offer.
 
 import copy
 import fcntl
-import json
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.errors import RunError, in_one_line
 from nas.machine.folders import RESTORE, WorkFolder, check_last_line, cut_torn_line
 from nas.search.notes import Notes, note_death_before, read_notes, write_notes
+from nas.stored import parsed
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -188,7 +188,7 @@ def open_storage(folder: WorkFolder[Any]) -> RunStorage:
 def _counted(front: Path) -> int | None:
     """The trials that pareto.json counts, 0 where it does not say; None where there is none."""
     try:
-        found = json.loads(front.read_bytes())["counts"]["proposed"]
+        found = parsed(front.read_bytes())["counts"]["proposed"]
     except OSError:
         return None
     except (ValueError, KeyError, TypeError):

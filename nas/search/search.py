@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nas.machine.folders import WorkFolder, placed
+from nas.data.load import placed
+from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.deployment.numbers import Numbers
 from nas.search.options import SearchOptions

@@ -29,7 +29,7 @@ from nas.space.budget import Budget, beside
 from nas.space.designs import DESIGNS, scaled
 from nas.space.files import arguments_here, find_space, load_architecture, space_checksum, space_fingerprint
 from nas.space.space import Knob, Knobs, Space, Value, bind
-from nas.stored import stored
+from nas.stored import parsed, stored
 
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
@@ -61,7 +61,7 @@ def space_of(search: Search, folder: WorkFolder[Search], shape: Shape, classes: 
     file is gone or bad, RunError where what it was called with cannot be read."""
     file = arguments_file(folder)
     try:
-        arguments = stored(json.loads(file.read_text()), list[str]) if file.exists() else None
+        arguments = stored(parsed(file.read_text()), list[str]) if file.exists() else None
     except (ValueError, UserError) as error:
         raise RunError(f"{file} cannot be read: {error!s:.100}; repeat the command of the search") from error
     return bind(load_architecture(find_space(search.space)[0], search.space_class, arguments), shape, classes)

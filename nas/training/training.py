@@ -26,7 +26,7 @@ from nas.machine.folders import WorkFolder, write_atomically
 from nas.network.layers import Shape
 from nas.network.modules.vision import torchvision_model
 from nas.space.named import Torchvision, from_stored, size
-from nas.stored import Count, Loss, Positive, Share, StoredError, stored
+from nas.stored import Count, Loss, Positive, Share, StoredError, parsed, stored
 from nas.training.distillation.teacher import Teacher
 from nas.training.epoch import Epoch
 from nas.training.recipe import Recipe, changed, check_followed, recipe_values
@@ -180,7 +180,7 @@ def read_metrics(folder: WorkFolder[Training]) -> Metrics:
     """What the training came to so far. Raises RunError if it has not finished an epoch."""
     file = metrics_file(folder)
     try:
-        metrics: Metrics = stored(json.loads(file.read_text()), Metrics, "the training")
+        metrics: Metrics = stored(parsed(file.read_text()), Metrics, "the training")
         if not metrics.epochs:
             raise StoredError("the training has no epoch")
         return metrics

@@ -1,13 +1,12 @@
 """What confirmed.json holds, as types: it is read as these say, and as nothing else."""
 
-import json
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from nas.errors import RunError, UserError, in_one_line
 from nas.network.serial import from_json
 from nas.results.export.int8.judging import Int8
-from nas.stored import Count, Loss, Positive, Share, StoredError, stored
+from nas.stored import Count, Loss, Positive, Share, StoredError, parsed, stored
 
 SCHEMA_VERSION = 2
 
@@ -96,7 +95,7 @@ def read_confirmed(run: Path) -> dict[str, Any] | None:
     folder outside the run."""
     file = run / "confirmed.json"
     try:
-        content = json.loads(file.read_text())
+        content = parsed(file.read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

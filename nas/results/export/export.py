@@ -1,7 +1,6 @@
 """A network to take away: a folder that needs nas no more, in the formats that are `wanted`."""
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -23,6 +22,7 @@ from nas.network.modules.source import torch_source
 from nas.results.export.card import Deployed, ModelCard
 from nas.results.export.formats import FORMATS, Contents, LeftOutError, wanted
 from nas.results.options import NO_MORE, FormatOptions
+from nas.stored import parsed
 
 if TYPE_CHECKING:
     from nas.results.export.measuring import Sample
@@ -115,7 +115,7 @@ def check_place(to: Path) -> None:
 def _is_export(folder: Path) -> bool:
     """Whether a folder holds an export, of which Python may have compiled the sources, and nothing else."""
     try:
-        architecture = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+        architecture = parsed((folder / "architecture.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     is_ours = isinstance(architecture, dict) and {"schema_version", "fingerprint"} <= set(architecture)

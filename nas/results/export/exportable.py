@@ -1,6 +1,5 @@
 """Networks with their weights, where searches and trainings have left them."""
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from nas.search.result.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
+from nas.stored import parsed
 from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import trained_weights
@@ -84,7 +84,7 @@ def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[st
 
 def _is_training(folder: Path) -> bool:
     try:
-        return "network" in json.loads((folder / "settings.json").read_text())
+        return "network" in parsed((folder / "settings.json").read_text())
     except (OSError, ValueError, TypeError):
         return False
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import RunError
+from nas.machine.folders import write_atomically
 from nas.results.pages.markup import plotly_text
 from nas.results.pages.page import page
 from nas.results.pages.theme import BASELINE, PERCENT, Card, Figure, View, axis, colour, pointed, trace
@@ -39,7 +40,7 @@ def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
     search = read[-1][0]
     title = f"Best validation accuracy so far, {Path(search.dataset).stem}, {Path(search.space).stem} space"
     try:
-        file.write_text(page(title, "", cards))
+        write_atomically(file, page(title, "", cards))
     except OSError as error:
         raise RunError(f"{file} cannot be written: {error.strerror}; give --html another file") from error
 

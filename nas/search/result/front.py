@@ -25,7 +25,7 @@ from nas.search.sharing.weights import Weights
 from nas.space.budget import beside
 from nas.space.caps import CAPS
 from nas.space.space import Knobs, Space, Value
-from nas.stored import Count, Duration, Positive, Share, StoredError, stored
+from nas.stored import Count, Duration, Positive, Share, StoredError, parsed, stored
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "optuna", "numpy")
@@ -277,7 +277,7 @@ def read_front(path: Path) -> Front:
     version."""
     file = path / "pareto.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text())
+        content = parsed(file.read_text())
     except FileNotFoundError as error:
         raise RunError(f"there is no pareto.json at {path}") from error
     except (OSError, ValueError) as error:

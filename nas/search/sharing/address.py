@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from nas.errors import RunError, UserError
 from nas.machine.folders import RESTORE, WorkFolder, write_atomically
-from nas.stored import stored
+from nas.stored import parsed, stored
 
 SCHEMES = ("postgresql", "postgres")
 
@@ -88,7 +88,7 @@ def read_address(folder: WorkFolder[Any]) -> Address | None:
     """Where the machines of the run in the folder meet; None where it is on this machine alone. Raises RunError."""
     file = folder / "shared.json"
     try:
-        found: Address = stored(json.loads(file.read_text()), Address, "the address")
+        found: Address = stored(parsed(file.read_text()), Address, "the address")
         return found
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nas.errors import Refusal, Refusals
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.search.search import Search, worker_file
+from nas.stored import parsed, stored
 
 
 @dataclass
@@ -31,16 +32,18 @@ class RefusedLog:
 
 def read_refusals(folder: WorkFolder[Search]) -> list[Refusal]:
     """The refusals of all workers, the most frequent first. A setting that several of them met counts as several."""
-    slots = [int(file.stem) for file in (folder / "workers").glob("*.refused")]
+    slots = [int(file.stem) for file in (folder / "workers").glob("*.refused") if file.stem.isdecimal()]
     return _together([refusal for slot in sorted(slots) for refusal in _read(folder, slot)])
 
 
 def _read(folder: WorkFolder[Search], slot: int) -> list[Refusal]:
+    """None of a file that is damaged: it is a log, which ends no work."""
     file = worker_file(folder, slot, "refused")
     try:
-        return [Refusal(*refusal) for refusal in json.loads(file.read_text())]
-    except FileNotFoundError:
+        found: list[Refusal] = stored(parsed(file.read_bytes()), list[Refusal])
+    except (OSError, ValueError):
         return []
+    return found
 
 
 def _together(refusals: Sequence[Refusal]) -> list[Refusal]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from nas.cli.console import print_json, terminal_console
 from nas.cli.flags import add_json
 from nas.errors import EXIT_DONE, EXIT_NO_ANSWER
+from nas.machine.folders import check_file
 
 SUMMARY = "compare strategies over independent searches"
 EXAMPLE = "nas compare runs/digits-mixed-100000-200x3-seed* --html comparison.html"
@@ -25,6 +26,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     from nas.cli.run_tables import folders_in, print_comparison
 
+    if flags.html:
+        check_file(Path(flags.html), "--html", ".html")
     folders = folders_in(flags.runs)
     compared = print_comparison(folders, terminal_console())
     if flags.html:

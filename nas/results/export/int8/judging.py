@@ -18,7 +18,7 @@ from nas.results.export.int8.operations import CannotQuantiseError
 from nas.results.export.measuring import accuracy, preprocessing_of, sample_of, session
 from nas.results.options import OPSET
 from nas.space.named import Torchvision, from_stored
-from nas.stored import Positive, Share, StoredError, stored
+from nas.stored import Positive, Share, StoredError, parsed, stored
 from nas.training.training import Training, load_data, read_weights
 
 
@@ -75,7 +75,7 @@ def read_int8(folder: WorkFolder[Training]) -> dict[str, Any] | None:
     """What was judged, None where nothing was. Raises RunError for a file that is damaged."""
     file = folder.path / "int8.json"
     try:
-        found: dict[str, Any] = stored(json.loads(file.read_text()), Int8, "int8.json")
+        found: dict[str, Any] = stored(parsed(file.read_text()), Int8, "int8.json")
     except FileNotFoundError:
         return None
     except (ValueError, StoredError) as error:
