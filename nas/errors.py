@@ -94,7 +94,7 @@ def written_out(text: str) -> str:
     >>> print(written_out("a\nb"))
     a\nb
     """
-    return re.sub(r"[\x00-\x1f\x7f]", lambda sign: repr(sign[0])[1:-1], text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], text)
 
 
 def in_one_line(error: BaseException) -> str:

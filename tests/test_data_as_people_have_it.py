@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,26 @@ def test_labels_that_have_nothing_to_do_with_the_images_are_told() -> None:
     x, y = blobs(4_000)
     (told,) = doubts(array_search_data(x, np.random.default_rng(1).permutation(y), seed=0))
     assert told.startswith("labels look shuffled: the nearest mean image of a class is right for 2")
+
+
+@pytest.mark.parametrize("odd", [lambda x: x // 255, lambda x: 255 - x // 4, lambda x: x // 8])
+def test_test_images_on_another_scale_are_told(odd: Callable[[np.ndarray], np.ndarray], tmp_path: Path) -> None:
+    (x, y), file = blobs(1_200), str(tmp_path / "data.npz")
+    np.savez(file, x_train=x[:1_000], y_train=y[:1_000], x_test=x[1_000:], y_test=y[1_000:])
+    assert describe(file).doubts == ()
+    np.savez(file, x_train=x[:1_000], y_train=y[:1_000], x_test=odd(x[1_000:]), y_test=y[1_000:])
+    assert any(doubt.endswith(": scale them alike") for doubt in describe(file).doubts)
+
+
+def test_signs_that_steer_terminals_are_written_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part(tmp_path, 6)
+    for name in ("\x1b[31mred", "\x9b31mred", "two\nlines"):
+        (tmp_path / "cat").rename(tmp_path / name)
+        assert main(["data", "--dataset", str(tmp_path)]) == 0
+        (tmp_path / name).rename(tmp_path / "cat")
+        said = capsys.readouterr().err
+        assert name not in said
+        assert repr(name)[1:-1] in said
 
 
 def test_a_folder_that_is_there_twice_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
+from nas.errors import written_out
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -68,7 +70,8 @@ def terminal_console() -> "Console":
 
 
 def say(console: "Console", line: str) -> None:
-    """Prints a line as it is, however long."""
+    """Prints a line as it is, however long; signs in it that steer terminals are written out."""
+    line = "\n".join(map(written_out, line.split("\n")))
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

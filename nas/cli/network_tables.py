@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from nas.errors import written_out
 from nas.machine.options import described, text
 from nas.network.folds import Row
 from nas.results.words import (
@@ -56,7 +57,7 @@ def plain_table(
         side: JustifyMethod = "left" if name in left else "right"
         table.add_column(name, cell(last), justify=side, no_wrap=name != wraps, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell(value)) for value in row))
+        table.add_row(*(escape(written_out(cell(value))) for value in row))
     return table
 
 

@@ -33,6 +33,9 @@ FEWEST = 200
 MOST = 20_000
 """Images looked at for that, at most."""
 
+SOME = 1_000
+"""Images of each split whose values are compared."""
+
 CLEAR = 3.0
 """Standard deviations above chance from which on labels have something to do with images."""
 
@@ -67,6 +70,7 @@ def describe(dataset: str, *, image_size: int | None = None, directory: Path | N
     training = Split(np.concatenate([data.train.images, data.validation.images]), labels)
     shared = shared_images(training, test)
     told = [f"{shared:,} of {len(test.labels):,} test images are training images too"] if shared else []
+    told += _other_scale(training, test)
     if not Path(dataset).is_dir():  # of a folder, whoever lists it tells
         told += map(written_out, _untested(test, class_names))
     return DataReport(
@@ -108,6 +112,16 @@ def _untested(test: Split, class_names: tuple[str, ...]) -> Iterator[str]:
     counts = np.bincount(test.labels, minlength=len(class_names))
     if names := [name for name, count in zip(class_names, counts, strict=True) if not count]:
         yield f"{len(names):,} of {len(class_names):,} classes have no test image: {first_names(names)}"
+
+
+def _other_scale(training: Split, test: Split) -> Iterator[str]:
+    if training.images.max() <= DARK:
+        return  # which is told
+    some = [split.images[:: -(-len(split.images) // SOME)] for split in (training, test)]
+    (mean, spread), (other, other_spread) = ((float(images.mean()), float(images.std())) for images in some)
+    if abs(mean - other) > max(spread, other_spread) or not 0.5 < (spread + 1) / (other_spread + 1) < 2:
+        own, others = f"{mean:.0f} ± {spread:.0f}", f"{other:.0f} ± {other_spread:.0f}"
+        yield f"training images hold values of {own} (mean and deviation), test images of {others}: scale them alike"
 
 
 def _labels(data: SearchData) -> npt.NDArray[np.int64]:

@@ -3,10 +3,10 @@
 import argparse
 from dataclasses import asdict
 
-from nas.cli.console import default_dataset, print_json, terminal_console
+from nas.cli.console import default_dataset, print_json, say, terminal_console
 from nas.cli.flags import add_json, add_options
 from nas.data.options import DataOptions
-from nas.errors import EXIT_DONE
+from nas.errors import EXIT_DONE, written_out
 
 SUMMARY = "check a data set, both splits, and count images that they share"
 EXAMPLE = "nas data --dataset digits"
@@ -36,5 +36,5 @@ def run(flags: argparse.Namespace) -> int:
         shown = f"{value:,}" if isinstance(value, int) else value
         if name == "class_names":
             shown = ", ".join(value[:10]) + (" …" if len(value) > 10 else "")
-        console.print(f"{name.replace('_', ' '):>16}  {shown}", highlight=False, markup=False)
+        say(console, f"{name.replace('_', ' '):>16}  {written_out(str(shown))}")
     return EXIT_DONE
