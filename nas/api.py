@@ -159,7 +159,7 @@ def _folder(asked: SearchOptions, search: Search) -> WorkFolder[Search]:
 
 def default_folder(search: Search) -> Path:
     """Where a search goes by default: named after what it searches, so that the same command finds it again."""
-    what = f"{Path(search.dataset).stem}-{search.space_class.lower()}-{'-'.join(map(str, search.budgets))}"
+    what = f"{search.data_name}-{search.space_class.lower()}-{'-'.join(map(str, search.budgets))}"
     return Path("runs") / slug(f"{what}-{search.trials}x{search.epochs}-seed{search.seed}")
 
 

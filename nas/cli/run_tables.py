@@ -234,8 +234,8 @@ def run_table(folders: Sequence[tuple[Path, Snapshot]]) -> Table:
         rows.append(
             (
                 path,
-                Path(search.dataset).name,
-                Path(search.space).stem,
+                search.data_name,
+                search.space_name,
                 ", ".join(f"{budget:,}" for budget in search.budgets),
                 f"{snapshot.finished}/{snapshot.total}",
                 f"{best.accuracy:.2%} with {best.parameters:,}" if best else "",

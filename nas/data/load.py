@@ -100,8 +100,16 @@ def load_search_data(
     check_trainable(data, dataset)
     augmentation = DATA_SETS[dataset].augmentation if dataset in DATA_SETS else _augmentation(data.images)
     share = 0.0 if all_images else validation_share
-    divided = _divided(data, _name(dataset), augmentation, seed=seed, validation_share=share)
+    divided = _divided(data, data_name(dataset), augmentation, seed=seed, validation_share=share)
     return divided if images is None else replace(divided, train=_subset(divided.train, images, seed))
+
+
+def data_name(dataset: str) -> str:
+    """What a data set is called in short: its name, that of the folder, or of the file without its ending."""
+    if dataset in DATA_SETS:
+        return dataset
+    path = Path(dataset).resolve()
+    return readable(path.name if path.is_dir() else path.stem)
 
 
 def placed(dataset: str) -> str:
@@ -194,13 +202,6 @@ def _unknown(dataset: str) -> DataError:
         f"data set '{dataset}' {found}. Give one of {', '.join(DATA_SETS)}, a .npz file with x_train, y_train, x_test "
         f"and y_test, or an image folder ({FOLDER_LAYOUTS})."
     )
-
-
-def _name(dataset: str) -> str:
-    if dataset in DATA_SETS:
-        return dataset
-    path = Path(dataset).resolve()
-    return readable(path.name if path.is_dir() else path.stem)
 
 
 def _directory(directory: Path | None) -> Path:

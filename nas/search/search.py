@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nas.data.load import placed
+from nas.data.load import data_name, placed
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.deployment.numbers import Numbers
 from nas.search.options import SearchOptions
 from nas.space.budget import Budget, parse_caps
-from nas.space.files import space_checksum, space_fingerprint, told_space
+from nas.space.files import space_checksum, space_fingerprint, space_stem, told_space
 from nas.space.space import Space
 from nas.stopping.rules import default_threshold
 from nas.stored import Count, stored
@@ -87,6 +87,16 @@ class Search:
     def starts_at(self, budget: int) -> list[dict[str, Any]]:
         """Knobs with which the studies of one budget begin, before the space's default."""
         return self.starts[self.budgets.index(budget)] if self.starts else []
+
+    @property
+    def data_name(self) -> str:
+        """The data set in short, for people."""
+        return data_name(self.dataset)
+
+    @property
+    def space_name(self) -> str:
+        """The space in short, for people."""
+        return space_stem(self.space)
 
     @property
     def threshold(self) -> float:

@@ -38,7 +38,7 @@ def write_comparison_page(runs: Sequence[Path], file: Path) -> None:
         view = View(course_figures(strategies, found, every, budget))
         cards.append(Card(f"budget-{budget}", f"{budget:,} parameters", SENTENCE, (view,)))
     search = read[-1][0]
-    title = f"Best validation accuracy so far, {Path(search.dataset).stem}, {Path(search.space).stem} space"
+    title = f"Best validation accuracy so far, {search.data_name}, {search.space_name} space"
     try:
         write_atomically(file, page(title, "", cards))
     except OSError as error:

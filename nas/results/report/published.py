@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from nas.network.folds import parameters
 from nas.search.search import Search
@@ -58,7 +57,7 @@ CLASSES = {"cifar100": 100, "cifar10": 10}
 def published(search: Search, classes: int | None) -> list[Published]:
     """Networks published for the data set of a search, which is known by its name, after the models of earlier reports
     (`nas models`) that were made for it; fine-tuned ones are left out."""
-    name = "".join(letter for letter in Path(search.dataset).stem.lower() if letter.isalnum())
+    name = "".join(letter for letter in search.data_name.lower() if letter.isalnum())
     if name not in NETWORKS or classes not in (None, CLASSES[name]):
         return []
     return [*_of_reports(name), *NETWORKS[name]]

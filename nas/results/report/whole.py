@@ -31,7 +31,7 @@ def report_html(run: Path, stamp: str | None = None) -> str:
     """The report of a run folder, or of a folder of runs. With a `stamp` it watches its server (see `page`)."""
     gathered = gather(run)
     trials, left_out = described(gathered)
-    title = f"{Path(gathered.search.dataset).stem}, {Path(gathered.search.space).stem} space"
+    title = f"{gathered.search.data_name}, {gathered.search.space_name} space"
     return page(title, _lead(gathered, left_out), cards(gathered), trials, stamp=stamp)
 
 

@@ -128,7 +128,7 @@ def _data(search: Search, store: Store, folder: WorkFolder[Search], *, fetches: 
         content = store.get(_data_name(search)) if fetches else None
         if content is None:
             raise
-        file = arrays_file(folder) if search.dataset == ARRAYS else folder / f"{Path(search.dataset).stem}.npz"
+        file = arrays_file(folder) if search.dataset == ARRAYS else folder / f"{search.data_name}.npz"
         write_bytes_atomically(file, content)
         search = search if search.dataset == ARRAYS else replace(search, dataset=str(file))
         return search, load_data_of(search, folder)
