@@ -518,6 +518,8 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     alone = shutil.copy(run / "pareto.json", tmp_path / "front.json")
     assert f"{alone} lies alone, without the weights" in refusal(capsys, alone, *to)
     assert f"{run} holds a search; give --to another folder" in refusal(capsys, run, "--to", run)
+    within = f"{run}/sub/models lies in the folder of a search; give --to another folder"
+    assert within in refusal(capsys, run, "--to", run / "sub" / "models")
     assert "to must not be empty" in refusal(capsys, run, "--to", "")
     images, begun = tmp_path / "images", tmp_path / "begun"
     for folder in (images, begun):

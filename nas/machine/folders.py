@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -175,9 +175,13 @@ def check_file(path: Path, flag: str, ending: str) -> None:
 
 
 def check_no_work(path: Path, flag: str) -> None:
-    """Raises UserError where the folder is itself one of work: others' folders are not looked for in it."""
+    """Raises UserError where the folder is itself one of work, or lies in one."""
     if (found := read_settings(path)) is not None:
         raise UserError(f"{path} holds a {found.get('what', 'piece of work')}; give {flag} another folder")
+    for above in path.resolve().parents:
+        with suppress(RunError):  # what is no settings.json of ours
+            if "what" in (found := read_settings(above) or {}):
+                raise UserError(f"{path} lies in the folder of a {found['what']}; give {flag} another folder")
 
 
 @contextmanager
