@@ -15,7 +15,7 @@ import nas
 from nas.cli.main import main
 from nas.data.arrays import LARGEST_SIDE
 from nas.data.inspection import describe, doubts
-from nas.data.load import array_search_data, load_search_data, load_test, placed
+from nas.data.load import array_search_data, check_apart, data_name, load_search_data, load_test, placed
 from nas.errors import DataError
 from nas.results.export import predict
 
@@ -269,6 +269,19 @@ def test_work_among_the_images_of_a_data_set_is_refused(tmp_path: Path, monkeypa
         with pytest.raises(nas.UserError, match=rf"lies in the data set {tmp_path}, as a class of its own; give --out"):
             begin()
     assert {file.name for file in tmp_path.iterdir()} == {"cat", "dog"}
+
+
+def test_work_beside_the_parts_of_a_data_set_is_none_of_its_classes(tmp_path: Path) -> None:
+    part(tmp_path / "train", 6)
+    part(tmp_path / "test", 2)
+    check_apart(tmp_path / "runs" / "one", str(tmp_path), "--out")
+    for name in ("train", "test"):
+        with pytest.raises(nas.UserError, match="as a class of its own"):
+            check_apart(tmp_path / name / "runs", str(tmp_path), "--out")
+
+
+def test_data_that_cannot_be_looked_at_are_called_by_their_path() -> None:
+    assert data_name(f"{'x' * 300}.npz") == "x" * 300
 
 
 def test_a_path_that_cannot_be_noted_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -520,6 +520,9 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     assert f"{run} holds a search; give --to another folder" in refusal(capsys, run, "--to", run)
     within = f"{run}/sub/models lies in the folder of a search; give --to another folder"
     assert within in refusal(capsys, run, "--to", run / "sub" / "models")
+    (tmp_path / "settings.json").write_text('{"what": {"of": "others"}}')
+    assert "lies in" not in refusal(capsys, "nothing", "--to", tmp_path / "sub" / "models")
+    (tmp_path / "settings.json").unlink()
     assert "to must not be empty" in refusal(capsys, run, "--to", "")
     images, begun = tmp_path / "images", tmp_path / "begun"
     for folder in (images, begun):

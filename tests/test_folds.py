@@ -228,7 +228,23 @@ def test_a_shape_may_be_of_any_type_that_lists_numbers(fold: Callable[[Layer, An
     assert fold(Conv(4, 8, 3), shape) == fold(Conv(4, 8, 3), (4, 8, 8))
 
 
-@pytest.mark.parametrize("shape", [None, "x", 4, (), (4, 8), (4, 8, 8, 1), (4, -8, 8), (4, 0, 8), (4.5, 8, 8), (True,)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        None,
+        "x",
+        4,
+        np.array(3),
+        {4: 1, 8: 1, 9: 1},
+        (),
+        (4, 8),
+        (4, 8, 8, 1),
+        (4, -8, 8),
+        (4, 0, 8),
+        (4.5, 8, 8),
+        (True,),
+    ],
+)
 @pytest.mark.parametrize("fold", [output_shape, macs, peak_activation])
 def test_what_is_no_shape_is_refused(fold: Callable[[Layer, Any], Any], shape: Any) -> None:
     with pytest.raises(ShapeError, match="a shape must be"):

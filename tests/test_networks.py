@@ -10,6 +10,7 @@ from nas.errors import SpaceError, UserError
 from nas.network.folds import cost
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.network.serial import fingerprint
+from nas.results import networks
 from nas.results.networks import find_network, is_stored
 from nas.search.records import read_run
 from nas.search.result.front import read_front, write_front
@@ -183,6 +184,9 @@ def test_any_network_that_a_search_has_proposed_is_found_in_its_run(tmp_path: Pa
             found = find_network(str(place), select=network)
             assert isinstance(found.network, Layer)
             assert fingerprint(found.network, found.shape) == network
+    with pytest.MonkeyPatch.context() as patch:  # of a network that is not on the front: digits, as a count has them
+        patch.setattr(networks, "_proposed", lambda path, front, begin: {"1234567890abcdef": Sequence(())})
+        assert find_network(str(run), select="123456").network == Sequence(())
     shutil.copy(file, tmp_path / "alone.json")
     with pytest.raises(UserError, match="has no network"):
         find_network(str(tmp_path / "alone.json"), select=network)

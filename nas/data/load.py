@@ -27,7 +27,7 @@ from nas.data.arrays import (
 )
 from nas.data.own.folder import read_folder
 from nas.data.own.npz import read_npz
-from nas.data.own.parts import FOLDER_LAYOUTS
+from nas.data.own.parts import FOLDER_LAYOUTS, parts_of
 from nas.data.sets import DATA_SETS, cifar100
 from nas.errors import DataError, UserError
 from nas.machine.folders import cache_folder, readable
@@ -109,7 +109,7 @@ def data_name(dataset: str) -> str:
     if dataset in DATA_SETS:
         return dataset
     path = Path(dataset).resolve()
-    return readable(path.name if path.is_dir() else path.stem)
+    return readable(path.name if os.path.isdir(path) else path.stem)  # which may be another's, and never raises
 
 
 def placed(dataset: str) -> str:
@@ -127,7 +127,12 @@ def check_apart(work: Path, dataset: str, flag: str) -> None:
     """Raises UserError where a folder of work would lie among the images of a data set, as a class of its own."""
     if dataset in (*DATA_SETS, ARRAYS) or not os.path.isdir(dataset):
         return
-    if work.resolve().is_relative_to(images := Path(dataset).resolve()):
+    images = Path(dataset).resolve()
+    try:
+        read = parts_of(images) or (images,)
+    except DataError:  # it can no longer be read as a data set
+        read = (images,)
+    if any(work.resolve().is_relative_to(part) for part in read):
         raise UserError(f"{work} lies in the data set {images}, as a class of its own; give {flag} another folder")
 
 

@@ -180,7 +180,7 @@ def check_no_work(path: Path, flag: str) -> None:
         raise UserError(f"{path} holds a {found.get('what', 'piece of work')}; give {flag} another folder")
     for above in path.resolve().parents:
         with suppress(RunError):  # what is no settings.json of ours
-            if "what" in (found := read_settings(above) or {}):
+            if "what" in (found := read_settings(above) or {}) and isinstance(found.get("format"), int):
                 raise UserError(f"{path} lies in the folder of a {found['what']}; give {flag} another folder")
 
 

@@ -1,6 +1,6 @@
 """Whether layers, and shapes given to them, are what their types say: nothing else can be counted, stored and built."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Set
 from typing import Any, Never, get_args, get_type_hints
 
 from nas.errors import UserError, shown
@@ -37,7 +37,10 @@ def checked_shape(shape: Any) -> Shape:
     >>> checked_shape([3, 32, 32])
     (3, 32, 32)
     """
-    numbers = tuple(map(plain, shape)) if isinstance(shape, Iterable) else ()
+    try:
+        numbers = () if isinstance(shape, Mapping | Set) else tuple(map(plain, shape))
+    except TypeError:  # which arrays of no dimension raise too
+        numbers = ()
     if len(numbers) not in (1, 3) or not all(type(number) is int and number > 0 for number in numbers):
         wanted = "(channels, height, width), or (features,), in whole numbers of at least 1"
         raise ShapeError(f"a shape must be {wanted} but is {shown(shape)}")

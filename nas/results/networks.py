@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}"
 """One, or the first six or more digits of one that cannot be read as a number. Others, which could be a number too, are
-taken for one where they begin a fingerprint of the front."""
+taken for one where they begin a fingerprint of the front, or of a network that was proposed."""
 
 
 def find_network(
@@ -72,8 +72,10 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
 def _selected(path: Path, front: "Front", select: str | None) -> tuple[str, Layer]:
     """Fingerprint and layers of what is selected. Raises UserError where that is none or several."""
     begun = {entry.network: entry.layers for entry in front.networks if select and entry.network.startswith(select)}
+    if select and re.fullmatch("[0-9a-f]{6,16}", select):
+        begun = begun or _proposed(path, front, select)
     if select and (re.fullmatch(FINGERPRINT, select) or (begun and len(select) >= 6)):
-        selected = begun or _proposed(path, front, select)
+        selected = begun
     else:
         best = front.best(parse_count(select) if select else None)
         selected = {best.network: best.layers} if best else {}
