@@ -184,6 +184,12 @@ def check_no_work(path: Path, flag: str) -> None:
                 raise UserError(f"{path} lies in the folder of a {found['what']}; give {flag} another folder")
 
 
+def numbered(folder: Path, ending: str) -> dict[int, Path]:
+    """The files of a folder that are named after a number, as those of workers after their slots, in its order."""
+    found = {int(file.stem): file for file in folder.glob(f"*.{ending}") if file.stem.isdecimal()}
+    return dict(sorted(found.items()))
+
+
 @contextmanager
 def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
     """Holds the lock; without waiting, yields whether it could be had. Freed when we die."""

@@ -16,6 +16,10 @@ KILLS_IN_ONE_EPOCH = 30
 short trainings that an attack killed 425 times, 4 were hit three times at one step. Killers for memory other than the
 kernel's do not tell that it was they, so that a network is failed in the end."""
 
+FAILED_STARTS = 5
+KILLED_STARTS = 20
+"""Times in a row that a process may end, by itself or killed, with no epoch done between, before that is the end."""
+
 KILLED = "killed"
 """What is noted behind the place of such a death."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from nas.machine.folders import cut_torn_line
+from nas.machine.folders import cut_torn_line, numbered
 from nas.stored import parsed, stored
 
 Activity = Literal["start", "claim", "wait", "build", "steps", "validation", "checkpoint", "judge", "journal"]
@@ -78,8 +78,7 @@ def read_timeline(path: Path) -> list[Stretch]:
 def read_timelines(folder: Path) -> dict[int, list[Stretch]]:
     """What the workers did whose files, named after their slots, lie in the folder; those of whom nothing is known yet
     are left out."""
-    files = {int(file.stem): file for file in folder.glob("*.timeline") if file.stem.isdecimal()}
-    known = {slot: read_timeline(files[slot]) for slot in sorted(files)}
+    known = {slot: read_timeline(file) for slot, file in numbered(folder, "timeline").items()}
     return {slot: stretches for slot, stretches in known.items() if stretches}
 
 

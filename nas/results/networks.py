@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from nas.search.result.front import Front
     from nas.search.search import Search
 
-FINGERPRINT = "[0-9a-f]{16}|(?=.*[a-f])[0-9a-f]{6,15}"
-"""One, or the first six or more digits of one that cannot be read as a number. Others, which could be a number too, are
-taken for one where they begin a fingerprint of the front, or of a network that was proposed."""
+FINGERPRINT = "[0-9a-f]{6,16}"
+"""One, or the first six or more digits of one. What could be a number too is a count of parameters where no fingerprint
+begins so."""
 
 
 def find_network(
@@ -71,12 +71,12 @@ def _stored(path: Path, select: str | None, shape: Shape | None, classes: int | 
 
 def _selected(path: Path, front: "Front", select: str | None) -> tuple[str, Layer]:
     """Fingerprint and layers of what is selected. Raises UserError where that is none or several."""
-    begun = {entry.network: entry.layers for entry in front.networks if select and entry.network.startswith(select)}
-    if select and re.fullmatch("[0-9a-f]{6,16}", select):
-        begun = begun or _proposed(path, front, select)
-    if select and (re.fullmatch(FINGERPRINT, select) or (begun and len(select) >= 6)):
-        selected = begun
-    else:
+    selected = dict[str, Layer]()
+    is_count = not select or not re.fullmatch(FINGERPRINT, select) or (select.isdecimal() and len(select) < 16)
+    if select and re.fullmatch(FINGERPRINT, select):
+        on_front = {entry.network: entry.layers for entry in front.networks if entry.network.startswith(select)}
+        selected = on_front or _proposed(path, front, select)
+    if is_count and not selected:
         best = front.best(parse_count(select) if select else None)
         selected = {best.network: best.layers} if best else {}
     if len(selected) != 1:

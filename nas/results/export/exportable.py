@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.data.load import SearchData
 from nas.errors import RunError, UserError
 from nas.machine.checkpoint import shapes
-from nas.machine.folders import WorkFolder
+from nas.machine.folders import WorkFolder, read_settings
 from nas.machine.options import described, words
 from nas.network.layers import Layer, with_dropout
 from nas.network.modules.module import to_module
@@ -27,7 +27,6 @@ from nas.search.result.front import Front, FrontNetwork, read_front
 from nas.search.search import Search, weights_file
 from nas.search.studies import load_data_of
 from nas.space.named import Torchvision, from_stored
-from nas.stored import parsed
 from nas.training.distillation.teacher import teachers_in_words
 from nas.training.recipe import Recipe, recipe_values
 from nas.training.train import trained_weights
@@ -84,8 +83,8 @@ def exportables(source: Path, budgets: tuple[int, ...] | None = None) -> dict[st
 
 def _is_training(folder: Path) -> bool:
     try:
-        return "network" in parsed((folder / "settings.json").read_text())
-    except (OSError, ValueError, TypeError):
+        return "network" in (read_settings(folder) or {})
+    except RunError:
         return False
 
 

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas.errors import Refusal, Refusals
-from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.folders import WorkFolder, numbered, write_atomically
 from nas.search.search import Search, worker_file
 from nas.stored import parsed, stored
 
@@ -19,26 +20,26 @@ class RefusedLog:
     refusals: Refusals
 
     def __post_init__(self) -> None:
-        self._before = _read(self.folder, self.slot)
+        self._file = worker_file(self.folder, self.slot, "refused")
+        self._before = _read(self._file)
         self._written: tuple[Refusal, ...] = ()
 
     def write(self) -> None:
         """Rewrites the file if there is something new."""
         if (told := self.refusals.told()) != self._written:
             content = [list(refusal) for refusal in _together([*self._before, *told])]
-            write_atomically(worker_file(self.folder, self.slot, "refused"), json.dumps(content) + "\n")
+            write_atomically(self._file, json.dumps(content) + "\n")
             self._written = told
 
 
 def read_refusals(folder: WorkFolder[Search]) -> list[Refusal]:
     """The refusals of all workers, the most frequent first. A setting that several of them met counts as several."""
-    slots = [int(file.stem) for file in (folder / "workers").glob("*.refused") if file.stem.isdecimal()]
-    return _together([refusal for slot in sorted(slots) for refusal in _read(folder, slot)])
+    files = numbered(folder / "workers", "refused").values()
+    return _together([refusal for file in files for refusal in _read(file)])
 
 
-def _read(folder: WorkFolder[Search], slot: int) -> list[Refusal]:
+def _read(file: Path) -> list[Refusal]:
     """None of a file that is damaged: it is a log, which ends no work."""
-    file = worker_file(folder, slot, "refused")
     try:
         found: list[Refusal] = stored(parsed(file.read_bytes()), list[Refusal])
     except (OSError, ValueError):

@@ -11,7 +11,7 @@ from functools import cached_property
 from nas.errors import EXIT_LOST, EXIT_WRONG_USE, LostError, RunError, UserError
 from nas.machine.folders import WorkFolder
 from nas.machine.pool import Pool, last_line
-from nas.machine.pulse import KILLED, KernelKills, Pulse
+from nas.machine.pulse import FAILED_STARTS, KILLED, KILLED_STARTS, KernelKills, Pulse
 from nas.search.journal import note_death
 from nas.search.judging.forecasts import Forecaster
 from nas.search.records import Record, RecordReader
@@ -34,9 +34,6 @@ SILENCE = 600.0
 
 PAUSE = 9.0
 """Times as long as pareto.json took to write it is not written again: of thousands of trials, that takes a while."""
-
-FAILED_STARTS = 5
-KILLED_STARTS = 20
 
 
 @contextmanager

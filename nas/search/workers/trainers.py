@@ -13,15 +13,13 @@ from typing import Self
 from nas.errors import EXIT_DONE, EXIT_LOST, EXIT_WRONG_USE, LostError, RunError, UserError
 from nas.machine.folders import WorkFolder, write_atomically
 from nas.machine.pool import last_line
+from nas.machine.pulse import FAILED_STARTS
 from nas.search.search import Search
 from nas.search.sharing.address import Address, read_address
 from nas.search.sharing.postgres import Database
 from nas.search.workers.queue import Queue, finished, lend, name_of
 from nas.training.several import Failure, OnEpoch, Trainers
 from nas.training.training import Training, is_finished, metrics_file, read_metrics
-
-ENDS = 5
-"""Times in a row that the processes of this machine may end by themselves with no epoch done between."""
 
 
 def trainers_of(folder: WorkFolder[Search], workers: int, device: str, patience: float) -> "Trainers | SharedTrainers":
@@ -125,9 +123,9 @@ class SharedTrainers:
             raise UserError(last_line(log, otherwise=f"the processes of this machine ended with {code}; see {log}"))
         if code not in (None, EXIT_DONE, EXIT_LOST):
             self._ends += 1
-            if self._ends == ENDS:
+            if self._ends == FAILED_STARTS:
                 said = last_line(log, otherwise="they said nothing")
-                times = f"{ENDS} times without an epoch done (exit {code})"
+                times = f"{FAILED_STARTS} times without an epoch done (exit {code})"
                 raise RunError(f"the processes of this machine ended {times}: {said}; see {log}")
         if self._workers and (self._own is None or code is not None):
             options = ["--workers", str(self._workers), "--device", self._device]
