@@ -2,7 +2,8 @@
 
     python studies/blocks/ablate.py cifar100.npz OUT --budget 10K --epochs 20 --seeds 1001,1002,1003 [--only NAME,…]
 
-Each variant changes knobs of the space's default, is fitted to the budget, and trained with recipe `final` on fresh
+Each variant changes knobs of the space's default, is fitted to the budget (with `--max-macs` to so many multiply-adds
+as well), and trained with recipe `final` on fresh
 seeds, each with a validation split of its own. The same command goes on where it was interrupted. Prints JSON.
 """
 
@@ -55,6 +56,7 @@ VARIANTS: dict[str, Changes] = {
     "expansion 3": both(expansion=3.0),
     "excitation 4": both(excitation=4),
     "excitation 8": both(excitation=8),
+    "gates in 1 and 2": {"excitation1": 4, "excitation2": 8},
     "halved at 3 alone": {"halve": "3"},
     "halved at 2 alone": {"halve": "2"},
     "halved at 1 and 2": {"halve": "1 2"},
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--budget", default="10K")
+    parser.add_argument("--max-macs", type=parse_count, help="the multiply-adds that a variant is fitted to as well")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", default="1001,1002,1003")
     parser.add_argument("--only", help="variants with commas; those with + together")
@@ -100,18 +103,17 @@ def main() -> None:
     asked = parser.parse_args()
     data = load_search_data(str(asked.data), seed=0)
     space = bind(named_space(asked.space), data.shape, data.classes)
-    budget = Budget(parse_count(asked.budget))
+    budget = Budget(parse_count(asked.budget), asked.max_macs)
     changes = {"epochs": asked.epochs, **parse_changes(asked.set)}
     recipe = changed(named_recipe("final", len(data.train.labels)), changes)
     names = asked.only.split(",") if asked.only else list(VARIANTS)
     knobs = {name: variant(space, budget, name) for name in names}
     setting = " ".join(["final", *(f"{key}={value}" for key, value in changes.items())])
+    size = asked.budget if asked.max_macs is None else f"{asked.budget} {asked.max_macs} macs"
     folders = {}
     for seed in map(int, asked.seeds.split(",")):
         for name in names:
-            folders[name, seed] = training_folder(
-                asked.out / f"{asked.budget} {setting} {name} {seed}".replace(" ", "-")
-            )
+            folders[name, seed] = training_folder(asked.out / f"{size} {setting} {name} {seed}".replace(" ", "-"))
             folders[name, seed].enter(
                 Training(
                     model=name,
@@ -142,7 +144,11 @@ def main() -> None:
             "epoch_seconds": fmean(m.seconds / len(m.epochs) for m in done) if done else None,
             "knobs": {key: value for key, value in knobs[name].items() if value != space.defaults[key]},
         }
-    print(json.dumps({"budget": budget.parameters, "recipe": setting, "variants": found}, indent=1))
+    print(
+        json.dumps(
+            {"budget": budget.parameters, "max_macs": budget.max_macs, "recipe": setting, "variants": found}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":
