@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
@@ -19,7 +20,7 @@ from searching import write_data, write_space
 
 from nas.api import search
 from nas.cli.main import build_parser, main
-from nas.data.load import load_test
+from nas.data.load import SearchData, Split, load_test
 from nas.errors import DataError, RunError, SpaceError, UserError
 from nas.network.layers import Flatten, Layer, Linear, Sequence
 from nas.results.confirming.candidates import Candidate, Kind
@@ -38,7 +39,8 @@ from nas.training import several
 from nas.training.epoch import Epoch
 from nas.training.recipe import changed, parse_changes
 from nas.training.recipes import named_recipe
-from nas.training.training import Metrics, read_metrics, training_folder
+from nas.training.training import Metrics, Training, read_metrics, training_folder
+from nas.training.worker import read_test
 
 LINEAR: Layer = Sequence((Flatten(), Linear(64, 10)))
 CHANGES = {"epochs": 2, "batch_size": 32, "learning_rate": 0.03, "warmup_steps": 0}
@@ -346,6 +348,35 @@ def test_nothing_but_judging_is_left_when_the_test_split_has_been_read(
         with pytest.raises(MemoryError):
             confirmed(run, seeds=1, baselines=False, top=1, workers=1)
     assert confirmed(run, seeds=1, baselines=False, top=1, workers=1)["test_reads"] == 1
+
+
+@pytest.mark.parametrize("where", ["int8.json", "locks/training.lock"])
+def test_a_write_that_fails_once_while_networks_are_judged_is_tried_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A folder lies where a file is to be, from when the split is read until somebody waits."""
+    obstacles: list[Path] = []
+
+    def read(training: Training, data: SearchData) -> Split:
+        split = read_test(training, data)
+        for folder in (run / "confirmed").iterdir():
+            place = folder / where
+            obstacle = place if place.parent.name == "locks" else place.with_name(f"{place.name}.partial")
+            obstacle.unlink(missing_ok=True)
+            obstacle.mkdir()
+            obstacles.append(obstacle)
+        return split
+
+    def paused(seconds: float) -> None:
+        while obstacles:
+            obstacles.pop().rmdir()
+
+    with monkeypatch.context() as context:
+        context.setattr("nas.results.confirming.confirm.read_test", read)
+        context.setattr(time, "sleep", paused)
+        found = confirmed(run, seeds=1, baselines=False, top=1, workers=1)
+    assert not obstacles
+    assert found["test_reads"] == 1
 
 
 def test_a_seed_that_was_tested_stays_in_the_mean_when_fewer_are_asked_for(run: Path) -> None:

@@ -24,7 +24,7 @@ from nas.data.augment import DeviceData, DeviceSplit
 from nas.data.load import load_search_data
 from nas.errors import DataError, RunError, UserError
 from nas.machine.checkpoint import read_checkpoint
-from nas.machine.folders import WorkFolder
+from nas.machine.folders import PAUSE, TRIES, WorkFolder
 from nas.machine.process import pick_device
 from nas.results.networks import find_network
 from nas.space.named import to_stored
@@ -48,7 +48,7 @@ from nas.training.training import (
     weights_file,
     write_metrics,
 )
-from nas.training.worker import PAUSE, TRIES, DataOnce, run_test, run_training
+from nas.training.worker import DataOnce, run_test, run_training
 
 CPU = torch.device("cpu")
 EPOCHS = 80

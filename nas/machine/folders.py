@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,10 @@ class Settings(Protocol):
 
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
+
+TRIES, PAUSE = 3, 1.0
+"""How often `insist` tries, and the seconds between."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,17 @@ def write_atomically(path: Path, text: str, *, synced: bool = False) -> None:
     """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed; `synced`, whenever
     the power fails."""
     write_bytes_atomically(path, text.encode(errors="backslashreplace"), synced=synced)
+
+
+def insist(write: Callable[[], T]) -> T:
+    """What `write` returns, which is tried `TRIES` times: for what costs more than waiting where it is lost. Raises its
+    OSError."""
+    for _ in range(TRIES - 1):
+        try:
+            return write()
+        except OSError:
+            time.sleep(PAUSE)
+    return write()
 
 
 def write_bytes_atomically(path: Path, content: bytes | memoryview, *, synced: bool = False) -> None:

@@ -5,8 +5,8 @@ python -m nas.training.worker DEVICE THREADS      several.py starts it and gives
 
 import json
 import sys
-import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from nas.errors import (
     told_of_the_machine,
 )
 from nas.machine.checkpoint import write_tensors
-from nas.machine.folders import WorkFolder
+from nas.machine.folders import WorkFolder, insist
 from nas.machine.process import listen, report, say_to
 from nas.space.named import from_stored, size
 from nas.training.distillation.teaching import is_layer_tree, taught
@@ -51,9 +51,6 @@ from nas.training.training import (
     weights_file,
     write_metrics,
 )
-
-TRIES, PAUSE = 3, 1.0
-"""How often it is tried to write that the test split is read and what it gave, and the seconds between."""
 
 
 def run_training(
@@ -137,7 +134,8 @@ def run_test(folder: WorkFolder[Training], device: torch.device, test: Split | N
 
     Raises RunError for a training that has not finished.
     """
-    with folder.lock("training", wait=True):
+    with ExitStack() as held:
+        insist(lambda: held.enter_context(folder.lock("training", wait=True)))
         done = read_metrics(folder)
         if done.test_accuracy is not None:
             return done
@@ -149,8 +147,8 @@ def run_test(folder: WorkFolder[Training], device: torch.device, test: Split | N
 def _test(
     folder: WorkFolder[Training], training: Training, done: Metrics, device: torch.device, test: Split | None
 ) -> Metrics:
-    """The reading is noted before the network is judged: one that is cut off counts. What memory is needed for that
-    shows before, when training images are judged."""
+    """The reading is noted before the network is judged: one that is cut off counts, and the split is read a second
+    time. What memory is needed for that shows before, when training images are judged."""
     data = load_data(training)
     module = build(network_of(training, data), training.recipe.dropout)
     module.load_state_dict(read_weights(folder, module.state_dict()))
@@ -159,22 +157,11 @@ def _test(
     evaluate(module, on_device, first_batch(on_device.train), size_of_input)
     split = DeviceSplit.of(read_test(training, data) if test is None else test, device)
     read = replace(done, test_reads=done.test_reads + 1)
-    _write_surely(folder, read)
+    insist(lambda: write_metrics(folder, read))
     loss, accuracy = evaluate(module, on_device, split, size_of_input)
     tested = replace(read, test_accuracy=accuracy, test_loss=loss)
-    _write_surely(folder, tested)
+    insist(lambda: write_metrics(folder, tested))
     return tested
-
-
-def _write_surely(folder: WorkFolder[Training], metrics: Metrics) -> None:
-    """As `write_metrics`, tried `TRIES` times: after a test that is cut off, the split is read a second time. Raises
-    OSError."""
-    for _ in range(TRIES - 1):
-        try:
-            return write_metrics(folder, metrics)
-        except OSError:
-            time.sleep(PAUSE)
-    return write_metrics(folder, metrics)
 
 
 def read_test(training: Training, data: SearchData) -> Split:

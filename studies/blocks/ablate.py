@@ -146,7 +146,7 @@ def main() -> None:
         }
     print(
         json.dumps(
-            {"budget": budget.parameters, "max_macs": budget.max_macs, "recipe": setting, "variants": found}, indent=1
+            {"budget": budget.parameters, "max_macs": asked.max_macs, "recipe": setting, "variants": found}, indent=1
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from nas.data.load import Split
 from nas.errors import RunError, in_one_line
-from nas.machine.folders import WorkFolder, write_atomically
+from nas.machine.folders import WorkFolder, insist, write_atomically
 from nas.network.layers import with_dropout
 from nas.network.modules.module import to_module
 from nas.results.export.int8.graph import float_graph
@@ -68,7 +68,7 @@ def int8_judge(folder: WorkFolder[Training]) -> Callable[[Split], None]:
 
 
 def _keep(folder: WorkFolder[Training], found: Int8) -> None:
-    write_atomically(folder.path / "int8.json", json.dumps(found, indent=1) + "\n")
+    insist(lambda: write_atomically(folder.path / "int8.json", json.dumps(found, indent=1) + "\n"))
 
 
 def read_int8(folder: WorkFolder[Training]) -> dict[str, Any] | None:
