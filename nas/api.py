@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
-
 from nas.data.inspection import doubts
 from nas.data.load import SearchData, array_search_data, check_apart, load_search_data
 from nas.errors import RunError, SpaceError, UserError, shown
@@ -35,13 +33,13 @@ from nas.search.options import SearchOptions, WorkerOptions
 from nas.search.records import common_failure, read_run
 from nas.search.result.front import Front, read_front
 from nas.search.sampling.feasible import FeasibleSampler
-from nas.search.search import Search, arrays_file, decided, run_folder
+from nas.search.search import Search, decided, run_folder
 from nas.search.sharing.address import Address, parse_address, read_address, without_password
 from nas.search.sharing.join import adopt, joined, publish
 from nas.search.sharing.mirror import at_hand
 from nas.search.sharing.postgres import leading
 from nas.search.strategies import STRATEGIES
-from nas.search.studies import feasible_baselines, note_arguments, open_studies, same_space_of, space_of
+from nas.search.studies import feasible_baselines, keep_arrays, note_arguments, open_studies, same_space_of, space_of
 from nas.search.workers.snapshot import Ending, View
 from nas.search.workers.supervisor import Supervisor
 from nas.space.draw import check_satisfiable
@@ -115,8 +113,7 @@ def run_search(asked: SearchOptions, view: View | None = None) -> Result:
         for doubt in doubts(data, asked.dataset):
             tell(f"warning: {doubt}")
         if asked.arrays:
-            x, y = asked.arrays
-            np.savez(arrays_file(folder), x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
+            keep_arrays(folder, *asked.arrays)
         if session and address:
             publish(session, folder, address, search, file)
     workers = min(default_workers(asked.device) if asked.workers is None else asked.workers, search.all_trials)

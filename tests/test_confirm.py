@@ -18,7 +18,7 @@ import torch
 from processes import children, kill, wait_for
 from searching import write_data, write_space
 
-from nas.api import search
+from nas.api import export, search
 from nas.cli.main import build_parser, main
 from nas.data.load import SearchData, Split, load_test
 from nas.errors import DataError, RunError, SpaceError, UserError
@@ -35,6 +35,7 @@ from nas.results.options import ConfirmOptions
 from nas.results.report.whole import report_html
 from nas.results.words import verdict_lines
 from nas.search.search import run_folder
+from nas.search.studies import load_data_of
 from nas.training import several
 from nas.training.epoch import Epoch
 from nas.training.recipe import changed, parse_changes
@@ -445,6 +446,32 @@ def test_a_search_of_arrays_is_refused_before_anything_is_trained(tmp_path: Path
     with pytest.raises(RunError, match="searched arrays given from Python, which have no test split; save them"):
         confirmed(tmp_path / "run", seeds=1, workers=1)
     assert sorted(path.name for path in (tmp_path / "run").glob("confirm*")) == []
+
+
+def test_arrays_of_a_search_lie_in_its_folder_until_they_are_gone(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    with np.load(data) as arrays:
+        images, labels = arrays["x_train"], arrays["y_train"]
+    run = tmp_path / "run"
+    search(
+        arrays=(images, labels), budget=900, trials=1, epochs=1, strategies=("random",), stop="none",
+        space=str(write_space(tmp_path)), out=run, workers=1, device="cpu",
+    )  # fmt: skip
+    before = (run / "settings.json").read_bytes()
+    with pytest.raises(RunError, match="which lie in it; leave the data set out"):
+        export(run, to=tmp_path / "models", dataset=str(data))
+    folder = run_folder(run)
+    np.savez(run / "data.npz", x_train=images[::-1], y_train=labels, x_test=images[:0], y_test=labels[:0])
+    with pytest.raises(DataError, match=r"data.npz is not what the search began with: .* differ; restore it$"):
+        load_data_of(folder.read(), folder)
+    (run / "data.npz").unlink()
+    with pytest.raises(DataError, match=r"data.npz is gone, the arrays that were searched; restore it, or give --data"):
+        load_data_of(folder.read(), folder)
+    assert (run / "settings.json").read_bytes() == before
+    np.savez(tmp_path / "kept.npz", x_train=images, y_train=labels, x_test=images[:0], y_test=labels[:0])
+    export(run, to=tmp_path / "models", dataset=str(tmp_path / "kept.npz"))
+    assert (tmp_path / "models").is_dir()
+    assert load_data_of(folder.read(), folder).checksum == folder.read().data_checksum
 
 
 TWO_SEEDS = ["--seeds", "2", "--workers", "1", "--epochs", "6", "--no-baselines", "--device", "cpu"]

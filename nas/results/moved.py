@@ -7,14 +7,15 @@ from typing import Any
 from nas.data.load import placed
 from nas.errors import RunError
 from nas.machine.folders import WorkFolder, read_settings
-from nas.search.search import Search, run_folder
+from nas.search.search import Search, arrays_file, run_folder
 from nas.search.studies import load_data_of
 from nas.training.training import Training, load_data, training_folder
 
 
 def move_data(path: Path, dataset: str) -> None:
     """From now on the run or training in that folder, and the trainings that a run has confirmed, read their data from
-    there. Raises DataError, and changes nothing, where these are other data; RunError where the folder is in use."""
+    there. Raises DataError, and changes nothing, where these are other data; RunError where the folder is in use, or
+    has its data in it."""
     path = path if path.is_dir() else path.parent  # its pareto.json
     content = read_settings(path)
     place = placed(dataset)
@@ -25,6 +26,8 @@ def move_data(path: Path, dataset: str) -> None:
         return
     folder = run_folder(path)
     search = folder.read()
+    if arrays_file(folder).exists():
+        raise RunError(f"{path} searched arrays given from Python, which lie in it; leave the data set out")
     load_data_of(replace(search, dataset=place), folder)
     _renew(folder, place)
     for settings in sorted((path / "confirmed").glob("*/settings.json")):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nas.data.load import data_name, placed
+from nas.data.load import ARRAYS, data_name, placed
 from nas.machine.folders import WorkFolder
 from nas.machine.options import words
 from nas.network.deployment.numbers import Numbers
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 BASELINES = "baselines"
 """The study of networks that nobody searched for."""
-
-ARRAYS = "arrays"
-"""What images are called that were given from Python, without a name."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
 """What a search stands for: its data, its space, its studies, and the scaled designs that it is to beat, which are
 trained beside the strategies as a study of their own."""
 
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 
-from nas.data.load import SearchData, check_still_there, load_search_data
+from nas.data.load import ARRAYS, SearchData, check_still_there, load_search_data
 from nas.errors import DataError, RunError, SpaceError, UserError
-from nas.machine.folders import WorkFolder, readable, write_atomically
+from nas.machine.folders import WorkFolder, readable, write_atomically, write_bytes_atomically
 from nas.network.folds import Cost, cost, depth
 from nas.network.layers import Layer, Shape
 from nas.network.serial import fingerprint
@@ -34,7 +37,12 @@ from nas.stored import parsed, stored
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
     """Training and validation split of a search. Raises DataError where they are gone, or not what it began with."""
-    dataset = str(arrays_file(folder)) if arrays_file(folder).exists() else search.dataset
+    arrays = arrays_file(folder)
+    dataset = str(arrays) if arrays.exists() else search.dataset
+    if dataset == ARRAYS:
+        raise DataError(
+            f"{arrays} is gone, the arrays that were searched; restore it, or give --dataset where they lie"
+        )
     check_still_there(dataset)
     data = load_search_data(
         dataset,
@@ -43,12 +51,21 @@ def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
         image_size=search.image_size,
         progress=False,
     )
+    if data.checksum != search.data_checksum and dataset == str(arrays):
+        raise DataError(f"{arrays} is not what the search began with: its images or labels differ; restore it")
     if data.checksum != search.data_checksum:
         raise DataError(
             f"{readable(search.dataset)} is not what the search began with: its images or labels differ; give "
             "--dataset where that lies"
         )
     return data
+
+
+def keep_arrays(folder: WorkFolder[Search], images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+    """Keeps arrays that were given from Python where the other processes, and later commands, find them."""
+    content = io.BytesIO()
+    np.savez(content, x_train=images, y_train=labels, x_test=images[:0], y_test=labels[:0])
+    write_bytes_atomically(arrays_file(folder), content.getbuffer())
 
 
 def note_arguments(folder: WorkFolder[Search]) -> None:

@@ -63,15 +63,15 @@ def confirm(asked: ConfirmOptions, on_epoch: OnEpoch | None = None) -> dict[str,
     """
     asked = replace(asked, run=at_hand(asked.run))
     folder = run_folder(asked.run)
-    if asked.dataset:
-        move_data(folder.path, asked.dataset)
-    search, records = read_run(folder)
-    budgets = _budgets(asked, search)
     if arrays_file(folder).exists():
         raise RunError(
             f"{asked.run} searched arrays given from Python, which have no test split; save them as a .npz file "
             "with x_train, y_train, x_test and y_test, and search that"
         )
+    if asked.dataset:
+        move_data(folder.path, asked.dataset)
+    search, records = read_run(folder)
+    budgets = _budgets(asked, search)
     data = load_data_of(search, folder)
     recipe = asked.decided(len(data.train.labels))
     if recipe.augmentation is None:

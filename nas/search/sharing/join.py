@@ -10,11 +10,11 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from nas.data.load import SearchData, placed
+from nas.data.load import ARRAYS, SearchData, placed
 from nas.errors import DataError, RunError, SpaceError
 from nas.machine.folders import WorkFolder, cache_folder, file_lock, slug, write_bytes_atomically
 from nas.search.journal import journal_file
-from nas.search.search import ARRAYS, Search, arrays_file, run_folder
+from nas.search.search import Search, arrays_file, run_folder
 from nas.search.sharing.address import Address, read_address, write_address
 from nas.search.sharing.postgres import Row, find, found, write
 from nas.search.sharing.session import Session
