@@ -23,12 +23,15 @@ from machine import Figures, say
 from postgres import Server, server
 
 from attacks.kills import NAS, children, kill
-from nas.search.records import read_run
+from nas.search.records import Record, read_run
 from nas.search.search import run_folder
+from nas.training.train import DivergenceError
 
 NETWORK = "10.77.0"
 HOSTS = ("nas1", "nas2", "nas3")
 EPOCHS, WORKERS = 4, 2
+TRIALS = 3
+"""Trials an accident: with fewer, a search on a fast machine is over before all have happened."""
 BETWEEN, STANDSTILL = 2.0, 20.0
 """Most seconds from an epoch to the next accident, and without an epoch."""
 
@@ -231,9 +234,11 @@ def check(machines: Machines) -> Figures:
     """What the search came to, and what is wrong with that."""
     search, records = read_run(run_folder(machines.run))
     counts = Counter(record.state for record in records)
-    if len(records) != search.all_trials or set(counts) - {"trained", "stopped", "replayed"}:
+    if len(records) != search.all_trials or set(counts) - {"trained", "stopped", "replayed", "failed"}:
         machines.faults.append(f"{dict(counts)} of {search.all_trials} trials")
-        machines.faults += [f"failed: {record.failure}" for record in records if record.state == "failed"]
+    failed = [record for record in records if record.state == "failed"]
+    diverged = [record for record in failed if record.failure.startswith(DivergenceError.__name__)]
+    machines.faults += [_told(record) for record in failed if record not in diverged]
     lines = [json.loads(line) for line in (machines.run / "journal.log").read_text().splitlines()]
     stored = machines.database.run("SELECT line FROM nas_journal WHERE run = 'run' ORDER BY n").splitlines()
     if [json.loads(line) for line in stored] != lines:
@@ -251,8 +256,15 @@ def check(machines: Machines) -> Figures:
     return {
         "trials": search.all_trials,
         "states": dict(counts),
+        "diverged": [_told(record) for record in diverged],
         "epochs": {"needed": least, "trained_twice": trained - least, "accidents_of_workers": allowed},
     }
+
+
+def _told(record: Record) -> str:
+    """Of a training that failed."""
+    knobs = " ".join(f"{name}={value}" for name, value in record.knobs.items())
+    return f"{record.strategy} #{record.number} of {record.budget:,} ({knobs}): {record.failure}"
 
 
 TRAINED_TWICE = {"worker": 1, "machine": WORKERS, "database": 2 * WORKERS, "cable": WORKERS, "bucket": 2 * WORKERS}
@@ -272,7 +284,7 @@ def attack(count: int | None, seed: int) -> Figures:
         paths = f"{place}:{Path(__file__).resolve().parents[2]}"
         own = {"PYTHONPATH": paths, "NAS_COUNTED": str(place / "counted"), "OMP_NUM_THREADS": "1"}
         s3 = {"AWS_ENDPOINT_URL": f"http://{NETWORK}.1:5000", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-        machines = Machines(place, base, trials=accidents, environment=os.environ | own | s3)
+        machines = Machines(place, base, trials=TRIALS * accidents, environment=os.environ | own | s3)
         try:
             machines.start_bucket()
             while machines.keep_running():
