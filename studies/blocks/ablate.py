@@ -79,11 +79,19 @@ VARIANTS: dict[str, Changes] = {
 
 
 def variant(space: Space, budget: Budget, name: str) -> dict[str, Value]:
-    """The knobs of the variant, fitted."""
+    """The knobs of the variant, fitted. Raises SystemExit where what it is named after does not fit."""
     changes: Changes = {}
     for part in name.split("+"):
         changes |= VARIANTS[part.strip()]
-    return fit(space, space.defaults | changes, budget, np.random.default_rng(0))
+    fitted = fit(space, space.defaults | changes, budget, np.random.default_rng(0))
+    if lost := [f"{knob}={value}" for knob, value in changes.items() if not is_fitted(knob) and fitted[knob] != value]:
+        raise SystemExit(f"{name} cannot be had within {budget}: {', '.join(lost)} would be lost")
+    return fitted
+
+
+def is_fitted(knob: str) -> bool:
+    """Whether a variant may have another value of that knob than it is named after."""
+    return knob in ("stem", "rank") or knob.startswith("width")
 
 
 def main() -> None:
