@@ -207,12 +207,6 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def write_atomically(path: Path, text: str, *, synced: bool = False) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed; `synced`, whenever
-    the power fails."""
-    write_bytes_atomically(path, text.encode(errors="backslashreplace"), synced=synced)
-
-
 def insist(write: Callable[[], T]) -> T:
     """What `write` returns, which is tried `TRIES` times: for what costs more than waiting where it is lost. Raises its
     OSError."""
@@ -222,6 +216,12 @@ def insist(write: Callable[[], T]) -> T:
         except OSError:
             time.sleep(PAUSE)
     return write()
+
+
+def write_atomically(path: Path, text: str, *, synced: bool = False) -> None:
+    """Replaces the file in one step: a reader sees the old text or the new, whenever we are killed; `synced`, whenever
+    the power fails."""
+    write_bytes_atomically(path, text.encode(errors="backslashreplace"), synced=synced)
 
 
 def write_bytes_atomically(path: Path, content: bytes | memoryview, *, synced: bool = False) -> None:

@@ -212,6 +212,11 @@ def arrays_file(folder: WorkFolder[Search]) -> Path:
     return folder / "data.npz"
 
 
+def data_place(search: Search, folder: WorkFolder[Search]) -> str:
+    """Where the data are: the run's own arrays as long as they are there, or what the search was told."""
+    return str(arrays_file(folder)) if arrays_file(folder).exists() else search.dataset
+
+
 def arguments_file(folder: WorkFolder[Search]) -> Path:
     """What the file of the space sees in `sys.argv` behind its own name."""
     return folder / "arguments.json"

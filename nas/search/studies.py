@@ -24,7 +24,7 @@ from nas.search.notes import Notes
 from nas.search.records import Record
 from nas.search.sampling.listed import ListedSampler
 from nas.search.sampling.proposals import Proposal
-from nas.search.search import BASELINES, Search, arguments_file, arrays_file
+from nas.search.search import BASELINES, Search, arguments_file, arrays_file, data_place
 from nas.search.sharing.address import hidden
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
@@ -37,8 +37,7 @@ from nas.stored import parsed, stored
 
 def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
     """Training and validation split of a search. Raises DataError where they are gone, or not what it began with."""
-    arrays = arrays_file(folder)
-    dataset = str(arrays) if arrays.exists() else search.dataset
+    arrays, dataset = arrays_file(folder), data_place(search, folder)
     if dataset == ARRAYS:
         raise DataError(
             f"{arrays} is gone, the arrays that were searched; restore it, or give --dataset where they lie"
@@ -51,13 +50,10 @@ def load_data_of(search: Search, folder: WorkFolder[Search]) -> SearchData:
         image_size=search.image_size,
         progress=False,
     )
-    if data.checksum != search.data_checksum and dataset == str(arrays):
-        raise DataError(f"{arrays} is not what the search began with: its images or labels differ; restore it")
     if data.checksum != search.data_checksum:
-        raise DataError(
-            f"{readable(search.dataset)} is not what the search began with: its images or labels differ; give "
-            "--dataset where that lies"
-        )
+        advice = "restore it" if dataset == str(arrays) else "give --dataset where that lies"
+        name = arrays if dataset == str(arrays) else readable(search.dataset)
+        raise DataError(f"{name} is not what the search began with: its images or labels differ; {advice}")
     return data
 
 

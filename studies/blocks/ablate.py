@@ -3,8 +3,8 @@
     python studies/blocks/ablate.py cifar100.npz OUT --budget 10K --epochs 20 --seeds 1001,1002,1003 [--only NAME,…]
 
 Each variant changes knobs of the space's default, is fitted to the budget (with `--max-macs` to so many multiply-adds
-as well), and trained with recipe `final` on fresh
-seeds, each with a validation split of its own. The same command goes on where it was interrupted. Prints JSON.
+as well), and trained with recipe `final` on fresh seeds, each with a validation split of its own. The same command goes
+on where it was interrupted. Prints JSON.
 """
 
 import argparse
@@ -152,11 +152,8 @@ def main() -> None:
             "epoch_seconds": fmean(m.seconds / len(m.epochs) for m in done) if done else None,
             "knobs": {key: value for key, value in knobs[name].items() if value != space.defaults[key]},
         }
-    print(
-        json.dumps(
-            {"budget": budget.parameters, "max_macs": asked.max_macs, "recipe": setting, "variants": found}, indent=1
-        )
-    )
+    asked_for = {"budget": budget.parameters, "max_macs": asked.max_macs, "recipe": setting}
+    print(json.dumps(asked_for | {"variants": found}, indent=1))
 
 
 if __name__ == "__main__":

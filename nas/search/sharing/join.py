@@ -14,7 +14,7 @@ from nas.data.load import ARRAYS, SearchData, placed
 from nas.errors import DataError, RunError, SpaceError
 from nas.machine.folders import WorkFolder, cache_folder, file_lock, slug, write_bytes_atomically
 from nas.search.journal import journal_file
-from nas.search.search import Search, arrays_file, run_folder
+from nas.search.search import Search, arrays_file, data_place, run_folder
 from nas.search.sharing.address import Address, read_address, write_address
 from nas.search.sharing.postgres import Row, find, found, write
 from nas.search.sharing.session import Session
@@ -59,7 +59,7 @@ def publish(session: Session, folder: WorkFolder[Search], address: Address, sear
 
 def _put(store: Store, folder: WorkFolder[Search], search: Search) -> None:
     store.put(_MARK, b"")
-    data = arrays_file(folder) if arrays_file(folder).exists() else Path(search.dataset)
+    data = Path(data_place(search, folder))
     if data.is_file() and not store.has(_data_name(search)):
         store.put(_data_name(search), data.read_bytes())
 
