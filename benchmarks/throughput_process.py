@@ -24,7 +24,8 @@ from torchvision import transforms
 
 from nas.data.augment import DeviceData, DeviceSplit
 from nas.network import layers
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Layer
 from nas.network.modules.module import LeanBatchNorm2d, LeanConv2d, LeanLinear, to_module
 from nas.space.budget import Budget, parse_count

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.network.blocks import classifier
+from nas.network.heads import classifier
 from nas.network.layers import (
     Activation,
     BatchNorm,

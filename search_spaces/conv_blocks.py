@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import classifier, conv_norm
+from nas.network.blocks import conv_norm
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Pool, Sequence, Shape, sequence
 from nas.space.space import Architecture, knob, width_knob
 

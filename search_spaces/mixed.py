@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nas.network.blocks import BLOCKS, WIDTHS, Shortcut, classifier, stage, stem
+from nas.network.blocks import BLOCKS, WIDTHS, Shortcut, stage, stem
+from nas.network.heads import HEADS, classifier
 from nas.network.layers import Function, Layer, Sequence, Shape, Statistic
 from nas.space.space import Architecture, Knobs, knob, width_knob
 
@@ -27,12 +28,12 @@ class Mixed(Architecture):
     """A stem, three stages or four, and a head.
 
     `halve` names the parts that halve the resolution. `expansion` widens the inside of inverted, depthwise, shift,
-    mixer and dense blocks and narrows bottlenecks; plain and basic blocks ignore it. `excitation` is how many channels
-    a hidden unit of the gate stands for, 0 no gate. With `shared` all blocks of a stage but its first have their 1x1
-    convolutions in common. `rank` counts only with a low-rank head. Stage 4 is there if `blocks4` is above 0. The
-    defaults are a good network of about 100,000 parameters for 32 x 32 images of 100 classes; of the `beginnings`, the
-    first is better at 10,000 parameters and takes two and a half times the multiply-adds, the second is better by far
-    at 1,000 and 5,000 (`studies/blocks`).
+    mixer and dense blocks and narrows bottlenecks; plain, basic and blueprint blocks ignore it. `excitation` is how
+    many channels a hidden unit of the gate stands for, 0 no gate. With `shared` all blocks of a stage but its first
+    have their 1x1 convolutions in common. `rank` counts only with a low-rank head. Stage 4 is there if `blocks4` is
+    above 0. The defaults are a good network of about 100,000 parameters for 32 x 32 images of 100 classes; of the
+    `beginnings`, the first is better at 10,000 parameters and takes two and a half times the multiply-adds, the second
+    is better by far at 1,000 and 5,000 (`studies/blocks`).
     """
 
     beginnings: ClassVar[tuple[Knobs, ...]] = ({"halve": "3", "excitation1": 4, "excitation2": 8}, SHALLOW)
@@ -72,7 +73,7 @@ class Mixed(Architecture):
     excitation4: int = knob(*EXCITATIONS)
     shared4: bool = knob(False, True)
     pool: Statistic = knob("average", "max")
-    head: str = knob("linear", "low-rank", "signs", "low-rank signs", "bias-free", "low-rank bias-free")
+    head: str = knob(*HEADS)
     rank: int = width_knob(*WIDTHS[1:39])
 
     def network(self, shape: Shape, classes: int) -> Layer:
@@ -83,9 +84,7 @@ class Mixed(Architecture):
         for s in ("1", "2", "3", "4") if self.blocks4 else ("1", "2", "3"):
             layers.append(self._stage(s, width, 2 if s in halved else 1))
             width = getattr(self, f"width{s}")
-        rank, signs, bias = "low-rank" in self.head, "signs" in self.head, "bias-free" not in self.head
-        head = classifier(width, classes, pool=self.pool, rank=self.rank if rank else None, signs=signs, bias=bias)
-        return Sequence((*layers, head))
+        return Sequence((*layers, classifier(width, classes, self.head, rank=self.rank, pool=self.pool)))
 
     def _stage(self, s: str, inputs: int, stride: int) -> Sequence:
         return stage(

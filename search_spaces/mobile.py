@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, Shortcut, classifier, stage, stem
+from nas.network.blocks import WIDTHS, Shortcut, stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Function, Layer, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
 
@@ -56,5 +57,4 @@ class Mobile(Architecture):
                 )
             )
             width = outputs
-        rank = self.rank if self.head == "low-rank" else None
-        return Sequence((*layers, classifier(width, classes, rank=rank)))
+        return Sequence((*layers, classifier(width, classes, self.head, rank=self.rank)))

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, classifier, stage
+from nas.network.blocks import WIDTHS, stage
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
 
@@ -38,5 +39,4 @@ class Plain(Architecture):
             width = outputs
             if s <= self.pools:
                 layers.append(Pool("max", 2))
-        rank = self.rank if self.head == "low-rank" else None
-        return Sequence((*layers, classifier(width, classes, rank=rank)))
+        return Sequence((*layers, classifier(width, classes, self.head, rank=self.rank)))

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas.network.blocks import WIDTHS, classifier, stage, stem
+from nas.network.blocks import WIDTHS, stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Sequence, Shape
 from nas.space.space import Architecture, knob, width_knob
 

@@ -19,6 +19,7 @@ from nas.network.layers import (
     Linear,
     Pool,
     Product,
+    QuadraticLinear,
     Residual,
     Scale,
     Sequence,
@@ -104,6 +105,7 @@ leaves: st.SearchStrategy[Layer] = st.one_of(
     st.builds(Scale, _counts),
     st.builds(Shift, _counts, st.integers(1, 7)),
     st.builds(SignLinear, _counts, _counts, st.booleans()),
+    st.builds(QuadraticLinear, st.integers(1, 8), _counts),
 )
 
 

@@ -11,7 +11,7 @@ from onnxruntime import InferenceSession
 from torch import nn
 
 from nas.errors import SpaceError
-from nas.network.blocks import BLOCKS, WHOLE_STAGES, Block, Shortcut, classifier, stage
+from nas.network.blocks import BLOCKS, WHOLE_STAGES, Block, Shortcut, stage
 from nas.network.folds import output_shape, parameters
 from nas.network.layers import Function, Sequence
 from nas.network.modules.module import to_module
@@ -91,13 +91,3 @@ def test_a_kind_that_is_none_is_refused_with_those_that_are() -> None:
     with pytest.raises(SpaceError, match="excitation must be a ratio, 4 or so, or 0 for no gate, but is True"):
         stage("conv", 1, 3, 8, kernel=3, stride=1, excitation=True)
     assert list(BLOCKS)[:5] == ["conv", "basic", "bottleneck", "inverted", "depthwise"], "as golden files know it"
-
-
-@pytest.mark.parametrize("rank", [None, 3])
-@pytest.mark.parametrize("signs", [False, True])
-def test_a_classifier_without_bias_saves_a_parameter_a_class_and_scores_nothing_as_nothing(
-    rank: int | None, signs: bool
-) -> None:
-    whole, bare = (classifier(6, 10, rank=rank, signs=signs, bias=bias) for bias in (True, False))
-    assert parameters(whole) - parameters(bare) == 10
-    assert to_module(bare)(torch.zeros(1, 6, 2, 2)).tolist() == [[0] * 10]

@@ -32,6 +32,7 @@ from nas.network.layers import (
     Layer,
     Linear,
     Product,
+    QuadraticLinear,
     Scale,
     Shape,
     SignLinear,
@@ -151,6 +152,7 @@ BY_HAND: list[tuple[Layer, Shape, int, int]] = [
     (Linear(8, 10), (8,), 90, 160),
     (Linear(8, 10, bias=False), (8,), 80, 160),
     (SignLinear(8, 10), (8,), 80 + 10 + 10, 160),
+    (QuadraticLinear(3, 10), (9,), 90, 170),
     (SqueezeExcitation(8, 2), (8, 4, 4), 32 + 10, 32 + 80),
     (Scale(8), (8, 4, 4), 8, 72),
     (BatchNorm(8), (8, 4, 4), 32, 72),
@@ -194,7 +196,8 @@ def test_the_bytes_in_fp32_are_those_that_the_onnx_file_holds() -> None:
             Product(Slice(8, 4), layers.Sequence((Slice(8, 4, 4), BatchNorm(4)))),
             GlobalPool(),
             Flatten(),
-            SignLinear(4, 10),
+            SignLinear(4, 9),
+            QuadraticLinear(3, 10),
         )
     )
     assert weight_bytes(every, (3, 8, 8), "fp32") == initialisers(every, (3, 8, 8))

@@ -48,6 +48,7 @@ from nas.network.layers import (
     Linear,
     Pool,
     Product,
+    QuadraticLinear,
     Residual,
     Scale,
     Sequence,
@@ -120,7 +121,8 @@ EVERY: Layer = Sequence(
         Dropout(0.2),
         Linear(8, 7, bias=False),
         SignLinear(7, 5),
-        Linear(5, 4),
+        QuadraticLinear(2, 6),
+        Linear(6, 4),
     )
 )
 """A network for images 2 x 16 x 14 with every kind of layer, and blocks that repeat."""
@@ -200,6 +202,7 @@ def test_a_helper_class_is_written_only_where_it_is_needed() -> None:
         "Again",
         "Tied",
         "SignLinear",
+        "QuadraticLinear",
     ]
     assert "class" not in torch_source(Linear(3, 2), (3,)).partition("import json")[2]
 
@@ -371,7 +374,9 @@ def test_an_earlier_export_is_replaced_and_the_card_tells_the_spread(tmp_path: P
 def test_the_card_says_which_numbers_are_no_parameters() -> None:
     assert "Not counted" not in card_text(SMALL, CARD, {})
     told = card_text(Sequence((Flatten(), SignLinear(16, 2))), CARD, {})
-    assert "Not counted are 32 fixed signs of the classifier, which follow from a formula: `model.py` computes" in told
+    assert "Not counted are 32 numbers of the classifier that follow from a formula, as fixed signs or as" in told
+    told = card_text(Sequence((Flatten(), Linear(16, 14), QuadraticLinear(4, 2))), CARD, {})
+    assert "Not counted are 20 numbers of the classifier that follow" in told
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nas.network import layers
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
 from nas.network.features import features
 from nas.network.folds import cost, rows
+from nas.network.heads import classifier
 from nas.network.layers import Sequence
 from nas.search.sampling.mutants import MOST_CHANGES, mutated
 from nas.search.sampling.surrogate import DESCRIPTIONS, Describer, Encoder, learnt
@@ -53,7 +54,11 @@ def test_the_numbers_are_those_of_the_table_of_its_layers(name: str, seed: int) 
     knobs = draw(space, np.random.default_rng(seed))
     assume(space.cost(knobs) is not None)
     every = list(rows(space.network(knobs), space.shape))
-    weighted = [row for row in every if isinstance(row.layer, layers.Conv | layers.Linear | layers.SignLinear)]
+    weighted = [
+        row
+        for row in every
+        if isinstance(row.layer, layers.Conv | layers.Linear | layers.SignLinear | layers.QuadraticLinear)
+    ]
     linear = [row for row in weighted if not isinstance(row.layer, layers.Conv)]
     depthwise = [r for r in weighted if isinstance(r.layer, layers.Conv) and r.layer.groups == r.layer.inputs > 1]
     counted, work = sum(row.parameters for row in every), sum(row.macs for row in every)

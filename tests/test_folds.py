@@ -13,10 +13,11 @@ from drawn import Drawn, drawn_networks
 from hypothesis import given, settings
 from torch import nn
 
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
 from nas.network.checked import LayerError, ShapeError
 from nas.network.deployment.memory import peak_activation
 from nas.network.folds import Cost, cost, depth, macs, output_shape, parameters, rows
+from nas.network.heads import classifier
 from nas.network.layers import (
     KINDS,
     Activation,
@@ -31,6 +32,7 @@ from nas.network.layers import (
     Linear,
     Pool,
     Product,
+    QuadraticLinear,
     Residual,
     Scale,
     Sequence,
@@ -43,7 +45,9 @@ from nas.network.layers import (
     Tied,
 )
 from nas.network.modules.module import to_module
+from nas.network.modules.parts import QuadraticLinear as QuadraticModule
 from nas.network.modules.parts import SignLinear as SignLinearModule
+from nas.network.modules.parts import quadratic
 from nas.network.remembered import Remembered
 from nas.network.serial import fingerprint, to_json
 
@@ -94,6 +98,8 @@ EXPECTED: list[tuple[Layer, Shape, int, int, Shape, int]] = [
     (Tied(TIED, 3), (4, 8, 8), 161, 10_008, (4, 8, 8), 512),
     (SignLinear(16, 10), (16,), 20, 160, (10,), 26),
     (SignLinear(16, 10, bias=False), (16,), 10, 160, (10,), 26),
+    # four values and ten products of two of them
+    (QuadraticLinear(4, 10), (14,), 40, 140, (10,), 24),
 ]
 
 
@@ -210,6 +216,7 @@ def test_rows_of_tied_blocks_have_what_is_theirs_alone() -> None:
         (Shift(4), (5, 8, 8), "needs 4 channels but gets (5, 8, 8)"),
         (Tied(Conv(4, 8, 3), 2), (4, 8, 8), "must keep the shape (4, 8, 8) but gives (8, 8, 8)"),
         (SignLinear(8, 10), (9,), "needs the shape (8,) but gets (9,)"),
+        (QuadraticLinear(2, 10), (2,), "needs the shape (5,) but gets (2,)"),
     ],
     ids=title,
 )
@@ -320,6 +327,8 @@ def test_a_network_has_the_parameters_shapes_and_multiply_adds_of_its_module(dra
                 )
             elif isinstance(inner, SignLinearModule):
                 inner.register_forward_hook(lambda m, *_: counted.append(m.signs.numel()))
+            elif isinstance(inner, QuadraticModule):
+                inner.register_forward_hook(lambda m, *_: counted.append(quadratic(m.weight).numel()))
         with mock.patch.object(nn.BatchNorm2d, "forward", lambda _, images: images):  # slow without data, and as large
             scores = module(torch.empty(2, *drawn.shape))
     assert parameters(drawn.network) == sum(p.numel() for p in module.parameters())

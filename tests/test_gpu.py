@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Sequence
 from nas.network.modules.module import to_module
 from nas.training.epoch import validation_accuracies

@@ -55,6 +55,7 @@ def test_every_kind_of_layer_is_known_by_its_name() -> None:
         "Linear",
         "Pool",
         "Product",
+        "QuadraticLinear",
         "Residual",
         "Scale",
         "Sequence",

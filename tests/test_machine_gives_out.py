@@ -17,7 +17,8 @@ from nas.data.load import load_search_data
 from nas.errors import is_of_the_machine, told_of_the_machine
 from nas.machine.checkpoint import DamagedCheckpointError, read_checkpoint, write_checkpoint
 from nas.machine.folders import write_atomically
-from nas.network.blocks import classifier, stage
+from nas.network.blocks import stage
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Sequence
 from nas.search.records import read_run
 from nas.search.search import run_folder

@@ -11,8 +11,9 @@ from torch import nn
 from torchvision import models
 
 from nas.errors import SpaceError, UserError
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
 from nas.network.folds import depth, macs, output_shape, parameters
+from nas.network.heads import classifier
 from nas.network.layers import (
     Activation,
     BatchNorm,

@@ -21,6 +21,7 @@ from nas.network.layers import (
     Linear,
     Pool,
     Product,
+    QuadraticLinear,
     Residual,
     Sequence,
     Shape,
@@ -315,6 +316,14 @@ def test_the_signs_of_a_classifier_follow_from_its_size_alone_and_are_neither_tr
     assert signs(6, 3).tolist() == [[-1, 1, 1, 1, -1, -1], [1, 1, 1, 1, 1, -1], [1, 1, -1, -1, -1, 1]]
     scores = module(torch.eye(6))
     torch.testing.assert_close(scores, signs(6, 3).T / 6**0.5)
+
+
+def test_the_weights_of_a_quadratic_classifier_are_its_points_and_the_products_of_their_coordinates() -> None:
+    module = to_module(QuadraticLinear(2, 1))
+    with torch.no_grad():
+        module.get_parameter("weight").copy_(torch.tensor([[3.0, -2.0]]))
+    assert {name: tuple(value.shape) for name, value in module.state_dict().items()} == {"weight": (1, 2)}
+    assert module(torch.eye(5)).flatten().tolist() == [3, -2, 9, -6, 4]
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(32, 100), (64, 10), (40, 1000)])

@@ -11,7 +11,8 @@ import searching
 
 from nas.cli.main import main
 from nas.errors import Refusal, RefusedSettingError, SpaceError
-from nas.network.blocks import classifier, stage
+from nas.network.blocks import stage
+from nas.network.heads import classifier
 from nas.network.layers import Conv, Flatten, GlobalPool, Layer, Linear, Sequence, Shape
 from nas.search.search import run_folder
 from nas.search.studies import BaselineSpace

@@ -19,7 +19,8 @@ from nas.cli.main import main
 from nas.data.augment import DeviceData
 from nas.data.load import load_search_data
 from nas.errors import RecipeError, RunError, UserError
-from nas.network.blocks import classifier, stem
+from nas.network.blocks import stem
+from nas.network.heads import classifier
 from nas.network.layers import Sequence
 from nas.results.confirming.confirm import confirm
 from nas.results.options import ConfirmOptions

@@ -13,7 +13,8 @@ from nas.data import MANY_IMAGES
 from nas.data.augment import DeviceData, training_batches
 from nas.data.load import SearchData, Split, array_search_data, load_search_data
 from nas.machine.checkpoint import read_checkpoint
-from nas.network.blocks import classifier, stage, stem
+from nas.network.blocks import stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Dropout, Flatten, GlobalPool, Layer, Linear, Sequence
 from nas.seeds import derive_seed
 from nas.training.epoch import Epoch, validation_accuracies, validation_losses

@@ -38,7 +38,8 @@ TRAINED = "trained"
 SPACE = """
 from dataclasses import dataclass
 from nas import Architecture, Layer, Sequence, Shape, knob, width_knob
-from nas.network.blocks import classifier, stage
+from nas.network.blocks import stage
+from nas.network.heads import classifier
 
 @dataclass(frozen=True)
 class Tiny(Architecture):

@@ -23,6 +23,7 @@ from nas.data.augmentations import AUGMENTATIONS
 from nas.data.sets import DATA_SETS
 from nas.machine.options import Option, bounds, described, text
 from nas.network.blocks import BLOCKS
+from nas.network.heads import HEADS
 from nas.network.layers import KINDS
 from nas.results.export.formats import FORMATS
 from nas.results.options import ConfirmOptions, ExportOptions, ReportOptions, TableOptions, TrainOptions
@@ -101,6 +102,7 @@ def _tables() -> Iterable[tuple[tuple[str, str, Sequence[str]], Iterable[Sequenc
         ("Kinds of block", kinds, ("name", "block")),
         _blocks(),
     )
+    yield ("Kinds of head", "Names for the knob `head` of the space `mixed`", ("name", "head")), _heads()
     yield ("Layers", layers, ("name", "arguments", "what it computes")), _layers()
     yield ("Search spaces", spaces, ("name", "knobs", "networks")), _spaces()
     yield ("Caps", "Names for `--max NAME=MOST`", ("name", "what is counted", "written as")), _caps()
@@ -153,6 +155,10 @@ def _rules() -> Iterable[Sequence[str]]:
 
 def _blocks() -> Iterable[Sequence[str]]:
     return ((f"`{name}`", said(builder)) for name, builder in BLOCKS.items())
+
+
+def _heads() -> Iterable[Sequence[str]]:
+    return ((f"`{name}`", said(builder)) for name, builder in HEADS.items())
 
 
 def _layers() -> Iterable[Sequence[str]]:

@@ -16,23 +16,17 @@ from nas.network.layers import (
     BatchNorm,
     Concat,
     Conv,
-    Dropout,
-    Flatten,
     Function,
-    GlobalPool,
     Identity,
     Layer,
-    Linear,
     Pool,
     Product,
     Residual,
     Scale,
     Sequence,
     Shift,
-    SignLinear,
     Slice,
     SqueezeExcitation,
-    Statistic,
     Subsample,
     Tied,
     sequence,
@@ -175,6 +169,15 @@ def depthwise(block: Block) -> Sequence:
 
 
 @kind_of_block
+def blueprint(block: Block) -> Sequence:
+    """1x1, then depthwise k x k, norm, activation, around a shortcut (Haase & Amthor 2020, "BSConv-U"): what a head
+    behind it pools is rectified, and no 1x1 stands between the two."""
+    mixing = Conv(block.inputs, block.outputs, 1)
+    spatial = block.norm(block.outputs, block.outputs, block.kernel, block.stride, block.outputs)
+    return sequence([block.around(sequence([mixing, spatial, *block.gate(block.outputs)]))])
+
+
+@kind_of_block
 def shift(block: Block) -> Sequence:
     """As `depthwise`, but the channels are shifted within a k x k window, without parameters (Wu et al. 2018)."""
     return sequence([block.around(sequence([Shift(block.inputs, block.kernel), *_up_and_down(block, block.stride)]))])
@@ -269,24 +272,6 @@ def stage(
 def stem(inputs: int, outputs: int, stride: int = 1, function: Function = "relu") -> Sequence:
     """3x3 convolution, norm, activation."""
     return Sequence(conv_norm(inputs, outputs, 3, stride, 1, function).layers, "stem")
-
-
-@lru_cache(maxsize=10_000, typed=True)
-def classifier(
-    inputs: int,
-    classes: int,
-    *,
-    pool: Statistic = "average",
-    rank: int | None = None,
-    signs: bool = False,
-    bias: bool = True,
-    dropout: float = 0.0,
-) -> Sequence:
-    """Global pooling and a linear classifier; with a rank, two thin ones: inputs x rank and rank x classes. With
-    `signs` the matrix of the classes is fixed and takes no parameters (`SignLinear`). `bias`: one a class."""
-    last = (SignLinear if signs else Linear)(inputs if rank is None else rank, classes, bias)
-    drop, thin = [Dropout(dropout)] * (dropout > 0), [] if rank is None else [Linear(inputs, rank, bias=False)]
-    return Sequence((GlobalPool(pool), Flatten(), *drop, *thin, last), "head")
 
 
 WIDTHS: tuple[int, ...] = (

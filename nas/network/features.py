@@ -56,7 +56,7 @@ _WEIGHTED = Remembered[_Weighted]()
 
 def _weighted(layer: Layer, shape: Shape) -> _Weighted:
     match layer:
-        case layers.Conv() | layers.Linear() | layers.SignLinear():
+        case layers.Conv() | layers.Linear() | layers.SignLinear() | layers.QuadraticLinear():
             row = next(rows(layer, shape))
             linear = 0 if isinstance(layer, layers.Conv) else row.parameters
             depthwise = row.parameters if isinstance(layer, layers.Conv) and layer.groups == layer.inputs > 1 else 0

@@ -41,23 +41,14 @@ def parameters(layer: Layer) -> int:
             return layer.channels
         case layers.SignLinear():
             return layer.outputs * (1 + layer.bias)
+        case layers.QuadraticLinear():
+            return layer.outputs * layer.rank
         case layers.SqueezeExcitation():
             return 2 * layer.channels * layer.squeezed + layer.squeezed + layer.channels
         case layers.Linear():
             return layer.outputs * (layer.inputs + layer.bias)
         case _:
             raise not_a_layer(layer)
-
-
-def generated(layer: Layer) -> int:
-    """Fixed numbers that follow from a formula, so that they are no parameters: the signs of `SignLinear`.
-
-    >>> generated(layers.SignLinear(24, 100))
-    2400
-    """
-    if isinstance(layer, layers.SignLinear):
-        return layer.inputs * layer.outputs
-    return sum(map(generated, children(layer)))
 
 
 def branches(layer: layers.Residual | layers.Product | layers.Concat) -> tuple[Layer, ...]:
@@ -153,7 +144,7 @@ def _forward_leaf(layer: Leaf, shape: Shape) -> tuple[int, Shape]:
             return 0, (shape[0], 1, 1)
         case layers.Flatten():
             return 0, (prod(shape),)
-        case layers.Linear() | layers.SignLinear():
+        case layers.Linear() | layers.SignLinear() | layers.QuadraticLinear():
             if shape != (layer.inputs,):
                 raise ShapeError(f"{layer} needs the shape ({layer.inputs},) but gets {shape}")
             return layer.inputs * layer.outputs, (layer.outputs,)
@@ -259,7 +250,7 @@ def depth(layer: Layer) -> int:
             return layer.times * depth(layer.block)
         case layers.Residual() | layers.Product() | layers.Concat():
             return max(map(depth, branches(layer)))
-        case layers.Conv() | layers.Linear() | layers.SignLinear():
+        case layers.Conv() | layers.Linear() | layers.SignLinear() | layers.QuadraticLinear():
             return 1
         case _:
             return 0

@@ -198,6 +198,24 @@ class SignLinear:
     bias: bool = True
 
 
+@dataclass(frozen=True)
+class QuadraticLinear:
+    """A linear layer without bias that has `rank` parameters e an output: its weights are e and all products of two of
+    them, e_i e_j with i <= j, so that it takes rank + rank (rank + 1) / 2 inputs.
+
+    As a classifier, each class is a point e in few dimensions, and its score a quadratic function of the point that
+    the image decides. Only e is stored: the products follow from it, and are no parameters.
+    """
+
+    rank: int
+    outputs: int
+
+    @property
+    def inputs(self) -> int:
+        """How many values it takes."""
+        return self.rank + self.rank * (self.rank + 1) // 2
+
+
 Leaf = (
     Conv
     | BatchNorm
@@ -214,6 +232,7 @@ Leaf = (
     | Scale
     | Shift
     | SignLinear
+    | QuadraticLinear
 )
 """Layers that have none inside."""
 
@@ -236,7 +255,7 @@ def sequence(layers: Iterable[Layer], name: str = "") -> Sequence:
 def with_dropout(network: Layer, rate: float) -> Layer:
     """The network with a dropout before its last linear layer; itself at rate 0 or without a linear layer."""
     match network:
-        case Linear() | SignLinear() if rate > 0:
+        case Linear() | SignLinear() | QuadraticLinear() if rate > 0:
             return Sequence((Dropout(rate), network))
         case Sequence(layers=layers):
             for i, layer in reversed(list(enumerate(layers))):

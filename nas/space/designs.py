@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nas.network.blocks import Block, classifier, conv_norm, inverted, stage, stem
+from nas.network.blocks import Block, conv_norm, inverted, stage, stem
+from nas.network.heads import classifier
 from nas.network.layers import Layer, Pool, Sequence, Shape
 from nas.space.budget import Budget
 from nas.space.draw import defaults, fit, lightest

@@ -69,6 +69,10 @@ VARIANTS: dict[str, Changes] = {
     "low-rank signs 16": {"head": "low-rank signs", "rank": 16},
     "low-rank signs 32": {"head": "low-rank signs", "rank": 32},
     "bias-free": {"head": "bias-free"},
+    "quadratic": {"head": "quadratic"},
+    "blueprint": both(kind="blueprint"),
+    "blueprint in stage 3": {"kind3": "blueprint"},
+    "blueprints": {f"kind{s}": "blueprint" for s in (1, 2, 3)},
     "shallow": {**named_space("mixed").beginnings[1]},
     "hardswish": {"activation": "hardswish"},
     "silu": {"activation": "silu"},
@@ -83,8 +87,10 @@ def variant(space: Space, budget: Budget, name: str) -> dict[str, Value]:
     changes: Changes = {}
     for part in name.split("+"):
         changes |= VARIANTS[part.strip()]
-    fitted = fit(space, space.defaults | changes, budget, np.random.default_rng(0))
-    if lost := [f"{knob}={value}" for knob, value in changes.items() if not is_fitted(knob) and fitted[knob] != value]:
+    asked = space.settled(space.defaults | changes)  # what does nothing there cannot be lost
+    fitted = fit(space, asked, budget, np.random.default_rng(0))
+    kept = {knob for knob, value in changes.items() if asked[knob] == value and not is_fitted(knob)}
+    if lost := [f"{knob}={asked[knob]}" for knob in sorted(kept) if fitted[knob] != asked[knob]]:
         raise SystemExit(f"{name} cannot be had within {budget}: {', '.join(lost)} would be lost")
     return fitted
 

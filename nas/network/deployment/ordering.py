@@ -79,6 +79,7 @@ class Lowering:
                 layers.Conv()
                 | layers.Linear()
                 | layers.SignLinear()
+                | layers.QuadraticLinear()
                 | layers.Pool()
                 | layers.GlobalPool()
                 | layers.Subsample()
@@ -194,5 +195,6 @@ def _takes_in(steps: list[Step], layer: layers.BatchNorm | layers.Activation, re
     if not steps or steps[-1].value != read.value or not read.is_whole:
         return False
     parts = steps[-1].parts
-    takes = layers.Conv if isinstance(layer, layers.BatchNorm) else layers.Conv | layers.Linear | layers.SignLinear
+    linear = layers.Linear | layers.SignLinear | layers.QuadraticLinear
+    takes = layers.Conv if isinstance(layer, layers.BatchNorm) else layers.Conv | linear
     return isinstance(parts[0].layer, takes) and not isinstance(parts[-1].layer, layers.Activation)

@@ -1,4 +1,4 @@
-"""The bytes that a network's weights take where it is deployed."""
+"""The bytes that a network's weights take where it is deployed, and which of its numbers are no parameters."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from nas.network import layers
 from nas.network.deployment.numbers import BIAS_AND_SCALE, BYTES, Numbers
 from nas.network.deployment.ordering import Branch, Lowering
 from nas.network.deployment.steps import Read
-from nas.network.folds import parameters
+from nas.network.folds import children, parameters
 from nas.network.layers import Layer, Shape
 
 
@@ -15,7 +15,8 @@ def weight_bytes(layer: Layer, shape: Shape, numbers: Numbers) -> int:
 
     fp32: 4 bytes for each number of `model.onnx`: batch norms are folded into the convolution before them, which then
     has a bias, but for a convolution that is `Tied`, which is there once; a norm that is left holds four numbers a
-    channel (mean, variance, factor, shift). The fixed signs of a classifier (`SignLinear`) are in the file.
+    channel (mean, variance, factor, shift). The fixed signs of a classifier (`SignLinear`) and the
+    products of a `QuadraticLinear` are in the file.
 
     int8: a byte a weight, and for each output channel a bias of 4 bytes and a scale of 4. A norm that stands alone and
     a `Scale` are convolutions of one weight a channel. A tied convolution with a norm behind it is one of its own in
@@ -45,6 +46,8 @@ def _held(layer: Layer, has_norm: bool, numbers: Numbers) -> int:
         case layers.SignLinear():
             bias = layer.outputs * (1 + layer.bias)  # and the factor of each class
             weights, channels = layer.inputs * layer.outputs, layer.outputs
+        case layers.QuadraticLinear():
+            bias, weights, channels = 0, layer.inputs * layer.outputs, layer.outputs
         case layers.SqueezeExcitation():
             bias = channels = layer.squeezed + layer.channels
             weights = 2 * layer.channels * layer.squeezed
@@ -55,6 +58,22 @@ def _held(layer: Layer, has_norm: bool, numbers: Numbers) -> int:
         case _:
             return 0
     return weights + BIAS_AND_SCALE * channels if numbers == "int8" else BYTES["fp32"] * (weights + bias)
+
+
+def generated(layer: Layer) -> int:
+    """Numbers that follow from others by a formula, so that they are no parameters: the signs of `SignLinear`, the
+    products of `QuadraticLinear`.
+
+    >>> generated(layers.SignLinear(24, 100))
+    2400
+    """
+    match layer:
+        case layers.SignLinear():
+            return layer.inputs * layer.outputs
+        case layers.QuadraticLinear():
+            return (layer.inputs - layer.rank) * layer.outputs
+        case _:
+            return sum(map(generated, children(layer)))
 
 
 class _AsWritten(Lowering):

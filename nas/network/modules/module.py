@@ -235,6 +235,8 @@ def to_module(layer: Layer) -> nn.Module:
             return LeanLinear(layer.inputs, layer.outputs, bias=layer.bias)
         case layers.SignLinear():
             return parts.SignLinear(layer.inputs, layer.outputs, layer.bias)
+        case layers.QuadraticLinear():
+            return parts.QuadraticLinear(layer.rank, layer.outputs)
         case layers.Dropout():
             return nn.Dropout(layer.rate)
         case _:

@@ -179,3 +179,21 @@ class SignLinear(nn.Module):
         """[N, inputs] to [N, outputs]."""
         scores = nn.functional.linear(x, self.signs) * self.scale
         return scores if self.bias is None else scores + self.bias
+
+
+def quadratic(points: Tensor) -> Tensor:
+    """[outputs, rank] to [outputs, rank + rank (rank + 1) / 2]: the values, then all products of two of them."""
+    first, second = torch.triu_indices(points.shape[1], points.shape[1], device=points.device)
+    return torch.cat([points, points[:, first] * points[:, second]], 1)
+
+
+class QuadraticLinear(nn.Module):
+    """A linear layer whose weights are the values of a point an output, and the products of two of them."""
+
+    def __init__(self, rank: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, rank) * rank**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, rank + rank (rank + 1) / 2] to [N, outputs]."""
+        return nn.functional.linear(x, quadratic(self.weight))

@@ -91,6 +91,7 @@ _PARTS: dict[type[Layer], tuple[Any, ...]] = {
     layers.GlobalPool: (parts.GlobalMaxPool,),
     layers.Tied: (parts.SqueezeExcitation, parts.Again, parts.Tied),
     layers.SignLinear: (parts.signs, parts.SignLinear),
+    layers.QuadraticLinear: (parts.quadratic, parts.QuadraticLinear),
 }
 """Classes and functions of the layers that torch has none for, written where the network needs them."""
 
@@ -244,6 +245,8 @@ def _leaf(layer: Layer) -> str:
             return f"Shift({layer.channels}, {layer.kernel})"
         case layers.SignLinear():
             return f"SignLinear({layer.inputs}, {layer.outputs}, {layer.bias})"
+        case layers.QuadraticLinear():
+            return f"QuadraticLinear({layer.rank}, {layer.outputs})"
         case layers.Sequence() | layers.Residual() | layers.Product() | layers.Concat() | layers.Tied():
             raise AssertionError(f"{type(layer).__name__} is no leaf")
         case _:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from nas.machine.options import text
 from nas.network.deployment.numbers import BYTES
-from nas.network.folds import cost, generated, parameters
+from nas.network.deployment.weights import generated
+from nas.network.folds import cost, parameters
 from nas.network.layers import Layer, Shape
 from nas.space.budget import counted
 from nas.space.caps import CAPS
@@ -130,11 +131,12 @@ def card_text(network: Layer, card: ModelCard, versions: Mapping[str, str], depl
 
 def _generated(network: Layer) -> list[str]:
     """Which numbers are no parameters, for that can be disputed."""
-    if not (signs := generated(network)):
+    if not (numbers := generated(network)):
         return []
     return [
-        f"Not counted are {signs:,} fixed signs of the classifier, which follow from a formula: `model.py` computes "
-        "them and `weights.safetensors` does not hold them; `model.onnx`, which has no formula for them, does."
+        f"Not counted are {numbers:,} numbers of the classifier that follow from a formula, as fixed signs or as "
+        "products of its parameters: `model.py` computes them and `weights.safetensors` does not hold them; "
+        "`model.onnx`, where they are constants, does."
     ]
 
 

@@ -40,14 +40,15 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     from nas.cli.network_tables import layer_table
     from nas.network.deployment.memory import peak_activation
     from nas.network.deployment.numbers import BYTES
-    from nas.network.folds import cost, generated, rows
+    from nas.network.deployment.weights import generated
+    from nas.network.folds import cost, rows
     from nas.network.serial import to_json
     from nas.space.budget import counted
     from nas.space.caps import CAPS
 
     listed = list(rows(network, named.shape))
     taken = cost(network, named.shape)
-    peak, signs = peak_activation(network, named.shape), generated(network)
+    peak, not_counted = peak_activation(network, named.shape), generated(network)
     deployed = {name: {n: counted(taken, name, n) for n in BYTES} for name, cap in CAPS.items() if cap.is_deployed}
     if json:
         print_json(
@@ -56,7 +57,7 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
                 "macs": sum(row.macs for row in listed),
                 "peak_activation": peak,
                 **deployed,
-                "generated": signs,
+                "generated": not_counted,
                 "rows": [asdict(row) | {"layer": to_json(row.layer)} for row in listed],
             }
         )
@@ -67,8 +68,8 @@ def _count_layers(named: "Named", network: "Layer", *, json: bool) -> int:
     for name, each in deployed.items():
         found = " and ".join(CAPS[name].words(has, numbers) for numbers, has in each.items())
         console.print(f"deployed: {found}", highlight=False)
-    if signs:
-        console.print(f"not counted: {signs:,} signs that follow from a formula", highlight=False)
+    if not_counted:
+        console.print(f"not counted: {not_counted:,} numbers that follow from a formula", highlight=False)
     return EXIT_DONE
 
 

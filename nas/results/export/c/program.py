@@ -105,7 +105,7 @@ class Program:
             case layers.BatchNorm() | layers.Scale():
                 matrix = self._matrix(value_name(to), before, after)
                 return "affine", (layer.channels, self.positions(read), *matrix)
-            case layers.Linear():
+            case layers.Linear() | layers.QuadraticLinear():
                 return "connect", (layer.inputs, layer.outputs, *self._matrix(value_name(to), before, after))
             case layers.SignLinear():
                 return "connect_signs", (

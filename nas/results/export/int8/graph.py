@@ -88,7 +88,7 @@ class _Graph:
             self.conv(reads[0], to, *found)
             return
         match layer:
-            case layers.Linear() | layers.SignLinear():
+            case layers.Linear() | layers.SignLinear() | layers.QuadraticLinear():
                 flat = self.node("Flatten", reads, f"{to}.flat", axis=1)
                 weight, bias = operation.weights[0]
                 terms = [self.constant(f"{to}.weight", weight), self.constant(f"{to}.bias", bias)]

@@ -8,13 +8,14 @@ from math import prod
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from nas.errors import RunError
 from nas.network import layers
 from nas.network.folds import branches, is_tied, output_shape
 from nas.network.layers import Layer, Shape
-from nas.network.modules.parts import signs
+from nas.network.modules.parts import quadratic, signs
 
 NORM_EPSILON = 1e-5
 """That of torch's batch norms."""
@@ -114,7 +115,7 @@ class _Flow:
                 if given[0] != given[1]:
                     raise CannotQuantiseError("the network joins values that are flattened with others; it stays fp32")
                 return given[0]
-            case layers.Linear() | layers.SignLinear():
+            case layers.Linear() | layers.SignLinear() | layers.QuadraticLinear():
                 return output_shape(layer, (prod(given[0]),))
             case _:
                 return output_shape(layer, given[0])
@@ -167,6 +168,9 @@ def _pairs(
         case layers.SignLinear():
             matrix = signs(layer.inputs, layer.outputs).double().numpy() * arrays[f"{path}scale"][:, None]
             return [(matrix, arrays.get(f"{path}bias", np.zeros(layer.outputs)))]
+        case layers.QuadraticLinear():
+            points = torch.from_numpy(arrays[f"{path}weight"])
+            return [(quadratic(points).numpy(), np.zeros(layer.outputs))]
         case layers.BatchNorm():
             factor = arrays[f"{path}weight"] / np.sqrt(arrays[f"{path}running_var"] + NORM_EPSILON)
             return [(factor, arrays[f"{path}bias"] - factor * arrays[f"{path}running_mean"])]
