@@ -163,15 +163,15 @@ def test_no_draw_is_smaller_than_the_smallest_or_larger_than_the_largest(name: s
     assert cost_of(space, largest(space)).parameters >= max(drawn)
 
 
-def test_the_smallest_network_of_the_default_space_has_172_parameters() -> None:
-    assert cost_of(shipped("mixed"), smallest(shipped("mixed"))).parameters == 172
+def test_the_smallest_network_of_the_default_space_has_152_parameters() -> None:
+    assert cost_of(shipped("mixed"), smallest(shipped("mixed"))).parameters == 152
 
 
 def test_an_impossible_budget_is_refused_with_the_smallest_network_named() -> None:
     with pytest.raises(BudgetError) as caught:
         check_satisfiable(shipped("mixed"), Budget(100), "mixed")
     assert str(caught.value) == (
-        "no network of space 'mixed' has at most 100 parameters; its smallest has 172 parameters. "
+        "no network of space 'mixed' has at most 100 parameters; its smallest has 152 parameters. "
         "Raise --budget or choose another --space."
     )
 
