@@ -19,7 +19,7 @@ from nas.space.designs import default_within, designs_for
 from nas.space.draw import draw, fit
 from nas.space.files import find_space, load_architecture, named_space, shipped_spaces, space_checksum, told_space
 from nas.space.named import parse_knobs
-from nas.space.space import Architecture, Knob, Knobs, Space, bind, knob, knobs_of, width_knob
+from nas.space.space import Architecture, Knob, Knobs, Space, Value, bind, knob, knobs_of, width_knob
 from nas.space.survey import survey
 
 SPACES = sorted(shipped_spaces())
@@ -385,12 +385,17 @@ def test_what_a_shipped_space_begins_with_are_networks_of_their_own(name: str) -
 def test_designs_come_in_the_order_of_how_near_their_own_size_is_to_the_budget(budget: int, classes: int) -> None:
     space = shipped("mixed", classes=classes)
     designs = designs_for(space, space.beginnings, Budget(budget))
-    default, small = (space.cost(space.defaults | own) for own in ({}, space.beginnings[1]))
-    assert default is not None
-    assert small is not None
-    is_small = budget < math.sqrt(default.parameters * small.parameters)
-    shallow, others = space.defaults | space.beginnings[1], [space.defaults, space.defaults | space.beginnings[0]]
-    assert designs == ([shallow, *others] if is_small else [*others, shallow])
+    kept, *sized = space.beginnings  # the first is of the default's size
+
+    def distance(own: dict[str, Value]) -> float:
+        cost = space.cost(space.defaults | own)
+        assert cost is not None
+        return abs(math.log(cost.parameters / budget))
+
+    order = [own for own in designs if own not in (space.defaults, space.defaults | kept)]
+    assert [distance(own) for own in order] == sorted(map(distance, sized))
+    assert designs.index(space.defaults | kept) == designs.index(space.defaults) + 1
+    assert distance(designs[0]) == min(map(distance, ({}, *sized)))
     assert sorted(map(repr, designs)) == sorted(repr(space.defaults | own) for own in ({}, *space.beginnings))
 
 
