@@ -131,7 +131,7 @@ def test_a_log_on_a_full_disk_ends_no_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", ["0", "", "abc", "7"])
 def test_a_width_that_cannot_be_meant_is_passed_over(columns: str) -> None:
-    command = [sys.executable, "-m", "nas.cli", "models"]
+    command = [sys.executable, "-m", "nas.cli", "recipes"]
     told = [
         subprocess.run(command, capture_output=True, env=os.environ | {"COLUMNS": width}).stderr
         for width in (columns, str(WIDE))
@@ -207,7 +207,7 @@ def test_nas_runs_as_a_program() -> None:
         ("search --budget 1K --dataset digits --validation-share 0.9", "--validation-share is 0.9; it must be above 0"),
         (
             "search --budget 10 --dataset digits",
-            "no network of space 'mixed' has at most 10 parameters; its smallest has 118 parameters. "
+            "no network of space 'mixed' has at most 10 parameters; its smallest has 98 parameters. "
             "Raise --budget or choose another --space.",
         ),
         ("search --budget 1K,10 --dataset digits", "no network of space 'mixed' has at most 10 parameters"),

@@ -119,10 +119,10 @@ EVERY: Layer = Sequence(
         Residual(GlobalPool("max"), GlobalPool("average")),
         Flatten(),
         Dropout(0.2),
-        Linear(8, 7, bias=False),
+        Linear(8, 5, bias=False),
+        QuadraticLinear(2, 7),
         SignLinear(7, 5),
-        QuadraticLinear(2, 6),
-        Linear(6, 4),
+        Linear(5, 4),
     )
 )
 """A network for images 2 x 16 x 14 with every kind of layer, and blocks that repeat."""
