@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from drawn import shipped
@@ -27,8 +26,7 @@ from nas.search.sampling.proposals import distribution, exhausted, suggest
 from nas.search.strategies import STRATEGIES
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.designs import default_within, designs_for
-from nas.space.draw import fit
+from nas.space.designs import default_within, design_within, designs_for
 from nas.space.space import Architecture, Knob, Knobs, Space, Value, bind, knob, width_knob
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.json"
@@ -143,7 +141,7 @@ def test_a_search_begins_with_the_designs_of_the_space_those_of_about_its_size_f
         begun = searched(space, sampler, 1 + len(space.beginnings))
         designs = designs_for(space, space.beginnings, budget)
         assert begun[0] == default_within(space, budget)
-        assert begun == [fit(space, design, budget, np.random.default_rng(0)) for design in designs]
+        assert begun == [design_within(space, design, budget) for design in designs]
 
 
 @pytest.mark.parametrize("best", [0, 2])

@@ -410,6 +410,10 @@ def test_the_default_of_a_budget_is_the_design_that_was_made_for_about_its_size(
     }
     small = default_within(space, Budget(1_000))
     assert {small["blocks1"], small["blocks2"], small["blocks3"]} == {1}
+    assert small == space.settled(space.defaults | space.beginnings[-1]), (
+        "981 of 1,000 parameters are as many as asked for"
+    )
+    assert default_within(space, Budget(980)) != small
     other = shipped("plain", classes=100)  # names no other
     assert default_within(other, Budget(1_000)) == fit(other, other.defaults, Budget(1_000), np.random.default_rng(0))
 

@@ -83,6 +83,10 @@ class VGG(Architecture):
         return Sequence((*layers, classifier(self.width3, classes)))
 
 
+AS_IT_IS = 0.97
+"""Use of the budget from which a design is not fitted."""
+
+
 def designs_for(space: Searchable, beginnings: Iterable[Knobs], budget: Budget) -> list[dict[str, Value]]:
     """With what a search within the budget begins: the default of the space and its `beginnings`, each given by the
     knobs in which it differs, not fitted; those first whose own size is nearest to the budget, by ratio. For each was
@@ -99,7 +103,17 @@ def designs_for(space: Searchable, beginnings: Iterable[Knobs], budget: Budget) 
 def default_within(space: Space, budget: Budget) -> dict[str, Value]:
     """The default of the budget, with which every search within it begins: the first of the designs for it, fitted.
     Raises BudgetError if nothing is within budget."""
-    return fit(space, designs_for(space, space.beginnings, budget)[0], budget, np.random.default_rng(0))
+    return design_within(space, designs_for(space, space.beginnings, budget)[0], budget)
+
+
+def design_within(space: Searchable, design: Knobs, budget: Budget) -> dict[str, Value]:
+    """The design as it is, if it is within budget and uses at least a share `AS_IT_IS` of it; else fitted. Somebody
+    has balanced its widths, and a hundredth more of the budget is worth less. Raises BudgetError if nothing is within
+    budget."""
+    cost = space.cost(design)
+    if cost and budget.covers(cost) and budget.use(cost) >= AS_IT_IS:
+        return space.settled(design)
+    return fit(space, design, budget, np.random.default_rng(0))
 
 
 DESIGNS: dict[str, type[Architecture]] = {"resnet": ResNet, "mobilenetv2": MobileNetV2, "vgg": VGG}

@@ -23,7 +23,7 @@ from nas.search.sampling.outcomes import Outcome, outcome
 from nas.search.sampling.proposals import Proposal, ProposingSampler
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
-from nas.space.designs import designs_for
+from nas.space.designs import design_within, designs_for
 from nas.space.draw import GOAL, check_satisfiable, draw, draw_within, fit
 from nas.space.space import Knobs, Searchable, Value
 
@@ -126,7 +126,7 @@ class FeasibleSampler(ProposingSampler):
         seen = self.seen(study)
         target = draw_target(self.budget, self._smallest.parameters, self.below, rng)
         if number < len(self._beginnings):  # alike in all strategies
-            knobs = fit(self.space, self._beginnings[number], self.budget, np.random.default_rng(0))
+            knobs = design_within(self.space, self._beginnings[number], self.budget)
         elif len(self.told(study)) < self.STARTUP:
             knobs = self.begun(study, target, seen, rng)
         else:
