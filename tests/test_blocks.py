@@ -2,21 +2,17 @@
 
 from typing import get_args
 
-import onnx
 import pytest
 import torch
+from exported import plain_module, scores_in_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnxruntime import InferenceSession
-from torch import nn
 
 from nas.errors import SpaceError
 from nas.network.blocks import BLOCKS, WHOLE_STAGES, Block, Shortcut, stage
 from nas.network.folds import output_shape, parameters
 from nas.network.layers import Function, Sequence
 from nas.network.modules.module import to_module
-from nas.network.modules.source import torch_source
-from nas.results.export.formats.onnx import onnx_model
 
 blocks = st.builds(
     Block,
@@ -33,15 +29,6 @@ blocks = st.builds(
 
 MANY_FACED = Block(3, 9, 5, 2, 2.5, 2, "silu", "pad", 3)
 """A block in which as much as possible is asked for."""
-
-
-def plain_module(block: Sequence, shape: tuple[int, ...]) -> nn.Module:
-    """The module that the block's source builds."""
-    names: dict[str, object] = {"__file__": "model.py"}
-    exec(compile(torch_source(block, shape), "model.py", "exec"), names)
-    module = names["network"]()  # type: ignore[operator]
-    assert isinstance(module, nn.Module)
-    return module.eval()
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
@@ -66,11 +53,8 @@ def test_a_block_has_the_counts_the_shape_and_the_source_of_its_module(kind: str
 def test_a_block_computes_the_same_in_onnx(kind: str) -> None:
     shape = (3, 7, 8)
     module = plain_module(BLOCKS[kind](MANY_FACED), shape)
-    model: onnx.ModelProto = onnx_model(module, shape)
     images = torch.randn(3, *shape)
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    scores = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-    torch.testing.assert_close(scores, module(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores_in_onnx(module, shape, images), module(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

@@ -11,6 +11,7 @@ import pytest
 import searching
 import torch
 from drawn import IMAGES, Drawn, drawn_networks, shipped
+from exported import plain_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import PLAN
@@ -40,7 +41,6 @@ from nas.network.layers import (
     SqueezeExcitation,
     Tied,
 )
-from nas.network.modules.source import torch_source
 from nas.network.serial import from_json
 from nas.results.export.formats.onnx import onnx_model
 from nas.search.options import SearchOptions
@@ -174,10 +174,8 @@ def test_the_bytes_of_weights_are_those_counted_by_hand(layer: Layer, shape: Sha
 def initialisers(layer: Layer, shape: Shape) -> int:
     """Bytes of the floating-point numbers in the network's ONNX, whose weights all differ. It is made of the source:
     nas's own modules leave out taps that meet padding alone."""
-    names: dict[str, Any] = {"__file__": "model.py"}
-    exec(torch_source(layer, shape), names)
     torch.manual_seed(0)
-    module = names["network"]().eval()
+    module = plain_module(layer, shape)
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             value.uniform_(0.5, 2) if name.endswith("running_var") else value.normal_()

@@ -1,31 +1,16 @@
 """The contract of every kind of head: a new one is tested by being in `HEADS`."""
 
-import onnx
 import pytest
 import torch
+from exported import plain_module, scores_in_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnxruntime import InferenceSession
-from torch import nn
 
 from nas.errors import SpaceError
 from nas.network.folds import macs, output_shape, parameters
 from nas.network.heads import HEADS, classifier
 from nas.network.layers import QuadraticLinear
 from nas.network.modules.module import to_module
-from nas.network.modules.source import torch_source
-from nas.results.export.formats.onnx import onnx_model
-
-
-def from_source(kind: str, inputs: int, classes: int, rank: int, shape: tuple[int, ...]) -> nn.Module:
-    """The head's module as an exported file builds it."""
-    names: dict[str, object] = {"__file__": "model.py"}
-    exec(torch_source(classifier(inputs, classes, kind, rank=rank), shape), names)
-    build = names["network"]
-    assert callable(build)
-    module = build()
-    assert isinstance(module, nn.Module)
-    return module.eval()
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -40,7 +25,7 @@ def test_a_head_has_the_parameters_of_its_module_and_gives_a_score_a_class(
     assert parameters(head) == sum(p.numel() for p in module.parameters())
     assert macs(head, shape) >= classes
     images = torch.randn(2, *shape)
-    source = from_source(kind, inputs, classes, rank, shape)
+    source = plain_module(head, shape)
     source.load_state_dict(module.state_dict())
     torch.testing.assert_close(source(images), module(images))
 
@@ -48,12 +33,9 @@ def test_a_head_has_the_parameters_of_its_module_and_gives_a_score_a_class(
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_head_computes_the_same_in_onnx(kind: str) -> None:
     shape = (6, 3, 2)
-    module = from_source(kind, 6, 10, 4, shape)
-    model: onnx.ModelProto = onnx_model(module, shape)
+    module = plain_module(classifier(6, 10, kind, rank=4), shape)
     images = torch.randn(3, *shape)
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    scores = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-    torch.testing.assert_close(scores, module(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores_in_onnx(module, shape, images), module(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "bare"), [("linear", "bias-free"), ("low-rank", "low-rank bias-free")])

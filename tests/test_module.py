@@ -316,6 +316,7 @@ def test_the_signs_of_a_classifier_follow_from_its_size_alone_and_are_neither_tr
     assert signs(6, 3).tolist() == [[-1, 1, 1, 1, -1, -1], [1, 1, 1, 1, 1, -1], [1, 1, -1, -1, -1, 1]]
     scores = module(torch.eye(6))
     torch.testing.assert_close(scores, signs(6, 3).T / 6**0.5)
+    assert to_module(SignLinear(6, 3, bias=False))(torch.zeros(1, 6)).tolist() == [[0] * 3]
 
 
 def test_the_weights_of_a_quadratic_classifier_are_its_points_and_the_products_of_their_coordinates() -> None:

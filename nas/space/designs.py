@@ -101,7 +101,7 @@ def designs_for(space: Searchable, beginnings: Iterable[Knobs], budget: Budget) 
 
 
 def default_within(space: Space, budget: Budget) -> dict[str, Value]:
-    """The default of the budget, with which every search within it begins: the first of the designs for it, fitted.
+    """The default of the budget, with which every search within it begins: the first of the designs for it.
     Raises BudgetError if nothing is within budget."""
     return design_within(space, designs_for(space, space.beginnings, budget)[0], budget)
 

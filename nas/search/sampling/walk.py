@@ -19,6 +19,7 @@ from nas.search.sampling.mutants import mutated
 from nas.search.sampling.outcomes import Outcome
 from nas.seeds import derive_seed
 from nas.space.budget import Budget
+from nas.space.designs import design_within
 from nas.space.draw import draw_within, fit
 from nas.space.space import Knob, Knobs, Value
 
@@ -175,7 +176,7 @@ class WalkSampler(FeasibleSampler):
         first = study.get_trials(deepcopy=False)[0]
         if first.number == 0 and len(first.params) == len(self._names) and 0 not in left_aside(study):
             return self.point(first.params)
-        return self.fit(self.point(self._beginnings[0]))
+        return self.point(design_within(self.space, self._beginnings[0], self.budget))
 
 
 def notch(knob: Knob, option: Value, by: int) -> Value | None:
